@@ -1,0 +1,239 @@
+"""TensorBoard: what a classifier sees, says, and gets wrong."""
+
+from typing import Any
+
+import lightning
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.utils.tensorboard.writer import SummaryWriter
+from torchmetrics.classification import (
+    MulticlassConfusionMatrix,
+    MulticlassPrecisionRecallCurve,
+    MulticlassROC,
+)
+
+from .curves import writer_of
+
+MAX_CLASSES_WITH_NAMES = 20
+PICTURES = 16
+
+
+class ClassificationPictures(lightning.Callback):
+    """Pictures of a classifier on validation, and once on the test set.
+
+    Input samples as the network gets them, with labels; right, wrong and the most confident wrong predictions;
+    confusion matrix; precision, recall and F1 of each class; ROC and precision-recall curves; the first layer's
+    filters. Drawn every `every_n_epochs` and in the last epoch; between those nothing is computed.
+
+    Args:
+        every_n_epochs: epochs between two drawings.
+        thresholds: points of the ROC and precision-recall curves.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, thresholds: int = 101) -> None:
+        self.every_n_epochs, self.thresholds = every_n_epochs, thresholds
+        self.collecting = False
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.inputs_shown = False
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if not self.inputs_shown:
+            self.inputs_shown = True
+            if (writer := writer_of(trainer)) and batch[0].ndim == 4:
+                names = self.names(trainer)
+                titles = [names[k] for k in batch[1][:32].tolist()]
+                figure = draw_images(self.visible(trainer, batch[0][:32]), titles)
+                writer.add_figure("inputs/training samples as the network gets them", figure, trainer.current_epoch)
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        self.start(trainer, pl_module, due=epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
+
+    def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.start(trainer, pl_module, due=True)
+
+    def start(self, trainer: lightning.Trainer, module: lightning.LightningModule, *, due: bool) -> None:
+        self.collecting = due and any(logger is not None for logger in trainer.loggers)
+        if not self.collecting:
+            return
+        k: int = trainer.datamodule.num_classes  # type: ignore[attr-defined]
+        options: dict[str, Any] = {"num_classes": k, "validate_args": False}
+        self.confusion = MulticlassConfusionMatrix(**options).to(module.device)
+        self.roc = MulticlassROC(thresholds=self.thresholds, **options).to(module.device)
+        self.pr = MulticlassPrecisionRecallCurve(thresholds=self.thresholds, **options).to(module.device)
+        self.samples: dict[str, list[tuple[float, Tensor, int, int]]] = {"right": [], "wrong": [], "confident": []}
+
+    def on_validation_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int, dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        self.collect(outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int, dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        self.collect(outputs, batch)
+
+    def collect(self, outputs: Any, batch: Any) -> None:
+        if not self.collecting:
+            return
+        x, labels = batch
+        probabilities = outputs["logits"].float().softmax(1)
+        for metric in (self.confusion, self.roc, self.pr):
+            metric.update(probabilities, labels)
+        if x.ndim != 4:
+            return
+        confidence, predicted = probabilities.max(1)
+        wrong = predicted != labels
+        for kind, where in (("right", ~wrong), ("wrong", wrong)):
+            missing = PICTURES - len(self.samples[kind])
+            self.keep(kind, where.nonzero()[:missing, 0], x, confidence, predicted, labels)
+        mistakes = wrong.nonzero()[:, 0]
+        self.keep("confident", mistakes[confidence[mistakes].argsort(descending=True)[:PICTURES]],
+                  x, confidence, predicted, labels)  # fmt: skip
+        self.samples["confident"] = sorted(self.samples["confident"], key=lambda s: -s[0])[:PICTURES]
+
+    def keep(self, kind: str, where: Tensor, x: Tensor, confidence: Tensor, predicted: Tensor, labels: Tensor) -> None:
+        for i in where.tolist():
+            self.samples[kind].append((float(confidence[i]), x[i].cpu(), int(predicted[i]), int(labels[i])))
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.draw(trainer, pl_module, "validation")
+
+    def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.draw(trainer, pl_module, "test")
+
+    def draw(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        if not self.collecting:
+            return
+        self.collecting = False
+        counts = self.confusion.compute().cpu()  # gathers from all processes: before the others leave
+        fpr, tpr, _ = self.roc.compute()
+        precision, recall, _ = self.pr.compute()
+        writer = writer_of(trainer)
+        if writer is None:
+            return
+        names, epoch = self.names(trainer), trainer.current_epoch + (stage == "validation")
+        for kind, title in (("right", "right"), ("wrong", "wrong"), ("confident", "most confident mistakes")):
+            if samples := self.samples[kind]:
+                titles = [
+                    f"{names[p]} {100 * c:.0f} %" + ("" if p == y else f"\nis {names[y]}") for c, _, p, y in samples
+                ]
+                images = self.visible(trainer, torch.stack([x for _, x, _, _ in samples]))
+                writer.add_figure(f"predictions {stage}/{title}", draw_images(images, titles), epoch)
+        writer.add_figure(f"{stage}/confusion matrix", draw_confusion(counts, names), epoch)
+        writer.add_figure(f"{stage}/per class", draw_per_class(counts, names), epoch)
+        writer.add_figure(
+            f"{stage}/ROC", draw_curves(fpr.cpu(), tpr.cpu(), names, "false positive rate", "true positive rate"), epoch
+        )
+        writer.add_figure(
+            f"{stage}/precision and recall",
+            draw_curves(recall.cpu(), precision.cpu(), names, "recall", "precision"), epoch,
+        )  # fmt: skip
+        if stage == "validation":
+            self.draw_filters(writer, module, epoch)
+
+    def draw_filters(self, writer: SummaryWriter, module: lightning.LightningModule, epoch: int) -> None:
+        """The weights of the first layer that sees the image."""
+        network: Any = module.network
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d) and layer.in_channels in (1, 3):
+                weights = layer.weight
+            elif isinstance(layer, nn.Linear) and hasattr(network, "image_size"):
+                size, channels = network.image_size, network.in_channels
+                if layer.in_features != channels * size**2 or channels not in (1, 3):
+                    return
+                weights = layer.weight.view(-1, channels, size, size)
+            else:
+                continue
+            filters = weights.detach().float().cpu()[:64]
+            low, high = filters.amin((1, 2, 3), keepdim=True), filters.amax((1, 2, 3), keepdim=True)
+            writer.add_figure("network/first-layer filters", draw_images((filters - low) / (high - low + 1e-8)), epoch)
+            return
+
+    def names(self, trainer: lightning.Trainer) -> list[str]:
+        return [str(name) for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
+
+    def visible(self, trainer: lightning.Trainer, images: Tensor) -> Tensor:
+        """Normalised images back on the scale 0..1."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        mean, std = (torch.tensor(v)[:, None, None] for v in (data.mean, data.std))
+        return (images.float().cpu() * std + mean).clamp(0, 1)
+
+
+def draw_images(images: Tensor, titles: list[str] | None = None) -> Figure:
+    """A grid of images `n c h w` on the scale 0..1, each with a title."""
+    columns = min(8, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.25 * columns, (1.6 if titles else 1.25) * rows), layout="constrained")
+    for i, image in enumerate(images):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+        if titles:
+            axes.set_title(titles[i], fontsize=8)
+    return figure
+
+
+def draw_confusion(counts: Tensor, names: list[str]) -> Figure:
+    """Rows are the true classes; colour is the share of the row, numbers are samples."""
+    k = len(names)
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    figure = Figure(figsize=(min(1.6 + 0.55 * k, 12),) * 2, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if k <= MAX_CLASSES_WITH_NAMES:
+        axes.set_xticks(range(k), names, rotation=45, ha="right")
+        axes.set_yticks(range(k), names)
+        for i in range(k):
+            for j in range(k):
+                if counts[i, j]:
+                    colour = "white" if shares[i, j] > 0.5 else "black"
+                    axes.text(j, i, str(int(counts[i, j])), ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def draw_per_class(counts: Tensor, names: list[str]) -> Figure:
+    """Precision, recall and F1 of each class, from the confusion matrix; undefined ones count as 0."""
+    hits = counts.diag().float()
+    precision = hits / counts.sum(0).clamp(min=1)
+    recall = hits / counts.sum(1).clamp(min=1)
+    f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
+    order = torch.arange(len(names))
+    if len(names) > MAX_CLASSES_WITH_NAMES:  # the worst ones are what one wants to know
+        order = f1.argsort()[:MAX_CLASSES_WITH_NAMES]
+    figure = Figure(figsize=(7, 1 + 0.5 * len(order)), layout="constrained")
+    axes = figure.add_subplot()
+    for offset, (label, values) in enumerate((("precision", precision), ("recall", recall), ("F1", f1))):
+        bars = axes.barh(torch.arange(len(order)) + 0.27 * (offset - 1), values[order], 0.25, label=label)
+        axes.bar_label(bars, fmt="%.2f", fontsize=6, padding=1)
+    axes.set_yticks(range(len(order)), [names[i] for i in order.tolist()])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.08)
+    axes.legend(loc="lower left", fontsize=8)
+    if len(names) > len(order):
+        axes.set_title(f"the {len(order)} classes with the lowest F1")
+    return figure
+
+
+def draw_curves(x: Tensor, y: Tensor, names: list[str], x_label: str, y_label: str) -> Figure:
+    """One curve per class, with the area under it; `k thresholds` each."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes: Axes = figure.add_subplot()
+    areas = torch.trapezoid(y, x).abs()
+    for k in areas.argsort()[:MAX_CLASSES_WITH_NAMES].sort().values.tolist():
+        axes.plot(x[k], y[k], label=f"{names[k]} {areas[k]:.3f}", linewidth=1.2)
+    axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.legend(title="area under the curve", fontsize=7, title_fontsize=7, loc="lower center", ncols=2)
+    if len(names) > MAX_CLASSES_WITH_NAMES:
+        axes.set_title(f"the {MAX_CLASSES_WITH_NAMES} classes with the smallest area")
+    axes.grid(alpha=0.3)
+    return figure

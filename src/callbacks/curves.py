@@ -1,0 +1,170 @@
+"""TensorBoard: curves, hyperparameters, the network's graph."""
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from ..runs import read_metrics
+from ..tasks.base import Task
+
+
+class EventLogger(TensorBoardLogger):
+    """Lightning's TensorBoard logger, writing straight into the run folder.
+
+    Args:
+        folder: the run folder.
+        purge_step: a resumed run's first step; events from there on, of the part that is repeated, are dropped.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        super().__init__(save_dir=str(folder), name="", version="", purge_step=purge_step)
+
+    def save(self) -> None:
+        """Flush; the config is in `config.yaml`, so no second file of hyperparameters is written."""
+        if self._experiment is not None:
+            self._experiment.flush()
+
+
+def writer_of(trainer: lightning.Trainer) -> SummaryWriter | None:
+    """The event writer of this run, on the first process; None where there is no TensorBoard."""
+    for logger in trainer.loggers:
+        if isinstance(logger, EventLogger) and trainer.is_global_zero:
+            return logger.experiment  # type: ignore[no-any-return]
+    return None
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; lists as text."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool | int | float | str):
+            found[prefix + key] = value
+        elif value is not None:
+            found[prefix + key] = str(value)
+    return found
+
+
+class Curves(lightning.Callback):
+    """Curves with one axis each: `step/...` against optimiser steps, `epoch/...` against epochs.
+
+    step/loss, step/learning_rate, step/gradient_norm and step/samples_per_second come every `log_every_n_steps`;
+    epoch/<figure>/train and epoch/<figure>/val at the end of each epoch, laid over each other in the tab CUSTOM
+    SCALARS. HPARAMS shows the config beside final, best and test figures.
+    """
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        self.logged, self.samples, self.gradient_norm = -1, 0, None
+        self.writer = writer_of(trainer)
+        if self.writer is None:
+            return
+        config: dict[str, Any] = trainer.run_config  # type: ignore[attr-defined]
+        shown = {
+            key: value
+            for group in ("model", "data", "task", "optim", "schedule")
+            for key, value in flat(config[group], f"{group}.").items()
+            if not key.endswith(("_target_", "_partial_", ".root", ".seed", ".fake"))
+        }
+        shown |= {"name": config["name"], "seed": config["seed"]}
+        shown |= {f"trainer.{key}": config["trainer"][key] for key in ("max_epochs", "precision")}
+        figures = [f"{when}/val/{pl_module.monitor}" for when in ("final", "best")]
+        figures += ["final/val/loss", f"test/{pl_module.monitor}", "test/loss"]
+        for summary in hparams(shown, dict.fromkeys(figures, 0.0))[:2]:  # the third would end the session
+            self.writer.file_writer.add_summary(summary)
+        self.hyperparameters = shown, figures
+        if trainer.current_epoch == 0:
+            self.draw_graph(pl_module)
+
+    def draw_graph(self, task: Task) -> None:
+        """The network's graph for an example input, without a trace in the random state."""
+        assert self.writer is not None
+        devices = [task.device] if task.device.type == "cuda" else []
+        network, was_training = task.network, task.network.training
+        with torch.random.fork_rng(devices), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer is deprecated and says so; the graph tab knows no other
+            inputs = tuple(x.to(task.device) for x in network.example_input())  # type: ignore[operator]
+            try:
+                self.writer.add_graph(network.eval(), inputs)
+            except Exception as error:  # a network that cannot be traced still trains
+                lightning.pytorch.utilities.rank_zero_warn(f"TensorBoard's graph is left out: {error}")
+        network.train(was_training)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.since = time.monotonic()
+
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        if self.writer is not None and self.due(trainer, trainer.global_step + 1):
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+
+    def due(self, trainer: lightning.Trainer, step: int) -> bool:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return step % every == 0 and step != self.logged
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.samples += len(batch[0])
+        step = trainer.global_step
+        if self.writer is None or not self.due(trainer, step):
+            return
+        now = time.monotonic()
+        values = {
+            "loss": outputs["loss"],
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "samples_per_second": self.samples * trainer.world_size / max(now - self.since, 1e-9),
+        }
+        if self.gradient_norm is not None:
+            values["gradient_norm"] = self.gradient_norm
+        for key, value in values.items():
+            self.writer.add_scalar(f"step/{key}", value, step)
+        self.logged, self.samples, self.since, self.gradient_norm = step, 0, now, None
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        pl_module.close_epoch("train")
+        # Validation and its pictures are not the trainer's speed.
+        self.samples, self.since = 0, time.monotonic()
+        if self.writer is None:
+            return
+        both: dict[str, list[str]] = {}
+        for key, value in pl_module.figures.items():
+            stage, _, figure = key.partition("/")
+            if stage != "test":
+                tag = f"epoch/{figure}/{stage}"
+                self.writer.add_scalar(tag, value, trainer.current_epoch + 1)
+                both.setdefault(figure, []).append(tag)
+        if trainer.current_epoch == 0:
+            charts = {figure: ["Multiline", tags] for figure, tags in both.items()}
+            self.writer.add_custom_scalars({"training against validation, by epoch": charts})
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.write_figures(trainer, ("final", "best"))
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if hasattr(self, "writer"):
+            self.write_figures(trainer, ("test",))
+
+    def write_figures(self, trainer: lightning.Trainer, kinds: tuple[str, ...]) -> None:
+        """The figures that HPARAMS shows, and the end of its session."""
+        if self.writer is None:
+            return
+        metrics = read_metrics(Path(trainer.default_root_dir))
+        for kind in kinds:
+            for key, value in metrics.get(kind, {}).items():
+                tag = key if kind == "test" else f"{kind}/{key}"
+                self.writer.add_scalar(tag, value, metrics["epochs"])
+        if "test" in kinds:
+            self.writer.file_writer.add_summary(hparams(self.hyperparameters[0], {})[2])
+        self.writer.flush()

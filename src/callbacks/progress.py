@@ -1,0 +1,119 @@
+"""Progress: a bar in a terminal, plain lines elsewhere."""
+
+import logging
+import time
+from typing import Any
+
+import lightning
+import rich
+from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn
+
+from ..summary import format_figure
+from ..tasks.base import Task
+
+log = logging.getLogger(__name__)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 02:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
+
+
+class Progress(lightning.Callback):
+    """Says how far the run is.
+
+    One line at the end of each epoch goes to the terminal and to the log. Between them a terminal has a bar,
+    redrawn a few times a second, and a file gets a line every `seconds`. The loss is read from the device only
+    when something is shown.
+
+    Args:
+        seconds: between two lines within an epoch, where there is no terminal.
+        redraw: seconds between two updates of the bar.
+    """
+
+    def __init__(self, seconds: float = 30.0, redraw: float = 0.2) -> None:
+        self.terminal = rich.get_console().is_terminal
+        self.every = redraw if self.terminal else seconds
+        self.bar: Bar | None = None
+        self.row = TaskID(0)
+        self.steps = 0  # batches since the start of this process
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.started = self.shown = time.monotonic()
+        if self.terminal and trainer.is_global_zero:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            self.bar = Bar(*columns, console=rich.get_console(), auto_refresh=False, transient=True)
+            self.bar.start()
+            self.row = self.bar.add_task("", text="", total=None)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.epoch_started, self.epoch_step = time.monotonic(), 0
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.steps += 1
+        self.epoch_step += 1
+        now = time.monotonic()
+        if now - self.shown < self.every or not trainer.is_global_zero:
+            return
+        self.shown = now
+        total = int(trainer.num_training_batches)
+        loss = float(outputs["loss"])
+        speed = f"{self.samples_per_second(trainer, now):,.0f} samples/s"
+        text = f"loss {loss:.4f} | {speed} | {clock(self.time_left(trainer, now))} left"
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if self.bar is not None:
+            self.bar.update(self.row, description=epoch, completed=batch_idx + 1, total=total, text=text)
+            self.bar.refresh()
+        else:
+            log.info("%s | step %d/%d | %s", epoch, batch_idx + 1, total, text)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        pl_module.close_epoch("train")
+        if not trainer.is_global_zero:
+            return
+        now = time.monotonic()
+        figures = pl_module.figures
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        for key in ("train/loss", "val/loss", *sorted(k for k in figures if k.startswith("val/"))):
+            if key in figures and not any(part.startswith(_words(key)) for part in parts):
+                parts.append(f"{_words(key)} {format_figure(key, figures[key])}")
+        parts += [f"{now - self.epoch_started:.1f} s", f"{self.samples_per_second(trainer, now):,.0f} samples/s"]
+        parts.append(f"{clock(self.time_left(trainer, now))} left")
+        log.info(" | ".join(parts))
+
+    def samples_per_second(self, trainer: lightning.Trainer, now: float) -> float:
+        """Training samples of this epoch per second, over all processes."""
+        batch_size: int = trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        return self.epoch_step * batch_size / max(now - self.epoch_started, 1e-9)
+
+    def time_left(self, trainer: lightning.Trainer, now: float) -> float:
+        """Seconds until the last epoch is over, at this process's average pace."""
+        if trainer.max_epochs is None or trainer.max_epochs < 0:
+            return 0.0
+        per_epoch = int(trainer.num_training_batches)
+        done = trainer.current_epoch * per_epoch + self.epoch_step
+        return (now - self.started) / max(1, self.steps) * max(0, trainer.max_epochs * per_epoch - done)
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.stop()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the bar from the screen."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def _words(key: str) -> str:
+    """val/bits_per_character -> val bits per character"""
+    return key.replace("/", " ").replace("_", " ")

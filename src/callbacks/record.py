@@ -1,0 +1,80 @@
+"""The run's figures as files: a line of JSON per epoch, and the final and best ones."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from ..runs import write_json
+from ..tasks.base import Task
+
+
+class Record(lightning.Callback):
+    """Writes `metrics.jsonl` and `metrics.json` into the run folder.
+
+    `metrics.jsonl` has one object per epoch: its number (from 1), the optimiser steps so far, seconds, the learning
+    rate and all figures. `metrics.json` has those of the last epoch, of the best one and of the test.
+    """
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self.folder = Path(trainer.default_root_dir)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """A resumed run goes on after its checkpoint's epoch: lines of epochs that it repeats are dropped."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.epochs = [e for e in map(json.loads, lines) if e["epoch"] <= trainer.current_epoch]
+        if trainer.is_global_zero:
+            path.write_text("".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        pl_module.close_epoch("train")
+        if not trainer.is_global_zero:
+            return
+        epoch = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            **{key: value for key, value in pl_module.figures.items() if not key.startswith("test/")},
+        }
+        self.epochs.append(epoch)
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(epoch) + "\n")
+        self.write(trainer, pl_module)
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        if trainer.is_global_zero and hasattr(self, "epochs"):
+            self.write(trainer, pl_module)
+
+    def write(self, trainer: lightning.Trainer, task: Task) -> None:
+        """`metrics.json`, whole or not at all."""
+        final = self.epochs[-1]
+        key = f"val/{task.monitor}"
+        judged = [epoch for epoch in self.epochs if key in epoch]
+        choose = max if task.mode == "max" else min
+        best: dict[str, Any] = choose(judged, key=lambda epoch: epoch[key]) if judged else final
+        figures = lambda epoch: {k: v for k, v in epoch.items() if "/" in k}  # noqa: E731
+        write_json(
+            self.folder / "metrics.json",
+            {
+                "name": trainer.run_config["name"],  # type: ignore[attr-defined]
+                "epochs": final["epoch"],
+                "steps": final["step"],
+                "seconds": round(sum(epoch["seconds"] for epoch in self.epochs), 3),
+                "parameters": sum(p.numel() for p in task.network.parameters()),
+                "torch_threads": torch.get_num_threads(),
+                "best_epoch": best["epoch"],
+                "final": figures(final),
+                "best": figures(best),
+                "test": {k: v for k, v in task.figures.items() if k.startswith("test/")},
+            },
+        )

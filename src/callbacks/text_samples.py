@@ -1,0 +1,50 @@
+"""TensorBoard: what a language model writes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning
+
+from ..tasks.language_modeling import LanguageModeling
+from .curves import writer_of
+
+
+class TextSamples(lightning.Callback):
+    """Sampled continuations of the first validation window, at several temperatures.
+
+    Drawn every `every_n_epochs`, in the last epoch, and of the tested weights.
+
+    Args:
+        every_n_epochs: epochs between two samples.
+        length: tokens to sample.
+        temperatures: one sample for each; 0 takes the likeliest token.
+        prompt: tokens of the validation text that are given.
+    """
+
+    def __init__(
+        self, every_n_epochs: int = 5, length: int = 300, temperatures: Sequence[float] = (0.8,), prompt: int = 32
+    ) -> None:
+        self.every_n_epochs, self.length, self.temperatures = every_n_epochs, length, list(temperatures)
+        self.prompt = prompt
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs:
+            self.write(trainer, pl_module, "validation", epoch)
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.write(trainer, pl_module, "test", trainer.current_epoch)
+
+    def write(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str, epoch: int) -> None:
+        assert isinstance(module, LanguageModeling)
+        writer = writer_of(trainer)
+        if writer is None:
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        prompt = data.splits["val"].tokens[: self.prompt]
+        for temperature in self.temperatures:
+            tokens = module.generate(prompt, self.length, context=data.context, temperature=temperature)
+            given, written = data.codec.decode(prompt), data.codec.decode(tokens[len(prompt) :])
+            # Indented lines are a code block in TensorBoard's Markdown: nothing in the text is interpreted.
+            text = "\n".join("    " + line for line in f"{given}⟦{written}⟧".splitlines())
+            writer.add_text(f"{stage} text/temperature {temperature}", text, epoch)

@@ -1,0 +1,154 @@
+"""What surrounds the program on the command line: help, resume, and mistakes answered in one sentence."""
+
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from . import building, runs
+from .errors import UserError
+from .zoo import GROUPS, headline, nearest, options
+
+USAGE = """\
+torchatlas trains the reference architectures of deep learning.
+
+    python train.py model=resnet18 data=cifar10          choose by group
+    python train.py optim.lr=0.01 trainer.max_epochs=5   change a value
+    python train.py -m model=mlp,resnet18 seed=0,1,2     one run for each combination
+    python train.py resume=auto                          go on with the newest run
+    python train.py model=vgg --cfg job                  show the config and do nothing
+    torchatlas list | evaluate | predict                 what else there is
+
+`torchatlas train` and `python -m torchatlas.train` are the same program. --hydra-help tells of Hydra's own options.
+"""
+
+
+def help_text() -> str:
+    """The zoo by group, a line each."""
+    parts = [USAGE.replace("model=vgg", "model=lenet5")]
+    for group in GROUPS:
+        names = options(group)
+        width = max(len(name) for name in names)
+        lines = "\n".join(f"    {name:<{width}}  {headline(group, name)}" for name in names)
+        parts.append(f"{group}=\n{lines}\n")
+    return "\n".join(parts)
+
+
+def run_program(run: Callable[[], Any]) -> None:
+    """Run a Hydra main function. A user's mistake is told in one sentence, with exit status 2.
+
+    HYDRA_FULL_ERROR=1 in the environment shows the traceback instead.
+    """
+    if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
+        print(help_text())
+        return
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to us
+    quiet_libraries()
+    building.register_resolvers()
+    typed = sys.argv[1:]
+    try:
+        sys.argv[1:] = resume_arguments(typed)
+        run()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        _discard_folder()
+        if show_traceback:
+            raise
+        print(f"torchatlas: {explain(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def quiet_libraries() -> None:
+    """Advice of the libraries that does not apply here stays out of the log."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*`training_step` and `validation_step` should.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
+    warnings.filterwarnings("ignore", message=".*Found .* module.* in eval mode at the start of training.*")
+
+
+def resume_arguments(arguments: list[str]) -> list[str]:
+    """With `resume=...`, Hydra is told to use the old run's folder."""
+    resume = [a.split("=", 1)[1] for a in arguments if a.startswith("resume=")]
+    if not resume or resume[-1] in ("", "null"):
+        return arguments
+    rest = [a for a in arguments if not a.startswith("resume=")]
+    for argument in rest:
+        key = re.split("[=~+@]", argument.lstrip("+~"), maxsplit=1)[0]
+        if not key.startswith(("trainer.", "hydra.", "-")):
+            raise UserError(
+                f"a resumed run keeps its config, so {argument!r} cannot be changed: only trainer.* can, "
+                "as in trainer.max_epochs=40; without resume= it is a new run"
+            )
+    checkpoint = runs.find_checkpoint(resume[-1])
+    folder = runs.folder_of(checkpoint)
+    return [f"resume={_quote(checkpoint.absolute())}", f"hydra.run.dir={_quote(folder)}", *rest]
+
+
+def _quote(path: Path) -> str:
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _discard_folder() -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized() and (folder := HydraConfig.get().runtime.output_dir):
+        logging.shutdown()
+        runs.discard(Path(folder))
+
+
+def explain(error: Exception) -> str:
+    """One sentence for a mistake: what is wrong, and the nearest right word."""
+    message = str(error)
+    if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^']+)'", message):
+        group, name = match["group"], match["name"]
+        return f"there is no {group} {name!r}{nearest(name, options(group))}" if group in GROUPS else message
+    if match := re.search(r"Could not override '([^']+)'", message):
+        return _unknown_key(match[1])
+    if match := re.search(r"No match in the defaults list\.|Could not find group", message):
+        return message.splitlines()[0]
+    if isinstance(error, OmegaConfBaseException) and error.__cause__ and isinstance(error.__cause__, UserError):
+        return str(error.__cause__)
+    cause: BaseException = error
+    while isinstance(cause.__cause__, Exception) and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    return " ".join(str(cause).split("\n    full_key:")[0].split())
+
+
+def _unknown_key(key: str) -> str:
+    """The nearest key to one that no config has; keys are looked for in the config that was composed."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import DictConfig
+
+    group = key.split(".")[0]
+    GlobalHydra.instance().clear()
+    chosen = [a for a in sys.argv[1:] if re.match(rf"({'|'.join(GROUPS)})=", a)]
+    with initialize_config_module("torchatlas.configs", version_base="1.3"):
+        config = compose("train", overrides=chosen)
+
+    def keys(node: DictConfig, prefix: str = "") -> list[str]:
+        found = []
+        for name in node:
+            found.append(f"{prefix}{name}")
+            child = node._get_node(name)
+            if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+                found += keys(child, f"{prefix}{name}.")
+        return found
+
+    known = [k for k in keys(config) if "_target_" not in k and "_partial_" not in k]
+    inside = [k for k in known if k.startswith(group + ".")]
+    if "." in key and inside:
+        return f"the config has no key {key!r}{nearest(key, inside)}"
+    return f"the config has no key {key!r}{nearest(key, [*GROUPS, *(k for k in known if '.' not in k)])}"

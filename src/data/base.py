@@ -1,0 +1,84 @@
+"""What every data module has in common: three splits, seeded loaders, and a plain description."""
+
+from typing import Any, ClassVar
+
+import lightning
+from torch import Tensor
+
+from .loading import BatchDataset, Loader, Order
+
+SPLIT_SEED = 0  # splits that the authors did not fix are cut by this seed, whatever the run's seed is
+
+
+class DataModule(lightning.LightningDataModule):
+    """Splits of one data set.
+
+    A subclass sets `self.splits` in `setup` and says in `transform` what becomes of a batch on the device.
+
+    Args:
+        batch_size: samples per optimiser step, over all devices together.
+        num_workers: processes that read; 0 is right for data in memory.
+        seed: determines the order of samples and, with epoch and index, the augmentation.
+        fake: made data of the declared shape with a rule to learn, in place of files.
+        same_batch: training data in their natural order without augmentation, so that a run limited to one
+            batch an epoch sees the same batch again and again.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ()  # the tasks, by name, that these batches can serve
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        fake: bool = False,
+        same_batch: bool = False,
+    ) -> None:
+        super().__init__()
+        self.same_batch = same_batch
+        self.batch_size, self.num_workers, self.seed, self.fake = batch_size, num_workers, seed, fake
+        self.splits: dict[str, BatchDataset] = {}
+
+    def example_batch(self, batch: int) -> tuple[Tensor, ...]:
+        """A batch of the declared shape as a task receives it, without reading anything."""
+        raise NotImplementedError
+
+    def transform(self, batch: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        """What a loader yields, in; what a task receives, out; on the batch's device.
+
+        A function of the batch alone, which carries its epoch and indices: it can be called without a trainer.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values with which a checkpoint can be used without this class: classes, preprocessing."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> Loader:
+        return self.loader("train", shuffle=not self.same_batch)
+
+    def val_dataloader(self) -> Loader:
+        return self.loader("val")
+
+    def test_dataloader(self) -> Loader:
+        return self.loader("test")
+
+    def loader(self, split: str, *, shuffle: bool = False) -> Loader:
+        """Batches of a split for this process; see `Order`."""
+        dataset = self.splits[split]
+        order = Order(
+            len(dataset),
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world=self.trainer.world_size if self.trainer else 1,
+        )
+        return Loader(dataset, order, self.num_workers)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return self.transform(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.describe()

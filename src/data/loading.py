@@ -1,0 +1,105 @@
+"""The order of samples, and the loader that follows it."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+
+class BatchDataset(Protocol):
+    """What a loader reads: `(epoch, indices)` of a batch in, the batch's tensors out."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]: ...
+
+
+class Order:
+    """Batches of sample indices as a function of (seed, epoch), divided among processes.
+
+    In training each epoch is one permutation, cut into batches of `batch_size` over all processes together;
+    a remainder is left out, another one in each epoch. In evaluation every sample comes exactly once, in
+    order: process `rank` takes each `world`-th, and all processes have equally many batches (of nearly
+    equal size), so that none waits for another.
+
+    Args:
+        size: samples in the data set.
+        batch_size: samples per step, over all processes together.
+        shuffle: a permutation for training, or the natural order for evaluation.
+        seed: with the epoch, determines the permutation.
+        rank, world: this process's number, and how many there are.
+
+    Raises:
+        ValueError: the data set cannot fill one batch, or processes cannot share one equally.
+    """
+
+    def __init__(
+        self, size: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        if batch_size < 1 or batch_size % world:
+            raise ValueError(f"data.batch_size={batch_size} must be a positive multiple of the {world} processes")
+        if shuffle and batch_size > size:
+            raise ValueError(
+                f"data.batch_size={batch_size} is more than the {size} training samples: use data.batch_size={size}"
+            )
+        if size < world:
+            raise ValueError(f"{size} samples cannot be divided among {world} processes")
+        self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
+        self.rank, self.world, self.epoch = rank, world, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return self.size // self.batch_size
+        largest_share = -(-self.size // self.world)
+        per_process = self.batch_size // self.world
+        return min(-(-largest_share // per_process), self.size // self.world)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """Pairs of the epoch (-1 in evaluation, where nothing is random) and the indices of a batch."""
+        if not self.shuffle:
+            for indices in torch.arange(self.rank, self.size, self.world).tensor_split(len(self)):
+                yield -1, indices
+            return
+        # Mersenne Twister needs well-spread seeds: neighbours (seed, epoch) must not give related orders.
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
+        order = torch.randperm(self.size, generator=torch.Generator().manual_seed(mixed))
+        for k in range(len(self)):
+            yield self.epoch, order[k * self.batch_size : (k + 1) * self.batch_size][self.rank :: self.world]
+
+
+class Loader:
+    """Batches of a data set, in an `Order`.
+
+    Without workers, as suits data in memory, it is a plain loop; with them it is torch's `DataLoader`, whose
+    base seed comes from a generator of its own, so that iterating leaves the global random state alone.
+    """
+
+    def __init__(self, dataset: BatchDataset, order: Order, num_workers: int = 0) -> None:
+        self.dataset, self.sampler, self.num_workers = dataset, order, num_workers
+        self.batch_sampler = None  # Lightning asks each loader for one
+        self._workers: DataLoader[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        if self.num_workers == 0:
+            for key in self.sampler:
+                yield self.dataset[key]
+            return
+        if self._workers is None:
+            self._workers = DataLoader(
+                self.dataset,  # type: ignore[arg-type]  # the sampler's key is (epoch, indices)
+                sampler=self.sampler,  # type: ignore[arg-type]
+                batch_size=None,
+                num_workers=self.num_workers,
+                persistent_workers=True,
+                generator=torch.Generator(),
+            )
+        yield from self._workers

@@ -1,0 +1,8 @@
+"""The one kind of exception whose message is for the person at the keyboard."""
+
+
+class UserError(Exception):
+    """A mistake in the input: one sentence that says what is wrong and what to type instead.
+
+    The command line prints it without a traceback and exits with status 2.
+    """

@@ -1,0 +1,162 @@
+"""Residual network (ResNet).
+
+He, Zhang, Ren and Sun 2015, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+A block learns the residual F of its input (eq. 1, and eq. 2 where the shape changes):
+
+    y = ReLU(F(x) + x)        y = ReLU(F(x) + W_s x)
+
+with F two 3x3 convolutions (figure 5, left) or a 1x1-3x3-1x1 bottleneck (figure 5, right), each
+followed by batch normalisation. Four groups of blocks; each but the first halves the image.
+
+Differs from the paper, as torchvision does: a bottleneck downsamples in its 3x3 convolution instead of
+the first 1x1 ("ResNet v1.5"). Modules carry torchvision's names, so that its state dicts load as they are.
+
+Images under 64 pixels get the small stem: one 3x3 convolution of stride 1 and no pooling, in place of the
+7x7 convolution of stride 2 and the 3x3 max pooling, which would leave a 32x32 image with 1x1 features
+after the last group.
+
+>>> import torch
+>>> with torch.device("meta"):
+...     sizes = [ResNet(block="basic", depths=(2, 2, 2, 2), width=64, num_classes=1000, image_size=224),
+...              ResNet(block="bottleneck", depths=(3, 4, 6, 3), width=64, num_classes=1000, image_size=224),
+...              ResNet(block="basic", depths=(2, 2, 2, 2), width=64, num_classes=10, image_size=32)]
+>>> [sum(p.numel() for p in network.parameters()) for network in sizes]
+[11689512, 25557032, 11173962]
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+    """W_s of eq. 2, a 1x1 convolution (option B); None where x itself has the right shape (eq. 1)."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions (figure 5, left)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(in_channels, width, stride)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        residual = self.relu(self.bn1(self.conv1(x)))
+        residual = self.bn2(self.conv2(residual))
+        y: Tensor = self.relu(residual + (x if self.downsample is None else self.downsample(x)))
+        return y
+
+
+class Bottleneck(nn.Module):
+    """1x1 down, 3x3, 1x1 up to four times the width (figure 5, right)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(in_channels, 4 * width, stride)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        residual = self.relu(self.bn1(self.conv1(x)))
+        residual = self.relu(self.bn2(self.conv2(residual)))
+        residual = self.bn3(self.conv3(residual))
+        y: Tensor = self.relu(residual + (x if self.downsample is None else self.downsample(x)))
+        return y
+
+
+class ResNet(nn.Module):
+    """A stem, four groups of residual blocks, global average pooling and a linear classifier (table 1).
+
+    Args:
+        block: "basic" (ResNet-18 and 34) or "bottleneck" (50, 101 and 152).
+        depths: blocks in each of the four groups.
+        width: channels of the first group; each next group has twice as many.
+        in_channels: channels of the input image.
+        image_size: height and width of the input image, in pixels; under 64 it selects the small stem.
+        num_classes: number of logits.
+
+    Raises:
+        ValueError: an unknown block, or not four depths.
+    """
+
+    convolutional = True
+
+    def __init__(
+        self,
+        *,
+        block: Literal["basic", "bottleneck"] = "basic",
+        depths: Sequence[int] = (1, 1, 1, 1),
+        width: int = 8,
+        in_channels: int = 3,
+        image_size: int = 32,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        blocks: dict[str, type[BasicBlock] | type[Bottleneck]] = {
+            "basic": BasicBlock,
+            "bottleneck": Bottleneck,
+        }
+        if block not in blocks:
+            raise ValueError(f"ResNet has the blocks basic and bottleneck, not {block!r}")
+        if len(depths) != 4:
+            raise ValueError(f"ResNet has four groups of blocks, got depths={list(depths)}")
+        self.in_channels, self.image_size = in_channels, image_size
+        self.small_stem = image_size < 64
+        if self.small_stem:
+            self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        else:
+            self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if self.small_stem else nn.MaxPool2d(3, stride=2, padding=1)
+
+        channels = width
+        for i, depth in enumerate(depths):
+            group = nn.Sequential()
+            for j in range(depth):
+                stride = 2 if i > 0 and j == 0 else 1
+                group.append(blocks[block](channels, width * 2**i, stride))
+                channels = width * 2**i * blocks[block].expansion
+            self.add_module(f"layer{i + 1}", group)
+        self.fc = nn.Linear(channels, num_classes)
+
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # He et al. 2015, arXiv:1502.01852, section 2.2, fan-out
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        logits: Tensor = self.fc(x.mean((2, 3)))
+        return logits
+
+    def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
+        """A random input of the declared shape, for tests, tables and graphs."""
+        return (torch.randn(batch, self.in_channels, self.image_size, self.image_size),)
+
+    def extra_repr(self) -> str:
+        if self.small_stem:
+            return f"small stem (3x3, stride 1, no pooling) for images of {self.image_size} pixels"
+        return f"ImageNet stem (7x7, stride 2, max pooling) for images of {self.image_size} pixels"

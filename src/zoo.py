@@ -1,0 +1,116 @@
+"""What is in the zoo: read from the config files, without Hydra, Lightning or torch."""
+
+import difflib
+import importlib
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GROUPS = ("model", "data", "task", "optim", "schedule", "trainer", "callbacks", "logger", "experiment", "debug")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model's YAML says of the published network.
+
+    Attributes:
+        name: as in `model=<name>`.
+        paper: the network's full name and where it was published.
+        parameters: at the published size.
+        task, data: the defaults, as in `task=<task> data=<data>`.
+    """
+
+    name: str
+    paper: str
+    parameters: int
+    task: str
+    data: str
+
+
+def config_text(group: str, name: str) -> str:
+    """The YAML file of one choice.
+
+    Raises:
+        UserError: there is none of that name; the nearest one is said.
+    """
+    if name not in options(group):
+        raise UserError(f"there is no {group} {name!r}{nearest(name, options(group))}")
+    return files("torchatlas.configs").joinpath(group, f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def options(group: str) -> list[str]:
+    """Names of the choices of a group, numbers inside them in numeric order."""
+    names = [p.name[:-5] for p in files("torchatlas.configs").joinpath(group).iterdir() if p.name.endswith(".yaml")]
+    return sorted(names, key=lambda name: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)])
+
+
+def headline(group: str, name: str) -> str:
+    """The first line of comment, which says in one sentence what the choice is."""
+    lines = config_text(group, name).splitlines()
+    comment = next(line for line in lines if line.startswith("# ") and not line.startswith("# @package"))
+    return comment[2:]
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """«: did you mean ...» with the nearest known word, or the list of them where none is near."""
+    close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
+    if close:
+        return f": did you mean {' or '.join(close)}?"
+    return f": it is one of {', '.join(known)}"
+
+
+def model_card(name: str) -> ModelCard:
+    """What is known of a model; see `ModelCard`."""
+    text = config_text("model", name)
+
+    def find(pattern: str) -> str:
+        match = re.search(pattern, text, re.MULTILINE)
+        if match is None:
+            raise ValueError(f"configs/model/{name}.yaml has no line like {pattern}")
+        return match[1]
+
+    return ModelCard(
+        name=name,
+        paper=headline("model", name),
+        parameters=int(find(r"^# ([\d,]+) parameters").replace(",", "")),
+        task=find(r"override /task: (\w+)"),
+        data=find(r"override /data: (\w+)"),
+    )
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` and `model=` take."""
+    return options("model")
+
+
+def create_model(name: str, **overrides: Any) -> "nn.Module":
+    """A network of the zoo with new weights.
+
+    Args:
+        name: one of `list_models()`.
+        overrides: arguments of the network's class in place of the published size's, e.g. `num_classes=10`.
+
+    Returns:
+        The network, in train mode, on torch's default device.
+
+    Raises:
+        UserError: no such model or argument.
+        ValueError: the network cannot have that size.
+    """
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.create(config_text("model", name))
+    arguments: Any = OmegaConf.to_container(config.model, resolve=True)
+    target = arguments.pop("_target_")
+    for key in overrides:
+        if key not in arguments:
+            raise UserError(f"{name} has no argument {key!r}{nearest(key, list(arguments))}")
+    module, _, attribute = target.rpartition(".")
+    network: nn.Module = getattr(importlib.import_module(module), attribute)(**{**arguments, **overrides})
+    return network
