@@ -4,5 +4,4 @@ from .errors import UserError
 from .version import __version__
 from .zoo import create_model, list_models, model_card
 
-
 __all__ = ["__version__", "UserError", "create_model", "list_models", "model_card"]

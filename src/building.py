@@ -95,6 +95,8 @@ def check(config: DictConfig, model: str, data: str) -> None:
     Raises:
         UserError: they do not fit; it names a choice of data that does.
     """
+    if not isinstance(config.seed, int):
+        raise UserError(f"seed={config.seed} must be a whole number, as in seed=1")
     module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""

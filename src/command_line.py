@@ -1,15 +1,19 @@
 """What surrounds the program on the command line: help, resume, and mistakes answered in one sentence."""
 
+import functools
 import logging
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from . import building, runs
@@ -44,25 +48,41 @@ def help_text() -> str:
 def run_program(run: Callable[[], Any]) -> None:
     """Run a Hydra main function. A user's mistake is told in one sentence, with exit status 2.
 
-    HYDRA_FULL_ERROR=1 in the environment shows the traceback instead.
+    TORCHATLAS_TRACEBACK=1 in the environment shows the traceback too.
     """
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
         print(help_text())
         return
-    show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to us
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and ends the program
     quiet_libraries()
     building.register_resolvers()
-    typed = sys.argv[1:]
     try:
-        sys.argv[1:] = resume_arguments(typed)
+        sys.argv[1:] = resume_arguments(sys.argv[1:])
         run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        _discard_folder()
-        if show_traceback:
-            raise
-        print(f"torchatlas: {explain(error)}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
+
+
+def answer_mistakes(run: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Around the function that Hydra calls: a user's mistake ends the program before Hydra reports a failed job."""
+
+    @functools.wraps(run)
+    def wrapped(config: DictConfig) -> Any:
+        try:
+            return run(config)
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            logging.shutdown()
+            runs.discard(Path(HydraConfig.get().runtime.output_dir))
+            _refuse(error)
+
+    return wrapped
+
+
+def _refuse(error: Exception) -> NoReturn:
+    if os.environ.get("TORCHATLAS_TRACEBACK", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    print(f"torchatlas: {explain(error)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def quiet_libraries() -> None:
@@ -100,14 +120,6 @@ def _quote(path: Path) -> str:
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _discard_folder() -> None:
-    from hydra.core.hydra_config import HydraConfig
-
-    if HydraConfig.initialized() and (folder := HydraConfig.get().runtime.output_dir):
-        logging.shutdown()
-        runs.discard(Path(folder))
-
-
 def explain(error: Exception) -> str:
     """One sentence for a mistake: what is wrong, and the nearest right word."""
     message = str(error)
@@ -130,7 +142,6 @@ def _unknown_key(key: str) -> str:
     """The nearest key to one that no config has; keys are looked for in the config that was composed."""
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import DictConfig
 
     group = key.split(".")[0]
     GlobalHydra.instance().clear()
@@ -140,7 +151,7 @@ def _unknown_key(key: str) -> str:
 
     def keys(node: DictConfig, prefix: str = "") -> list[str]:
         found = []
-        for name in node:
+        for name in map(str, node):
             found.append(f"{prefix}{name}")
             child = node._get_node(name)
             if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
@@ -151,4 +162,5 @@ def _unknown_key(key: str) -> str:
     inside = [k for k in known if k.startswith(group + ".")]
     if "." in key and inside:
         return f"the config has no key {key!r}{nearest(key, inside)}"
-    return f"the config has no key {key!r}{nearest(key, [*GROUPS, *(k for k in known if '.' not in k)])}"
+    words = list(dict.fromkeys([*GROUPS, *(k for k in known if "." not in k)]))
+    return f"the config has no key {key!r}{nearest(key, words)}"

@@ -1,7 +1,7 @@
 """The one kind of exception whose message is for the person at the keyboard."""
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake in the input: one sentence that says what is wrong and what to type instead.
 
     The command line prints it without a traceback and exits with status 2.

@@ -38,8 +38,8 @@ def new_folder(name: str) -> str:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a run that was refused before it began: it holds nothing but the log's first lines."""
-    if folder.is_dir() and not any(folder.glob("checkpoints/*")) and not (folder / "record.json").exists():
+    """Remove the folder of a run that was refused before its first step: nothing in it is worth keeping."""
+    if folder.is_dir() and not any(folder.glob("checkpoints/*")) and not (folder / "metrics.jsonl").exists():
         shutil.rmtree(folder)
 
 

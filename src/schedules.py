@@ -26,7 +26,7 @@ def _warmed(optimizer: Optimizer, total: int, warmup: float, factor: Callable[[f
 
 
 def constant(optimizer: Optimizer, total: int, *, warmup: float = 0.0) -> LambdaLR:
-    """f = 1."""
+    """F = 1."""
     return _warmed(optimizer, total, warmup, lambda share: 1.0)
 
 
@@ -37,13 +37,15 @@ def linear(optimizer: Optimizer, total: int, *, warmup: float = 0.0, final: floa
 
 def cosine(optimizer: Optimizer, total: int, *, warmup: float = 0.0, final: float = 0.0) -> LambdaLR:
     """From 1 to `final` on half a cosine (Loshchilov and Hutter 2016, arXiv:1608.03983, eq. 5, one period)."""
-    return _warmed(
-        optimizer, total, warmup, lambda share: final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
-    )
+    return _warmed(optimizer, total, warmup, lambda share: final + (1 - final) * (1 + math.cos(math.pi * share)) / 2)
 
 
 def steps(
-    optimizer: Optimizer, total: int, *, warmup: float = 0.0, milestones: tuple[float, ...] = (0.5, 0.75),
+    optimizer: Optimizer,
+    total: int,
+    *,
+    warmup: float = 0.0,
+    milestones: tuple[float, ...] = (0.5, 0.75),
     gamma: float = 0.1,
 ) -> LambdaLR:
     """Times `gamma` at each milestone, a share of the run after the warm-up."""

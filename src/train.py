@@ -3,10 +3,10 @@
 if __name__ == "__main__" and not __package__:  # python src/train.py: start over as a module of the package
     import sys
 
-    from torchatlas.train import main
+    sys.path.pop(0)  # this folder: its modules are torchatlas.something and nothing else
+    from torchatlas import train
 
-    sys.path.pop(0)  # this folder, whose modules are torchatlas.* and nothing else
-    main()
+    train.main()
     sys.exit()
 
 import logging
@@ -20,13 +20,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from . import building, runs
-from .command_line import run_program
+from .command_line import answer_mistakes, run_program
 from .summary import describe_network, print_summary
 
 log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://torchatlas.configs", config_name="train")
+@answer_mistakes
 def run(config: DictConfig) -> float | None:
     """One run, in the folder that Hydra has made for it. Returns the best validation figure, for sweeps."""
     folder = Path(HydraConfig.get().runtime.output_dir)

@@ -1,44 +1,64 @@
-"""Checkpoints: the best by the task's figure, and the last; tensors and plain values only."""
+"""Checkpoints: the last and the best; tensors and plain values only."""
 
+import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 
 from ..tasks.base import Task
 
 
-class Checkpoint(ModelCheckpoint):
-    """Writes `checkpoints/best.ckpt` and `checkpoints/last.ckpt` at the end of each epoch.
+class Checkpoint(CheckpointCallback):
+    """Writes `checkpoints/last.ckpt` at the end of each epoch, and `checkpoints/best.ckpt` where it is the best so far.
 
-    Best is by the task's validation figure, `task.monitor`; of equals the first.
+    Best is by the task's validation figure `monitor`; of equals the first; without any validation the last. A file gets
+    its name only when it is complete. A checkpoint carries, under "torchatlas", what rebuilds the network and its
+    preprocessing without any other file, and the state of the random generators of Python, NumPy and torch. It loads
+    with `weights_only=True`.
 
-    A checkpoint carries, under "torchatlas", what rebuilds the network and its preprocessing without any other
-    file, and the state of the random generators of Python, NumPy and torch. It loads with `weights_only=True`.
+    Not Lightning's `ModelCheckpoint`, whose `last.ckpt` is written only when the best one is.
     """
 
     def __init__(self) -> None:
-        super().__init__(save_last=True, save_on_train_epoch_end=True, enable_version_counter=False)
-        self.filename = "best"
+        self.best: float | None = None
         self.random_state: dict[str, Any] | None = None
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
-        # ModelCheckpoint reads these at its own setup, and the task is known only now.
-        self.monitor, self.mode = f"val/{pl_module.monitor}", pl_module.mode
-        worst = float("inf") if pl_module.mode == "min" else -float("inf")
-        self.kth_value = torch.tensor(worst)
-        self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
-        super().setup(trainer, pl_module, stage)
+        figure = pl_module.figures.get(f"val/{pl_module.monitor}")
+        sign = 1 if pl_module.mode == "max" else -1
+        if figure is None:
+            better = self.best is None
+        else:
+            better = self.best is None or sign * figure > sign * self.best
+            self.best = figure if better else self.best
+        folder = Path(trainer.default_root_dir) / "checkpoints"
+        part = folder / "last.ckpt.part"
+        trainer.save_checkpoint(part)  # on all processes: some strategies gather
+        if trainer.is_global_zero:
+            if better:
+                shutil.copyfile(part, folder / "best.ckpt.part")
+                os.replace(folder / "best.ckpt.part", folder / "best.ckpt")
+            os.replace(part, folder / "last.ckpt")
+        trainer.strategy.barrier("checkpoint")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002: libraries draw from it
+        state_of_numpy: Any = np.random.get_state()
+        name, keys, position, has_gauss, gauss = state_of_numpy
         version, state, cached = random.getstate()
         checkpoint["torchatlas"] = {
             "config": trainer.run_config,  # type: ignore[attr-defined]
@@ -57,13 +77,13 @@ class Checkpoint(ModelCheckpoint):
         self.random_state = checkpoint["torchatlas"]["random"]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
+        """What was drawn since the process began (initial weights) is forgotten in a resumed run."""
         if self.random_state is None:
             return
         version, state, cached = self.random_state["python"]
         random.setstate((version, tuple(state), cached))
         name, keys, position, has_gauss, gauss = self.random_state["numpy"]
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))  # noqa: NPY002
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
         torch.set_rng_state(self.random_state["torch"])
         if self.random_state["cuda"] and torch.cuda.device_count() == len(self.random_state["cuda"]):
             torch.cuda.set_rng_state_all(self.random_state["cuda"])

@@ -114,8 +114,9 @@ class ClassificationPictures(lightning.Callback):
             return
         self.collecting = False
         counts = self.confusion.compute().cpu()  # gathers from all processes: before the others leave
-        fpr, tpr, _ = self.roc.compute()
-        precision, recall, _ = self.pr.compute()
+        rates: Any = self.roc.compute()
+        quality: Any = self.pr.compute()
+        (fpr, tpr, _), (precision, recall, _) = rates, quality
         writer = writer_of(trainer)
         if writer is None:
             return
@@ -174,7 +175,7 @@ def draw_images(images: Tensor, titles: list[str] | None = None) -> Figure:
     figure = Figure(figsize=(1.25 * columns, (1.6 if titles else 1.25) * rows), layout="constrained")
     for i, image in enumerate(images):
         axes = figure.add_subplot(rows, columns, i + 1)
-        axes.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=1)
+        axes.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
         if titles:
             axes.set_title(titles[i], fontsize=8)
@@ -187,7 +188,7 @@ def draw_confusion(counts: Tensor, names: list[str]) -> Figure:
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     figure = Figure(figsize=(min(1.6 + 0.55 * k, 12),) * 2, layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if k <= MAX_CLASSES_WITH_NAMES:
@@ -213,7 +214,9 @@ def draw_per_class(counts: Tensor, names: list[str]) -> Figure:
     figure = Figure(figsize=(7, 1 + 0.5 * len(order)), layout="constrained")
     axes = figure.add_subplot()
     for offset, (label, values) in enumerate((("precision", precision), ("recall", recall), ("F1", f1))):
-        bars = axes.barh(torch.arange(len(order)) + 0.27 * (offset - 1), values[order], 0.25, label=label)
+        bars = axes.barh(
+            (torch.arange(len(order)) + 0.27 * (offset - 1)).numpy(), values[order].numpy(), 0.25, label=label
+        )
         axes.bar_label(bars, fmt="%.2f", fontsize=6, padding=1)
     axes.set_yticks(range(len(order)), [names[i] for i in order.tolist()])
     axes.invert_yaxis()
@@ -230,7 +233,7 @@ def draw_curves(x: Tensor, y: Tensor, names: list[str], x_label: str, y_label: s
     axes: Axes = figure.add_subplot()
     areas = torch.trapezoid(y, x).abs()
     for k in areas.argsort()[:MAX_CLASSES_WITH_NAMES].sort().values.tolist():
-        axes.plot(x[k], y[k], label=f"{names[k]} {areas[k]:.3f}", linewidth=1.2)
+        axes.plot(x[k].numpy(), y[k].numpy(), label=f"{names[k]} {areas[k]:.3f}", linewidth=1.2)
     axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(title="area under the curve", fontsize=7, title_fontsize=7, loc="lower center", ncols=2)
     if len(names) > MAX_CLASSES_WITH_NAMES:

@@ -63,7 +63,8 @@ class Curves(lightning.Callback):
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
-        self.logged, self.samples, self.gradient_norm = -1, 0, None
+        self.logged, self.samples = -1, 0
+        self.gradient_norm: torch.Tensor | None = None
         self.writer = writer_of(trainer)
         if self.writer is None:
             return
@@ -79,7 +80,7 @@ class Curves(lightning.Callback):
         figures = [f"{when}/val/{pl_module.monitor}" for when in ("final", "best")]
         figures += ["final/val/loss", f"test/{pl_module.monitor}", "test/loss"]
         for summary in hparams(shown, dict.fromkeys(figures, 0.0))[:2]:  # the third would end the session
-            self.writer.file_writer.add_summary(summary)
+            self.writer._get_file_writer().add_summary(summary)
         self.hyperparameters = shown, figures
         if trainer.current_epoch == 0:
             self.draw_graph(pl_module)
@@ -166,5 +167,5 @@ class Curves(lightning.Callback):
                 tag = key if kind == "test" else f"{kind}/{key}"
                 self.writer.add_scalar(tag, value, metrics["epochs"])
         if "test" in kinds:
-            self.writer.file_writer.add_summary(hparams(self.hyperparameters[0], {})[2])
+            self.writer._get_file_writer().add_summary(hparams(self.hyperparameters[0], {})[2])
         self.writer.flush()

@@ -6,7 +6,8 @@ from typing import Any
 
 import lightning
 import rich
-from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
 
 from ..summary import format_figure
 from ..tasks.base import Task

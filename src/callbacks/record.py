@@ -62,7 +62,6 @@ class Record(lightning.Callback):
         judged = [epoch for epoch in self.epochs if key in epoch]
         choose = max if task.mode == "max" else min
         best: dict[str, Any] = choose(judged, key=lambda epoch: epoch[key]) if judged else final
-        figures = lambda epoch: {k: v for k, v in epoch.items() if "/" in k}  # noqa: E731
         write_json(
             self.folder / "metrics.json",
             {
@@ -73,8 +72,8 @@ class Record(lightning.Callback):
                 "parameters": sum(p.numel() for p in task.network.parameters()),
                 "torch_threads": torch.get_num_threads(),
                 "best_epoch": best["epoch"],
-                "final": figures(final),
-                "best": figures(best),
+                "final": {k: v for k, v in final.items() if "/" in k},
+                "best": {k: v for k, v in best.items() if "/" in k},
                 "test": {k: v for k, v in task.figures.items() if k.startswith("test/")},
             },
         )

@@ -29,7 +29,11 @@ class CIFAR10(ImageData):
 
     def download(self) -> None:
         folder = self.root / self.reader.base_folder
-        files = [*self.reader.train_list, *self.reader.test_list, [self.reader.meta["filename"], self.reader.meta["md5"]]]
+        files = [
+            *self.reader.train_list,
+            *self.reader.test_list,
+            [self.reader.meta["filename"], self.reader.meta["md5"]],
+        ]
         if not all((folder / name).is_file() for name, _ in files):
             archive = fetch(self.addresses, self.root / self.reader.filename, self.reader.tgz_md5)
             with tarfile.open(archive) as tar:

@@ -20,9 +20,12 @@ _GAMMA, _MIX1, _MIX2 = map(_wrap, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D
 
 def _mix(z: Tensor) -> Tensor:
     def xor_shift(z: Tensor, bits: int) -> Tensor:  # >> is arithmetic in torch: the mask makes it logical
-        return z ^ ((z >> bits) & (2 ** (64 - bits) - 1))
+        mask: int = 2 ** (64 - bits) - 1
+        return z ^ ((z >> bits) & mask)
 
-    return xor_shift(xor_shift(xor_shift(z, 30) * _MIX1, 27) * _MIX2, 31)
+    z = xor_shift(z, 30) * _MIX1
+    z = xor_shift(z, 27) * _MIX2
+    return xor_shift(z, 31)
 
 
 def uniform(seed: int, epoch: int, index: Tensor, draws: int) -> Tensor:

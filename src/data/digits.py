@@ -25,7 +25,5 @@ class Digits(ImageData):
         images = torch.from_numpy(x * 255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
         labels = torch.from_numpy(y).long()
         rest, test = train_test_split(range(len(y)), test_size=0.2, stratify=y, random_state=SPLIT_SEED)
-        train, val = train_test_split(
-            rest, test_size=self.val_size, stratify=y[rest], random_state=SPLIT_SEED
-        )
+        train, val = train_test_split(rest, test_size=self.val_size, stratify=y[rest], random_state=SPLIT_SEED)
         return {name: (images[i], labels[i]) for name, i in (("train", train), ("val", val), ("test", test))}

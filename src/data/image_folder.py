@@ -22,9 +22,7 @@ def find_splits(root: Path) -> dict[str, Path]:
     """Folders of the splits that the user made; `{"all": root}` where the classes lie directly in `root`."""
     if not root.is_dir():
         raise UserError(f"the folder {root} does not exist: name one that holds a folder per class, data.root=FOLDER")
-    found = {
-        split: root / name for split, names in SPLITS.items() for name in names if (root / name).is_dir()
-    }
+    found = {split: root / name for split, names in SPLITS.items() for name in names if (root / name).is_dir()}
     if "train" not in found:
         return {"all": root}
     return found
@@ -57,7 +55,9 @@ def load_image(path: Path, in_channels: int, image_size: int) -> Tensor:
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}): mend or delete it") from error
     tensor = F.resize(tensor, [image_size], antialias=True)
-    return F.center_crop(tensor, [image_size, image_size])
+    tensor = F.center_crop(tensor, [image_size, image_size])
+    assert isinstance(tensor, Tensor)
+    return tensor
 
 
 class ImageFiles:
@@ -92,7 +92,11 @@ class ImageFolder(ImageData):
     """
 
     def __init__(
-        self, *, memory: int = 2**30, classes: Sequence[str] | None = None, statistics_samples: int = 2000,
+        self,
+        *,
+        memory: int = 2**30,
+        classes: Sequence[str] | None = None,
+        statistics_samples: int = 2000,
         **kwargs: Any,
     ) -> None:
         self.given_statistics = kwargs.get("mean") is not None and kwargs.get("std") is not None

@@ -28,9 +28,7 @@ class InMemoryImages:
         return self.images[indices], self.labels[indices], indices, epoch
 
 
-def crop_and_flip(
-    images: Tensor, random: Tensor, *, padding: int, flip: bool
-) -> Tensor:
+def crop_and_flip(images: Tensor, random: Tensor, *, padding: int, flip: bool) -> Tensor:
     """Shift each image by up to `padding` pixels, with zeros from outside, and mirror half of them.
 
     Equal to zero padding, a random crop of the old size and a random horizontal flip.

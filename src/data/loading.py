@@ -1,13 +1,16 @@
 """The order of samples, and the loader that follows it."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..errors import UserError
 
+
+@runtime_checkable
 class BatchDataset(Protocol):
     """What a loader reads: `(epoch, indices)` of a batch in, the batch's tensors out."""
 
@@ -32,20 +35,20 @@ class Order:
         rank, world: this process's number, and how many there are.
 
     Raises:
-        ValueError: the data set cannot fill one batch, or processes cannot share one equally.
+        UserError: the data set cannot fill one batch, or processes cannot share one equally.
     """
 
     def __init__(
         self, size: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1
     ) -> None:
         if batch_size < 1 or batch_size % world:
-            raise ValueError(f"data.batch_size={batch_size} must be a positive multiple of the {world} processes")
+            raise UserError(f"data.batch_size={batch_size} must be a positive multiple of the {world} processes")
         if shuffle and batch_size > size:
-            raise ValueError(
+            raise UserError(
                 f"data.batch_size={batch_size} is more than the {size} training samples: use data.batch_size={size}"
             )
         if size < world:
-            raise ValueError(f"{size} samples cannot be divided among {world} processes")
+            raise UserError(f"{size} samples cannot be divided among {world} processes")
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.rank, self.world, self.epoch = rank, world, 0
 

@@ -50,9 +50,7 @@ class LeNet5(nn.Module):
     def __init__(self, *, in_channels: int = 1, image_size: int = 32, num_classes: int = 10) -> None:
         super().__init__()
         if image_size not in (28, 32):
-            raise ValueError(
-                f"LeNet-5 takes images of 32x32 pixels (28x28 are padded), not {image_size}x{image_size}"
-            )
+            raise ValueError(f"LeNet-5 takes images of 32x32 pixels (28x28 are padded), not {image_size}x{image_size}")
         self.in_channels, self.image_size = in_channels, image_size
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 6, 5, padding=(32 - image_size) // 2),  # C1
@@ -73,6 +71,7 @@ class LeNet5(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:

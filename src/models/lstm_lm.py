@@ -58,9 +58,14 @@ class LSTMLM(nn.Module):
             nn.init.uniform_(parameter, -init_range, init_range)
 
     def forward(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:
-        h, _ = self.lstm(self.dropout(self.embedding(tokens)))
-        logits: Tensor = self.decoder(self.dropout(h))
-        return logits
+        return self.advance(tokens)[0]
+
+    def advance(
+        self, tokens: Int[Tensor, "b t"], state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Float[Tensor, "b t v"], tuple[Tensor, Tensor]]:
+        """Logits, and the state (h, c) after the last token, from which the next call can go on."""
+        h, state = self.lstm(self.dropout(self.embedding(tokens)), state)
+        return self.decoder(self.dropout(h)), state
 
     def example_input(self, batch: int = 2) -> tuple[Int[Tensor, "b t"]]:
         """Random tokens of the declared vocabulary, for tests, tables and graphs."""

@@ -49,8 +49,7 @@ class MLP(nn.Module):
         super().__init__()
         if min(in_channels, image_size, num_classes, *widths) < 1:
             raise ValueError(
-                "MLP needs positive sizes, got "
-                f"{in_channels=}, {image_size=}, widths={list(widths)}, {num_classes=}"
+                f"MLP needs positive sizes, got {in_channels=}, {image_size=}, widths={list(widths)}, {num_classes=}"
             )
         self.in_channels, self.image_size = in_channels, image_size
         layers: list[nn.Module] = [nn.Flatten()]

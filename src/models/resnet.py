@@ -36,9 +36,7 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential 
     """W_s of eq. 2, a 1x1 convolution (option B); None where x itself has the right shape (eq. 1)."""
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-    )
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 class BasicBlock(nn.Module):
@@ -132,14 +130,15 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if self.small_stem else nn.MaxPool2d(3, stride=2, padding=1)
 
-        channels = width
+        channels, groups = width, []
         for i, depth in enumerate(depths):
             group = nn.Sequential()
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
                 group.append(blocks[block](channels, width * 2**i, stride))
                 channels = width * 2**i * blocks[block].expansion
-            self.add_module(f"layer{i + 1}", group)
+            groups.append(group)
+        self.layer1, self.layer2, self.layer3, self.layer4 = groups
         self.fc = nn.Linear(channels, num_classes)
 
         for module in self.modules():

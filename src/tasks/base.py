@@ -113,6 +113,9 @@ class Task(lightning.LightningModule):
         figures = zip(means, torch.stack(list(means.values())).tolist(), strict=True)
         self.figures |= {f"{stage}/{key}": value for key, value in figures}
 
+    def on_train_epoch_start(self) -> None:
+        self.figures = {}
+
     def on_train_epoch_end(self) -> None:
         self.close_epoch("train")
 

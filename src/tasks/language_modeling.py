@@ -56,7 +56,7 @@ class LanguageModeling(Task):
         Args:
             prompt: int64 tokens `t`, at least one.
             length: how many tokens to add.
-            context: how many of the last tokens the network sees.
+            context: how many of the last tokens the network sees; a recurrent one starts there and then goes on.
             temperature: divides the logits; 0 takes the likeliest token.
             seed: of a generator of its own, so that training's random numbers are untouched.
 
@@ -67,14 +67,19 @@ class LanguageModeling(Task):
         device = next(self.network.parameters()).device
         training = self.network.training
         self.network.eval()
-        tokens = prompt.cpu()
+        advance: Any = getattr(self.network, "advance", None)
+        tokens, new, state = prompt.cpu(), prompt[-context:].to(device), None
         for _ in range(length):
-            logits = self.network(tokens[None, -context:].to(device))[0, -1].float().cpu()
-            if temperature == 0:
-                token = logits.argmax()[None]
+            if advance is not None:  # a recurrent network carries what it has read
+                logits, state = advance(new[None], state)
             else:
-                token = torch.multinomial((logits / temperature).softmax(0), 1, generator=generator)
-            tokens = torch.cat([tokens, token])
+                logits = self.network(tokens[None, -context:].to(device))
+            last = logits[0, -1].float().cpu()
+            if temperature == 0:
+                token = last.argmax()[None]
+            else:
+                token = torch.multinomial((last / temperature).softmax(0), 1, generator=generator)
+            tokens, new = torch.cat([tokens, token]), token.to(device)
         self.network.train(training)
         return tokens
 

@@ -1,0 +1,89 @@
+"""Keep runs as records, and write the tables of the documents from them.
+
+    python scripts/results.py [RUN_FOLDER ...]
+
+Each run folder becomes `records/<name>-<time>.json`: command, config, seed, figures of each epoch, hardware, versions,
+commit. Then the parts between the marks `<!-- results -->` and `<!-- models -->` in README.md are written anew. With
+--check nothing is written, and the status is 1 if the README is not what the records say.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from torchatlas import list_models, model_card
+from torchatlas.summary import format_figure
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "records"
+README = ROOT / "README.md"
+
+
+def keep(folder: Path) -> None:
+    """One run folder as one JSON file, without paths of the machine."""
+    record = json.loads((folder / "record.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    config["data"].pop("root", None)
+    record |= {"config": config, "metrics": metrics}
+    record["epochs"] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    started = record["starts"][0]["time"][:19].replace(":", "-")
+    (RECORDS / f"{record['name']}-{started}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def results_table() -> str:
+    """A row per record: what was typed, on what, how long, with which test figures."""
+    lines = ["| command | test | epochs | time | hardware | commit |", "|---|---|---|---|---|---|"]
+    for path in sorted(RECORDS.glob("*.json")):
+        record = json.loads(path.read_text())
+        first, metrics = record["starts"][0], record["metrics"]
+        hardware = first["hardware"]["gpus"] or [f"{first['hardware']['cores']} cores of {first['hardware']['cpu']}"]
+        figures = [
+            f"{key.removeprefix('test/').replace('_', ' ')} {format_figure(key, value)}"
+            for key, value in metrics["test"].items()
+            if key.removeprefix("test/") in ("accuracy", "bits_per_character")
+        ]
+        if "val/trigram_bits_per_character" in metrics["best"]:
+            best = metrics["best"]
+            figures.append(f"validation {best['val/bits_per_character']:.3f}")
+            figures.append(f"trigram baseline {best['val/trigram_bits_per_character']:.3f}")
+        changed = " with changes" if first["uncommitted_changes"] else ""
+        lines.append(
+            f"| `{first['command']}` | {', '.join(figures)} | {metrics['epochs']} | {metrics['seconds'] / 60:.1f} min "
+            f"| {', '.join(hardware)}, {record['config']['trainer']['precision']} | {first['commit'][:9]}{changed} |"
+        )
+    return "\n".join(lines)
+
+
+def models_table() -> str:
+    """A row per model, from the config files."""
+    lines = ["| `model=` | parameters | default data | paper |", "|---|---|---|---|"]
+    for card in map(model_card, list_models()):
+        lines.append(f"| `{card.name}` | {card.parameters:,} | `{card.data}` | {card.paper} |")
+    return "\n".join(lines)
+
+
+def with_part(text: str, mark: str, part: str) -> str:
+    """The text with what stands between `<!-- mark -->` and `<!-- /mark -->` replaced."""
+    before, _, rest = text.partition(f"<!-- {mark} -->")
+    _, _, after = rest.partition(f"<!-- /{mark} -->")
+    return f"{before}<!-- {mark} -->\n{part}\n<!-- /{mark} -->{after}"
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit status."""
+    check = "--check" in arguments
+    for folder in (a for a in arguments if a != "--check"):
+        keep(Path(folder))
+    old = README.read_text()
+    new = with_part(with_part(old, "results", results_table()), "models", models_table())
+    if check:
+        return int(new != old)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""The command `torchatlas`: train, list, evaluate, predict."""
+
+import sys
+from collections.abc import Callable
+
+from .errors import UserError
+from .version import __version__
+from .zoo import ModelCard, list_models, model_card, nearest
+
+USAGE = """\
+usage: torchatlas COMMAND [KEY=VALUE ...]
+
+    train     train a network; `torchatlas train --help` shows the zoo
+    list      the networks: name, parameters, task, default data, paper
+    evaluate  ckpt=<run folder | checkpoint> [split=test|val|train] [data.root=FOLDER] [output=FILE.json]
+    predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
+              images: [top=3]; text: [length=200] [temperature=0.8] [seed=0]
+"""
+
+
+def parse(arguments: list[str], known: dict[str, str | None]) -> dict[str, str]:
+    """KEY=VALUE words as a dictionary over defaults; None marks a key that must be given.
+
+    Raises:
+        UserError: a word without "=", an unknown key or a missing one.
+    """
+    values = {key: value for key, value in known.items() if value is not None}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise UserError(f"{argument!r} is not of the form KEY=VALUE, with a KEY out of {', '.join(known)}")
+        if key not in known:
+            raise UserError(f"there is no key {key!r}{nearest(key, list(known))}")
+        values[key] = value
+    for key in known:
+        if key not in values:
+            raise UserError(f"{key}=... is missing; type torchatlas --help")
+    return values
+
+
+def train(arguments: list[str]) -> None:
+    """The program of train.py."""
+    from . import train as program
+
+    # Lightning starts the other processes of a distributed run by this path and these arguments.
+    sys.argv[:] = [str(program.__file__), *arguments]
+    program.main()
+
+
+def show_list(arguments: list[str]) -> None:
+    """A line for each network, from the config files alone."""
+    parse(arguments, {})
+    cards = [model_card(name) for name in list_models()]
+
+    def row(card: ModelCard) -> tuple[str, str, str, str, str]:
+        return card.name, f"{card.parameters:,}", card.task, card.data, card.paper
+
+    rows = [("name", "parameters", "task", "data", "paper"), *map(row, cards)]
+    widths = [max(len(r[i]) for r in rows) for i in range(4)]
+    for name, parameters, task, data, paper in rows:
+        print(f"{name:<{widths[0]}}  {parameters:>{widths[1]}}  {task:<{widths[2]}}  {data:<{widths[3]}}  {paper}")
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Figures of a checkpoint on a split of its data."""
+    values = parse(arguments, {"ckpt": None, "split": "test", "data.root": "", "output": ""})
+    from . import inference
+
+    inference.evaluate(values["ckpt"], values["split"], values["data.root"], values["output"])
+
+
+def predict(arguments: list[str]) -> None:
+    """What a checkpoint says of a user's files."""
+    known = {"ckpt": None, "input": None, "output": "", "top": "1", "length": "200", "temperature": "0.8", "seed": "0"}
+    values = parse(arguments, known)
+    from . import inference
+
+    def number(key: str, convert: Callable[[str], float]) -> float:
+        try:
+            return convert(values[key])
+        except ValueError:
+            raise UserError(f"{key}={values[key]} is not a number") from None
+
+    inference.predict(
+        values["ckpt"], values["input"], values["output"], top=int(number("top", int)),
+        length=int(number("length", int)), temperature=number("temperature", float), seed=int(number("seed", int)),
+    )  # fmt: skip
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "train": train,
+    "list": show_list,
+    "evaluate": evaluate,
+    "predict": predict,
+}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return
+    if arguments[0] == "--version":
+        print(__version__)
+        return
+    command = arguments[0]
+    try:
+        if command not in COMMANDS:
+            raise UserError(f"there is no command {command!r}{nearest(command, list(COMMANDS))}")
+        if command != "train" and {"-h", "--help"} & set(arguments):
+            print(USAGE, end="")
+            return
+        COMMANDS[command](arguments[1:])
+    except UserError as error:
+        print(f"torchatlas: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

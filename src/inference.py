@@ -1,0 +1,190 @@
+"""A trained checkpoint at work: figures on a split, predictions for a user's files."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+import rich
+import torch
+import torch.nn.functional as F
+from rich.table import Table
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from .building import build_data, build_network, build_task, load_checkpoint, require_trusted
+from .command_line import quiet_libraries
+from .data.image_folder import load_image
+from .data.text import CharacterCodec
+from .errors import UserError
+from .runs import find_checkpoint, write_json
+from .summary import format_figure
+from .tasks.base import Task
+from .tasks.classification import Classification
+from .tasks.language_modeling import LanguageModeling
+from .zoo import nearest
+
+SPLITS = ("train", "val", "test")
+BATCH = 64
+
+
+def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
+    """The task with the trained network, in eval mode, from the checkpoint alone.
+
+    Args:
+        where: a checkpoint, or a run folder, of which the best checkpoint is taken.
+
+    Returns:
+        The checkpoint's path, the task, and what the checkpoint says of config and data.
+
+    Raises:
+        UserError: there is no checkpoint, it is damaged, or its config asks for code that is not allowed.
+    """
+    path = find_checkpoint(where, "best")
+    checkpoint = load_checkpoint(path)
+    about: dict[str, Any] = checkpoint["torchatlas"]
+    config = about["config"]
+    for part in ("model", "task", "data"):
+        require_trusted(config[part])
+    task = build_task(config["task"], build_network(config["model"]))
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise UserError(f"the weights in {path} do not fit the network of its config: {error}") from error
+    return path, task.eval(), about
+
+
+def evaluate(where: str, split: str = "test", root: str = "", output: str = "") -> dict[str, float]:
+    """Compute the task's figures on a split, print them, and return them.
+
+    Args:
+        where: see `restore`.
+        split: "test", "val" or "train" (without augmentation).
+        root: folder of the data, where it is another one than in training.
+        output: a JSON file to write the figures to.
+    """
+    if split not in SPLITS:
+        raise UserError(f"there is no split {split!r}{nearest(split, list(SPLITS))}")
+    path, task, about = restore(where)
+    config = about["config"]
+    if root:
+        config["data"]["root"] = root
+    if "classes" in config["data"]:  # a user's folder: the labels are those of training
+        config["data"]["classes"] = about["data"]["classes"]
+    data = build_data(config["data"])
+    data.load_state_dict(about["data"])
+    data.prepare_data()
+    data.setup("test")
+    quiet_libraries()
+    trainer = lightning.Trainer(
+        accelerator="auto", devices=1, precision=config["trainer"]["precision"], logger=False, callbacks=[],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    data.splits["test"] = data.splits[split]
+    trainer.test(task, datamodule=data, verbose=False)
+    figures = {key.replace("test/", f"{split}/", 1): v for key, v in task.figures.items() if key.startswith("test/")}
+    print(f"{config['name']}: {path} on {len(data.splits[split])} samples of {split}")
+    for key, value in figures.items():
+        print(f"  {key:<28} {format_figure(key, value)}")
+    if output:
+        write_json(Path(output), {"checkpoint": str(path), "name": config["name"], **figures})
+    return figures
+
+
+def predict(
+    where: str, given: str, output: str = "", *, top: int = 1, length: int = 200, temperature: float = 0.8,
+    seed: int = 0,
+) -> None:  # fmt: skip
+    """Print, and write to `output`, what the network says of a file or of all files in a folder.
+
+    Images get their `top` classes with probabilities. Texts get the bits per character that the network needs for
+    them, and a continuation of `length` characters.
+    """
+    path, task, about = restore(where)
+    source = Path(given).expanduser()
+    if not source.exists():
+        raise UserError(f"there is no file or folder {source}: name one with input=PATH")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    task.to(device)
+    if isinstance(task, Classification) and about["data"]["kind"] == "image":
+        rows = _classify(task, about["data"], _files(source, IMG_EXTENSIONS), top)
+    elif isinstance(task, LanguageModeling):
+        rows = _continue(task, about["data"], _files(source, (".txt", ".md", ".rst")), length, temperature, seed)
+    else:
+        raise UserError(f"{path} was trained for {task.name} on {about['data']['kind']}, which predict cannot read")
+    if output:
+        with Path(output).open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+    console = rich.get_console()
+    if not console.is_terminal:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    table = Table(*rows[0].keys())
+    for row in rows:
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+    console.print(table)
+
+
+def _files(source: Path, endings: tuple[str, ...]) -> list[Path]:
+    if source.is_file():
+        return [source]
+    found = sorted(p for p in source.rglob("*") if p.suffix.lower() in endings)
+    if not found:
+        raise UserError(f"{source} holds no file that ends in {', '.join(endings)}")
+    return found
+
+
+@torch.no_grad()
+def _classify(task: Classification, about: dict[str, Any], paths: list[Path], top: int) -> list[dict[str, Any]]:
+    classes = about["classes"]
+    if not 1 <= top <= len(classes):
+        raise UserError(f"top={top} must be from 1 to the {len(classes)} classes")
+    mean, std = (torch.tensor(about[key])[:, None, None] for key in ("mean", "std"))
+    rows = []
+    for start in range(0, len(paths), BATCH):
+        part = paths[start : start + BATCH]
+        images = torch.stack([load_image(p, about["in_channels"], about["image_size"]) for p in part])
+        probabilities = task.predict(((images / 255 - mean) / std).to(task.device)).cpu()
+        for path, row in zip(part, probabilities, strict=True):
+            values, places = row.topk(top)
+            entry: dict[str, Any] = {"file": str(path)}
+            for i, (value, place) in enumerate(zip(values.tolist(), places.tolist(), strict=True), start=1):
+                suffix = "" if top == 1 else f"_{i}"
+                entry |= {f"class{suffix}": classes[place], f"probability{suffix}": round(value, 6)}
+            rows.append(entry)
+    return rows
+
+
+@torch.no_grad()
+def _continue(
+    task: LanguageModeling, about: dict[str, Any], paths: list[Path], length: int, temperature: float, seed: int
+) -> list[dict[str, Any]]:
+    codec, context = CharacterCodec(about["alphabet"]), about["context"]
+    rows = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is no UTF-8 text: {error}") from error
+        if len(text) < 2:
+            raise UserError(f"{path} has {len(text)} characters where at least 2 are needed")
+        tokens = codec.encode(text)
+        nll = 0.0
+        for start in range(0, len(tokens) - 1, context):  # each token but the first is predicted once
+            window = tokens[start : start + context + 1].to(task.device)
+            nll += float(F.cross_entropy(task(window[None, :-1])[0], window[1:], reduction="sum"))
+        written = task.generate(tokens, length, context=context, temperature=temperature, seed=seed)
+        rows.append(
+            {
+                "file": str(path),
+                "characters": len(text),
+                "bits_per_character": round(nll / math.log(2) / (len(tokens) - 1), 4),
+                "continuation": codec.decode(written[len(tokens) :]),
+            }
+        )
+    return rows

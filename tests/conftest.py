@@ -1,0 +1,96 @@
+"""Parametrise over the config files, so that a new one is tested by existing."""
+
+import importlib
+import inspect
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torchatlas import building
+from torchatlas.zoo import config_text, options
+
+REPOSITORY = Path(__file__).parent.parent
+
+# Data that are found on disk or made: what a config needs so that it runs without files.
+FAKE = dict.fromkeys(("mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"), ("data.fake=true",))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for group in ("model", "data", "experiment"):
+        if f"{group}_name" in metafunc.fixturenames:
+            metafunc.parametrize(f"{group}_name", options(group))
+
+
+@pytest.fixture(autouse=True)
+def _own_seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _resolvers() -> None:
+    building.register_resolvers()
+
+
+def network_class(model_name: str) -> type[torch.nn.Module]:
+    target = OmegaConf.create(config_text("model", model_name)).model._target_
+    module, _, attribute = target.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def tiny_arguments(model_name: str) -> dict[str, Any]:
+    """The class's small defaults in place of the published sizes; words (kinds of block, ...) stay."""
+    config = OmegaConf.create(config_text("model", model_name)).model
+    signature = inspect.signature(network_class(model_name)).parameters
+    found = {}
+    for key in config:
+        if key == "_target_" or OmegaConf.is_interpolation(config, key):
+            continue
+        found[key] = config[key] if isinstance(config[key], str) else signature[key].default
+    return found
+
+
+def tiny_network(model_name: str, **arguments: Any) -> torch.nn.Module:
+    return network_class(model_name)(**{**tiny_arguments(model_name), **arguments})
+
+
+def tiny_overrides(model_name: str) -> list[str]:
+    """The same for the command line."""
+    return [
+        f"model.{key}={list(value) if isinstance(value, tuple) else value}"
+        for key, value in tiny_arguments(model_name).items()
+        if not isinstance(value, str)
+    ]
+
+
+@pytest.fixture
+def compose() -> Callable[..., DictConfig]:
+    from hydra import compose, initialize_config_module
+
+    def composed(*overrides: str) -> DictConfig:
+        with initialize_config_module("torchatlas.configs", version_base="1.3"):
+            return compose("train", overrides=list(overrides), return_hydra_config=False)
+
+    return composed
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Run the training program in this process, in an empty folder; returns the run folder it wrote last."""
+    from torchatlas.train import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TORCHATLAS_DATA", raising=False)
+
+    def run(*arguments: str) -> Path:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        with warnings.catch_warnings():
+            main()
+        folders = [p.parent for p in tmp_path.glob("runs/**/config.yaml")]
+        return max(folders, key=lambda p: (p / "record.json").stat().st_mtime_ns)
+
+    return run

@@ -1,0 +1,146 @@
+"""evaluate and predict need nothing but the checkpoint."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torchatlas import building, cli
+from torchatlas.errors import UserError
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["torchatlas", *arguments])
+        cli.main()
+
+    return run
+
+
+@pytest.fixture
+def digits(train: Train) -> Path:
+    return train("trainer.max_epochs=10", "trainer=cpu", "logger=none", "callbacks=default")
+
+
+def test_evaluate_repeats_the_runs_test_figures(digits: Path, command: Any, tmp_path: Path) -> None:
+    (digits / "config.yaml").unlink()  # the checkpoint is enough
+    command("evaluate", f"ckpt={digits}", f"output={tmp_path / 'figures.json'}")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    expected = json.loads((digits / "metrics.json").read_text())
+    assert {k: figures[k] for k in expected["test"]} == expected["test"]
+    command("evaluate", f"ckpt={digits / 'checkpoints' / 'best.ckpt'}", "split=val", f"output={tmp_path / 'val.json'}")
+    val = json.loads((tmp_path / "val.json").read_text())
+    assert val["val/loss"] == pytest.approx(expected["best"]["val/loss"], rel=1e-5)
+
+
+def test_predict_images(digits: Path, command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real digits as picture files, some enlarged and in colour: most are read right."""
+    pictures, labels = load_digits(return_X_y=True)
+    (tmp_path / "images").mkdir()
+    for i in range(30):
+        image = Image.fromarray(np.round(pictures[i].reshape(8, 8) * 255 / 16).astype(np.uint8))
+        if i % 2:
+            image = image.resize((24, 24), Image.Resampling.BICUBIC).convert("RGB")
+        image.save(tmp_path / "images" / f"{i:02}.png")
+    capsys.readouterr()
+    command("predict", f"ckpt={digits}", f"input={tmp_path / 'images'}", f"output={tmp_path / 'out.csv'}", "top=2")
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [r["class_1"] for r in rows] == [r["class_1"] for r in printed]
+    assert sum(int(r["class_1"]) == y for r, y in zip(rows, labels[:30], strict=True)) >= 25
+    assert all(float(r["probability_1"]) >= float(r["probability_2"]) for r in rows)
+
+
+def test_predict_text(train: Train, command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("model=lstm_lm", "debug=one_batch", "trainer=cpu", "model.dim=8", "logger=none", "callbacks=default")
+    (tmp_path / "a.txt").write_text("The quick brown fox jumps over the lazy dog. " * 10)
+    capsys.readouterr()
+    command("predict", f"ckpt={folder}", f"input={tmp_path / 'a.txt'}", "length=30")
+    row = json.loads(capsys.readouterr().out)
+    assert row["characters"] == 450
+    assert len(row["continuation"]) == 30
+    assert 5 < row["bits_per_character"] < 8  # one batch of training: near log2 104
+
+
+def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, command: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("dark", "light")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(40):
+            pixels = rng.integers(0, 120, (20, 20, 3)) + 120 * k
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "set" / name / f"{i}.png")
+    folder = train(
+        "model=mlp", "data=image_folder", f"data.root={tmp_path / 'set'}", "data.image_size=8", "data.batch_size=8",
+        "trainer.max_epochs=10", "trainer=cpu", "logger=none", "callbacks=default", "data.flip=false",
+    )  # fmt: skip
+    about = building.load_checkpoint(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
+    assert about["classes"] == ["dark", "light"]
+    assert about["mean"] != [0.5] * 3
+    moved = tmp_path / "moved"
+    (tmp_path / "set").rename(moved)
+    command("evaluate", f"ckpt={folder}", f"data.root={moved}", f"output={tmp_path / 'figures.json'}")
+    assert json.loads((tmp_path / "figures.json").read_text())["test/accuracy"] == 1
+    command("predict", f"ckpt={folder}", f"input={moved / 'light' / '3.png'}", f"output={tmp_path / 'out.csv'}")
+    assert next(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))["class"] == "light"
+
+
+MISTAKES = {
+    "unknown command": (["trian"], "did you mean train"),
+    "missing key": (["evaluate"], "ckpt=... is missing"),
+    "unknown key": (["predict", "ckpt=x", "inptu=y"], "did you mean input"),
+    "no equals sign": (["evaluate", "runs/x"], "not of the form KEY=VALUE"),
+    "no checkpoint": (["evaluate", "ckpt=nowhere"], "there is no checkpoint nowhere"),
+    "list takes nothing": (["list", "x=1"], "there is no key 'x'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(mistake: str, command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, expected = MISTAKES[mistake]
+    with pytest.raises(SystemExit) as exit_:
+        command(*arguments)
+    assert exit_.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_mistakes_with_a_checkpoint(
+    digits: Path, command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.png").write_text("no picture")
+    for arguments, expected in (
+        (["evaluate", f"ckpt={digits}", "split=tset"], "did you mean test"),
+        (["predict", f"ckpt={digits}", "input=nowhere"], "there is no file or folder nowhere"),
+        (["predict", f"ckpt={digits}", f"input={tmp_path / 'empty'}"], "holds no file that ends in"),
+        (["predict", f"ckpt={digits}", f"input={tmp_path / 'text.png'}"], "text.png cannot be read as an image"),
+        (["predict", f"ckpt={digits}", f"input={tmp_path}", "top=11"], "top=11 must be from 1 to the 10 classes"),
+        (["predict", f"ckpt={digits}", f"input={tmp_path}", "top=many"], "top=many is not a number"),
+    ):
+        with pytest.raises(SystemExit):
+            command(*arguments)
+        assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "torch.hub.load", "torchatlas.models.mlp.torch.hub.load", "torchatlas.data.images.UserError",
+     "torch.optim.lr_scheduler.types.FunctionType", "torchatlas.models.nothing.Here"],
+)  # fmt: skip
+def test_a_checkpoints_config_may_not_call_anything_else(target: str, digits: Path) -> None:
+    path = digits / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["torchatlas"]["config"]["model"]["_target_"] = target
+    torch.save(checkpoint, path)
+    from torchatlas.inference import restore
+
+    with pytest.raises(UserError, match=r"not allowed|does not exist"):
+        restore(str(path))

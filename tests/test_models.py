@@ -1,0 +1,124 @@
+"""Properties that every network of the zoo has to have."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import tiny_network
+from torch import nn
+from torchatlas import create_model, list_models, model_card
+
+
+def loss_of(output: torch.Tensor) -> torch.Tensor:
+    """Something that depends on all outputs, unevenly."""
+    return (output * torch.linspace(0.5, 1.5, output.numel()).view_as(output)).square().mean()
+
+
+def test_published_size(model_name: str) -> None:
+    """The YAML's number of parameters is that of the network, and it runs."""
+    with torch.device("meta"):
+        network = create_model(model_name)
+        output = network(*network.example_input(2))
+    assert sum(p.numel() for p in network.parameters()) == model_card(model_name).parameters
+    assert output.shape[0] == 2
+
+
+def test_every_parameter_gets_a_gradient(model_name: str) -> None:
+    network = tiny_network(model_name)
+    loss_of(network(*network.example_input(4))).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_state_dict_round_trip(model_name: str) -> None:
+    network, other = tiny_network(model_name), tiny_network(model_name)
+    inputs = network.example_input(3)
+    network(*inputs)  # buffers move
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(*inputs), other.eval()(*inputs))
+
+
+def test_examples_do_not_influence_each_other_in_eval(model_name: str) -> None:
+    network = tiny_network(model_name).eval()
+    inputs = network.example_input(4)
+    alone = torch.cat([network(*(x[i : i + 1] for x in inputs)) for i in range(4)])
+    torch.testing.assert_close(network(*inputs), alone, rtol=1e-5, atol=1e-6)
+
+
+def test_eval_is_deterministic(model_name: str) -> None:
+    network = tiny_network(model_name).eval()
+    inputs = network.example_input(2)
+    assert torch.equal(network(*inputs), network(*inputs))
+
+
+def test_causal(model_name: str) -> None:
+    network = tiny_network(model_name).eval()
+    if not getattr(network, "causal", False):
+        return
+    (tokens,) = network.example_input(2)
+    changed = tokens.clone()
+    changed[:, 5:] = (tokens[:, 5:] + 1) % network.vocab_size
+    before, after = network(tokens), network(changed)
+    assert torch.equal(before[:, :5], after[:, :5])
+    assert not torch.equal(before[:, 5], after[:, 5])
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own advice
+def test_compiles_to_the_same_function(model_name: str) -> None:
+    network = tiny_network(model_name).eval()
+    inputs = network.example_input(2)
+    torch._dynamo.reset()
+    compiled = torch.compile(network, backend="aot_eager")
+    torch.testing.assert_close(compiled(*inputs), network(*inputs))
+
+
+def test_bf16_agrees_with_fp32(model_name: str) -> None:
+    network = tiny_network(model_name).eval()
+    inputs = network.example_input(4)
+    exact = network(*inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(*inputs).float()
+    assert (rough - exact).norm() < 0.05 * exact.norm()
+
+
+def test_initial_loss_is_near_theory(model_name: str) -> None:
+    """A new network knows nothing: cross-entropy near ln K."""
+    network = tiny_network(model_name)
+    logits = network(*network.example_input(64)).detach()
+    classes = logits.shape[-1]
+    labels = torch.randint(classes, logits.shape[:-1])
+    loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten())
+    assert abs(float(loss) - math.log(classes)) < 0.35
+
+
+def test_create_model_takes_overrides_and_refuses_unknown_ones() -> None:
+    assert set(list_models()) >= {"mlp", "lenet5", "resnet18", "resnet152", "lstm_lm"}
+    network = create_model("resnet18", num_classes=7, image_size=32)
+    assert isinstance(network, nn.Module)
+    assert network(torch.randn(2, 3, 32, 32)).shape == (2, 7)
+    with pytest.raises(ValueError, match="no argument 'num_class': did you mean num_classes"):
+        create_model("resnet18", num_class=7)
+    with pytest.raises(ValueError, match="no model 'resnet19': did you mean resnet"):
+        create_model("resnet19")
+
+
+def test_lenet5_names_the_sizes_that_it_takes() -> None:
+    with pytest.raises(ValueError, match="32x32"):
+        create_model("lenet5", image_size=8)
+    for size in (28, 32):
+        network = create_model("lenet5", image_size=size)
+        assert network(*network.example_input(2)).shape == (2, 10)
+        assert network.features(*network.example_input(1)).shape == (1, 120, 1, 1)
+
+
+def test_resnet_chooses_its_stem_from_the_image_size() -> None:
+    for size, small in ((32, True), (63, True), (64, False), (224, False)):
+        with torch.device("meta"):
+            network = create_model("resnet18", image_size=size)
+            features = network.maxpool(network.conv1(*network.example_input(1)))
+        assert network.small_stem is small
+        assert features.shape[-1] == (size if small else math.ceil(size / 4))
+        assert ("small stem" in network.extra_repr()) is small

@@ -1,0 +1,140 @@
+"""The tree itself: who imports whom, what each config has, that the package holds all of it."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torchatlas
+from conftest import REPOSITORY
+from omegaconf import OmegaConf
+from torchatlas.zoo import GROUPS, config_text, headline, list_models, options
+
+SOURCE = REPOSITORY / "src"
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+
+def imports(path: Any) -> set[str]:
+    """Absolute names of all imported modules, relative ones resolved."""
+    found = set()
+    parts = ["torchatlas", *path.relative_to(SOURCE).with_suffix("").parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(parts[: -node.level]) if node.level else ""
+            found.add(".".join(filter(None, [base, node.module])))
+    return found
+
+
+@pytest.mark.parametrize("folder", ["models", "tasks", "data"])
+def test_models_tasks_and_data_do_not_import_one_another(folder: str) -> None:
+    others = {f"torchatlas.{other}" for other in ("models", "tasks", "data") if other != folder}
+    for path in (SOURCE / folder).glob("*.py"):
+        for name in imports(path):
+            assert not name.startswith(tuple(others)), f"{path} imports {name}"
+
+
+def test_models_are_mathematics() -> None:
+    """Torch and shape annotations, and blocks of other papers; no trainer, no config."""
+    allowed = ("torch", "jaxtyping", "math", "typing", "collections.abc", "torchatlas.models")
+    for path in (SOURCE / "models").glob("*.py"):
+        for name in imports(path):
+            assert name.split(".")[0] != "lightning"
+            assert name in allowed or name.startswith(("torch.", "torchatlas.models.")), f"{path} imports {name}"
+
+
+def test_every_model_file_has_a_config_and_every_config_a_model() -> None:
+    targets = {OmegaConf.create(config_text("model", name)).model._target_ for name in list_models()}
+    files = {path.stem for path in (SOURCE / "models").glob("*.py")} - {"__init__"}
+    assert {target.split(".")[2] for target in targets} == files
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_config_says_in_a_line_what_it_is(group: str) -> None:
+    for name in options(group):
+        assert re.fullmatch(r"\S.{5,110}", headline(group, name)), f"{group}/{name}"
+
+
+def test_every_config_file_is_in_a_known_group() -> None:
+    on_disk = {p.parent.name for p in (REPOSITORY / "configs").glob("*/*.yaml")}
+    assert on_disk == set(GROUPS)
+
+
+def test_package_holds_what_is_on_disk() -> None:
+    on_disk = {"torchatlas.configs"}
+    on_disk |= {".".join(["torchatlas", *p.parent.relative_to(SOURCE).parts]) for p in SOURCE.rglob("__init__.py")}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == on_disk
+
+
+def test_tested_versions_are_inside_the_declared_ranges() -> None:
+    from packaging.requirements import Requirement
+
+    pinned = dict(line.split("==") for line in (REPOSITORY / "constraints.txt").read_text().split() if "==" in line)
+    project = PROJECT["project"]
+    wanted = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["audio"],
+        *PROJECT["dependency-groups"]["dev"],
+    ]
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(pinned[requirement.name]), requirement
+    assert set(PROJECT["tool"]["uv"]["constraint-dependencies"]) == {f"{n}=={v}" for n, v in pinned.items()}
+
+
+def test_no_module_shadows_another_package() -> None:
+    for path in SOURCE.glob("*.py"):
+        if path.stem not in ("__init__", "train"):
+            assert path.stem not in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", [m.name for m in pkgutil.walk_packages(torchatlas.__path__, "torchatlas.")])
+def test_doctests(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_every_model_has_a_doctest_of_its_size() -> None:
+    for path in (SOURCE / "models").glob("*.py"):
+        if path.stem != "__init__":
+            text = ast.get_docstring(ast.parse(path.read_text())) or ""
+            assert ">>>" in text, path
+            assert re.search(r"\b(19|20)\d\d\b", text), f"{path} names no paper"
+
+
+def test_experiments_compose_and_fit(experiment_name: str, compose: Callable[..., Any]) -> None:
+    from torchatlas import building
+
+    config = compose(f"experiment={experiment_name}", "name=test")
+    model, data = (config[group]._target_ for group in ("model", "data"))
+    assert model
+    assert data
+    building.check(config, "the model", "the data")
+    header = config_text("experiment", experiment_name)
+    for word in ("Command:", "Expected:", "Hardware:"):
+        assert word in header
+
+
+def test_the_zoo_is_listed_without_torch() -> None:
+    program = (
+        "import sys; sys.argv = ['torchatlas', 'list']; from torchatlas.cli import main; main(); "
+        "assert not {'torch', 'lightning', 'hydra'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list_models()
+    assert any("11,689,512" in line and "1512.03385" in line and "classification" in line for line in lines)
+
+
+def test_networks_are_made_without_lightning() -> None:
+    program = (
+        "import sys, torchatlas; torchatlas.create_model('mlp'); torchatlas.list_models(); "
+        "assert not {'lightning', 'hydra'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,309 @@
+"""The training program as it is used, on made or embedded data."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import REPOSITORY, tiny_overrides
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torchatlas import runs
+from torchatlas.building import load_checkpoint
+from torchatlas.errors import UserError
+from torchatlas.zoo import model_card
+
+FAST = ("trainer=cpu", "data.batch_size=8")
+Train = Callable[..., Path]
+
+
+def fake(model_name: str) -> list[str]:
+    return [] if model_card(model_name).data in ("digits", "pydoc") else ["data.fake=true"]
+
+
+def short(model_name: str) -> list[str]:
+    return ["data.context=16"] if model_card(model_name).data == "pydoc" else []
+
+
+def metrics(folder: Path) -> Any:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+# Tensors in TensorBoard are events of one kind or another: scalars, pictures, text.
+def events(folder: Path) -> dict[str, list[Any]]:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    accumulator.Reload()
+    tags = accumulator.Tags()
+    found: dict[str, list[Any]] = {tag: accumulator.Scalars(tag) for tag in tags["scalars"]}
+    found |= {tag: accumulator.Images(tag) for tag in tags["images"]}
+    found |= {tag: accumulator.Tensors(tag) for tag in tags["tensors"]}
+    if tags["graph"]:
+        found["graph"] = [accumulator.Graph()]
+    return found
+
+
+def test_one_batch(model_name: str, train: Train) -> None:
+    """Every model by its own name alone, with its own task and data, small."""
+    folder = train(
+        f"model={model_name}",
+        "debug=one_batch",
+        *FAST,
+        *fake(model_name),
+        *short(model_name),
+        *tiny_overrides(model_name),
+    )
+    found = metrics(folder)
+    assert found["epochs"] == found["steps"] == 1
+    assert "test/loss" in found["test"]
+    assert folder.parent.name == f"{model_name}-{model_card(model_name).data}"
+
+
+def test_overfits_one_batch(model_name: str, train: Train) -> None:
+    folder = train(
+        f"model={model_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", "trainer.max_epochs=300",
+        *fake(model_name), *short(model_name), *tiny_overrides(model_name), "schedule=constant", "optim=adam",
+        "optim.lr=0.005", "callbacks=default", "logger=none",
+    )  # fmt: skip
+    losses = [json.loads(line)["train/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert losses[-1] < 0.05 * losses[0]
+
+
+@pytest.fixture
+def digits(train: Train) -> Path:
+    return train("trainer.max_epochs=3", "trainer=cpu", "callbacks.pictures.every_n_epochs=2")
+
+
+def test_run_folder(digits: Path) -> None:
+    """What the next reader needs is there, and the figures agree with one another."""
+    found = metrics(digits)
+    epochs = [json.loads(line) for line in (digits / "metrics.jsonl").read_text().splitlines()]
+    assert [e["epoch"] for e in epochs] == [1, 2, 3]
+    assert found["final"] == {k: v for k, v in epochs[-1].items() if "/" in k}
+    best = min(epochs, key=lambda e: e["val/loss"])
+    assert found["best_epoch"] == best["epoch"]
+    assert found["best"]["val/loss"] == best["val/loss"]
+    assert 0.5 < found["test"]["test/accuracy"] <= 1
+    log = (digits / "train.log").read_text()
+    assert re.search(r"epoch 3/3 \| train loss [\d.]+ \| val loss .* val accuracy .* samples/s \| .* left", log)
+    record = json.loads((digits / "record.json").read_text())["starts"][0]
+    assert record["seed"] == 0
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["hardware"]["cores"] == os.cpu_count()
+    assert record["command"].startswith("python train.py trainer.max_epochs=3")
+    for name in ("best", "last"):
+        checkpoint = torch.load(digits / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        assert checkpoint["torchatlas"]["config"]["name"] == "mlp-digits"
+    assert sorted(p.name for p in (digits / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_dashboard_of_a_classifier(digits: Path) -> None:
+    found = events(digits)
+    for figure in ("loss", "learning_rate", "gradient_norm", "samples_per_second"):
+        steps = [e.step for e in found[f"step/{figure}"]]
+        assert steps == list(range(10, 61, 10)), figure  # 20 batches an epoch, 3 epochs, every 10 steps
+    for figure in ("loss", "accuracy"):
+        for stage in ("train", "val"):
+            assert [e.step for e in found[f"epoch/{figure}/{stage}"]] == [1, 2, 3]
+    pictures = [
+        "inputs/training samples as the network gets them", "predictions validation/right", "predictions test/right",
+        "predictions validation/wrong", "predictions validation/most confident mistakes", "validation/confusion matrix",
+        "validation/per class", "validation/ROC", "validation/precision and recall", "test/confusion matrix",
+        "test/per class", "test/ROC", "test/precision and recall", "network/first-layer filters",
+    ]  # fmt: skip
+    assert set(pictures) <= set(found)
+    assert [e.step for e in found["validation/confusion matrix"]] == [2, 3]
+    assert [e.step for e in found["test/confusion matrix"]] == [3]
+    assert "graph" in found
+    assert "custom_scalars__config__" in found
+    assert found["final/val/accuracy"][0].value == pytest.approx(metrics(digits)["final"]["val/accuracy"])
+    assert found["best/val/loss"][0].value == pytest.approx(metrics(digits)["best"]["val/loss"])
+    assert found["test/accuracy"][0].value == pytest.approx(metrics(digits)["test"]["test/accuracy"])
+    accumulator = EventAccumulator(str(digits))
+    accumulator.Reload()
+    hparams = accumulator.summary_metadata
+    start = HParamsPluginData.FromString(hparams["_hparams_/session_start_info"].plugin_data.content)
+    shown = start.session_start_info.hparams
+    assert shown["optim.lr"].number_value == 0.002
+    assert shown["model.widths"].string_value == "[512, 512]"
+    assert "_hparams_/session_end_info" in hparams
+
+
+def test_dashboard_of_a_language_model(train: Train) -> None:
+    folder = train(
+        "model=lstm_lm", "trainer.max_epochs=1", "trainer.limit_train_batches=10", "trainer=cpu", "model.dim=16",
+        "callbacks.samples.length=20", "trainer.limit_val_batches=2",
+    )  # fmt: skip
+    found = events(folder)
+    for figure in ("loss", "perplexity", "bits_per_character"):
+        assert {f"epoch/{figure}/train", f"epoch/{figure}/val"} <= set(found)
+    assert "epoch/trigram_bits_per_character/val" in found
+    for temperature in (0.5, 0.8, 1.0):
+        text = found[f"validation text/temperature {temperature}/text_summary"][0].tensor_proto.string_val[0].decode()
+        assert "⟦" in text
+    assert "trigram baseline: 2." in (folder / "train.log").read_text()
+    values = metrics(folder)["final"]
+    assert values["val/bits_per_character"] == pytest.approx(values["val/loss"] / 0.693147, rel=1e-4)
+
+
+@pytest.mark.parametrize("network", ["mlp", "lstm_lm"])
+def test_resume_continues_as_if_never_stopped(network: str, train: Train) -> None:
+    """Two epochs, stopped after the first and resumed, are two epochs in one go, bit for bit; dropout included."""
+    small = [f"model={network}", *FAST, *short(network), *tiny_overrides(network), "model.dropout=0.3"]
+    small += ["trainer.limit_train_batches=6", "schedule=constant"]
+    small += ["callbacks.samples.length=5"] if network == "lstm_lm" else []
+    whole = train(*small, "trainer.max_epochs=2")
+    part = train(*small, "trainer.max_epochs=1")
+    assert part != whole
+    resumed = train(f"resume={part}", "trainer.max_epochs=2")
+    assert resumed == part
+    one, two = (load_checkpoint(f / "checkpoints" / "last.ckpt") for f in (whole, part))
+    for key, weight in one["state_dict"].items():
+        assert torch.equal(weight, two["state_dict"][key]), key
+    assert one["global_step"] == two["global_step"] == 12
+    timeless = [
+        [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines.read_text().splitlines()]
+        for lines in (whole / "metrics.jsonl", part / "metrics.jsonl")
+    ]
+    assert timeless[0] == timeless[1]
+    assert metrics(whole)["test"] == metrics(part)["test"]
+    assert len(json.loads((part / "record.json").read_text())["starts"]) == 2
+    steps = [e.step for e in events(part)["epoch/loss/train"]]
+    assert steps == [1, 2]
+
+
+def test_resume_auto_takes_the_newest_run(train: Train) -> None:
+    small = ["trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "callbacks=default"]
+    first, second = train(*small), train(*small, "model.widths=[8]")
+    assert train("resume=auto", "trainer.max_epochs=2") == second
+    assert metrics(second)["epochs"] == 2
+    assert metrics(first)["epochs"] == 1
+
+
+def test_multirun(train: Train, tmp_path: Path) -> None:
+    train("-m", "seed=0,1", "debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default", "model.widths=[8]")
+    folders = sorted(tmp_path.glob("runs/sweeps/*/*/metrics.json"))
+    assert [p.parent.name for p in folders] == ["0-mlp-digits", "1-mlp-digits"]
+    one, two = (json.loads(p.read_text())["final"]["val/loss"] for p in folders)
+    assert one != two
+
+
+def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs.time, "strftime", lambda _: "2026-01-01_00-00-00")
+    names = [runs.new_folder("a") for _ in range(3)]
+    assert [Path(n).name for n in names] == [f"2026-01-01_00-00-00{s}" for s in ("", "-2", "-3")]
+
+
+def test_two_processes_report_the_figures_of_one(tmp_path: Path) -> None:
+    """The same samples in each step and each test sample once: equal up to the order of sums."""
+    arguments = ["trainer.max_epochs=2", "model.dropout=0", "optim=sgd", "optim.lr=0.05", "callbacks=default"]
+    found = []
+    for trainer in ("cpu", "ddp_cpu"):
+        command = [sys.executable, "-m", "torchatlas.train", f"trainer={trainer}", f"hydra.run.dir={trainer}"]
+        subprocess.run([*command, *arguments], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+        found.append(metrics(tmp_path / trainer))
+    assert [f["steps"] for f in found] == [40, 40]
+    for kind in ("final", "test"):
+        assert found[1][kind] == pytest.approx(found[0][kind], rel=1e-4)
+    assert not (tmp_path / "runs").exists()
+
+
+# --- a mistake gets one sentence
+
+MISTAKES = {
+    "unknown model": (["model=resnt18"], "there is no model 'resnt18': did you mean resnet18"),
+    "unknown data": (["data=cifar"], "there is no data 'cifar': did you mean cifar10"),
+    "unknown group": (["modle=mlp"], "the config has no key 'modle': did you mean model"),
+    "unknown key": (["optim.learning_rate=1"], "the config has no key 'optim.learning_rate'"),
+    "misspelt key": (["trainer.max_epoch=1"], "did you mean trainer.max_epochs"),
+    "key of another choice": (["optim=adam", "optim.momentum=1"], "the config has no key 'optim.momentum'"),
+    "text network, images": (["model=lstm_lm", "data=digits"], "try data=pydoc"),
+    "image network, text": (["model=lenet5", "data=pydoc"], "try data=mnist"),
+    "image too small": (["model=lenet5", "data=digits"], "32x32"),
+    "size that works": (["model=lenet5", "data=mnist", "data.image_size=20"], "try data.image_size=28"),
+    "no folder": (["data=image_folder", "model=resnet18", "data.root=nowhere"], "nowhere does not exist"),
+    "nothing to resume": (["resume=auto"], "found no checkpoint"),
+    "no such run": (["resume=runs/none"], "there is no checkpoint"),
+    "batch too large": (["data.batch_size=5000"], "use data.batch_size=1293"),
+    "validation too large": (["model=lenet5", "data.fake=true", "data.val_size=0"], "must be positive"),
+    "not a number": (["seed=abc"], "seed=abc must be a whole number"),
+    "bad depths": (["model=resnet18", "data=digits", "model.depths=[1,1]"], "four groups of blocks"),
+    "bad syntax": (["data=[digits"], "no viable alternative"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(mistake: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, expected = MISTAKES[mistake]
+    with pytest.raises(SystemExit) as exit_:
+        train(*arguments, *(() if "resume" in arguments[0] else ("trainer=cpu",)))
+    assert exit_.value.code == 2
+    err = capsys.readouterr().err
+    assert expected in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("runs/*/*/*"))
+
+
+def test_resume_refuses_another_config(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
+    with pytest.raises(SystemExit):
+        train(f"resume={folder}", "optim.lr=3")
+    assert "only trainer.* can" in capsys.readouterr().err
+
+
+def test_a_damaged_or_hostile_checkpoint_is_refused(train: Train, tmp_path: Path) -> None:
+    folder = train("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
+    good = folder / "checkpoints" / "last.ckpt"
+    torn = tmp_path / "torn.ckpt"
+    torn.write_bytes(good.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"torn\.ckpt cannot be loaded"):
+        load_checkpoint(torn)
+
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "broken_in"),)
+
+    torch.save({"torchatlas": Hostile()}, torn)
+    with pytest.raises(UserError, match=r"torn\.ckpt cannot be loaded safely"):
+        load_checkpoint(torn)
+    assert not (tmp_path / "broken_in").exists()
+
+
+def test_help_shows_the_zoo(train: Train, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchatlas.train import main
+
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help"])
+    main()
+    out = capsys.readouterr().out
+    assert re.search(r"^ +resnet18 +ResNet-18\. He, Zhang", out, re.MULTILINE)
+    assert re.search(r"^ +overfit +One batch again", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_all_ways_to_start_are_the_same_program(tmp_path: Path) -> None:
+    arguments = ["debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default"]
+    figures = []
+    for i, program in enumerate(
+        (["train.py"], ["src/train.py"], ["-m", "torchatlas.train"], ["-m", "torchatlas.cli", "train"])
+    ):
+        if program[0].endswith(".py"):
+            program = [str(REPOSITORY / program[0])]
+        subprocess.run([sys.executable, *program, *arguments, f"hydra.run.dir={i}"], cwd=tmp_path, check=True)
+        figures.append(metrics(tmp_path / str(i))["test"])
+    assert figures.count(figures[0]) == 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_trains_in_mixed_precision(train: Train) -> None:
+    folder = train("trainer=gpu", "trainer.max_epochs=5")
+    config = (folder / "config.yaml").read_text()
+    assert "precision: bf16-mixed" in config
+    assert metrics(folder)["test"]["test/accuracy"] > 0.8
