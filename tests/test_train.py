@@ -68,7 +68,7 @@ def test_overfits_one_batch(model_name: str, train: Train) -> None:
     folder = train(
         f"model={model_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", "trainer.max_epochs=300",
         *fake(model_name), *short(model_name), *tiny_overrides(model_name), "schedule=constant", "optim=adam",
-        "optim.lr=0.005", "callbacks=default", "logger=none",
+        "optim.lr=0.01", "callbacks=default", "logger=none",
     )  # fmt: skip
     losses = [json.loads(line)["train/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.05 * losses[0]

@@ -32,7 +32,8 @@ class LSTMLM(nn.Module):
         dim: units of each layer, and of the embedding.
         depth: number of LSTM layers.
         dropout: probability of D; 0.5 in the paper's medium network.
-        init_range: weights start from U(-init_range, init_range); 0.05 in the paper's medium network.
+        init_range: weights start from U(-init_range, init_range); the paper has 0.1 (small)
+            and 0.05 (medium).
         context: tokens of an example input; the network itself takes any length.
     """
 
@@ -42,10 +43,10 @@ class LSTMLM(nn.Module):
         self,
         *,
         vocab_size: int = 16,
-        dim: int = 16,
+        dim: int = 32,
         depth: int = 2,
         dropout: float = 0.0,
-        init_range: float = 0.05,
+        init_range: float = 0.1,
         context: int = 8,
     ) -> None:
         super().__init__()
