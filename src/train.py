@@ -57,6 +57,8 @@ def run(config: DictConfig) -> float | None:
         runs.write_config(folder, plain)
         runs.write_record(folder, plain)
         log.info(describe_network(config.name, network, trainer, data))
+        if checkpoint and checkpoint["epoch"] + 1 >= (trainer.max_epochs or 0) > 0:
+            log.info("this run has had its %d epochs: trainer.max_epochs=N with a larger N goes on", trainer.max_epochs)
 
     trainer.fit(task, datamodule=data, ckpt_path=str(path) if checkpoint else None, weights_only=True)
     if config.test and not trainer.interrupted:

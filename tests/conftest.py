@@ -4,7 +4,8 @@ import importlib
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for group in ("model", "data", "experiment"):
         if f"{group}_name" in metafunc.fixturenames:
             metafunc.parametrize(f"{group}_name", options(group))
+
+
+_left_out: Counter[str] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        _left_out["slow" if "slow" in item.keywords else "gpu" if "gpu" in item.keywords else "not chosen"] += 1
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was left out and why; skipped tests are listed with their reasons by -ra."""
+    reasons = {"slow": "take minutes: pytest -m slow", "gpu": "need a CUDA device: pytest -m gpu"}
+    for kind, number in _left_out.items():
+        terminalreporter.write_line(
+            f"left out: {number} {kind} ({reasons.get(kind, 'by the choice on the command line')})"
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -138,3 +139,13 @@ def test_networks_are_made_without_lightning() -> None:
         "assert not {'lightning', 'hydra'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_readme_says_what_the_records_say() -> None:
+    script = runpy.run_path(str(REPOSITORY / "scripts" / "results.py"))
+    assert script["main"](["--check"]) == 0, "run python scripts/results.py"
+
+
+def test_no_path_of_a_machine_is_in_a_record() -> None:
+    for path in (REPOSITORY / "records").glob("*.json"):
+        assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text()), path

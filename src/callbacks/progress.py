@@ -64,7 +64,13 @@ class Progress(lightning.Callback):
         total = int(trainer.num_training_batches)
         loss = float(outputs["loss"])
         speed = f"{self.samples_per_second(trainer, now):,.0f} samples/s"
-        text = f"loss {loss:.4f} | {speed} | {clock(self.time_left(trainer, now))} left"
+        means = [
+            f"{key.removeprefix('metrics/').replace('_', ' ')} {format_figure(key, float(value))}"
+            for key, value in outputs.items()
+            if key.startswith("metrics/")
+        ]
+        left = f"{clock(self.time_left(trainer, now))} left"
+        text = " | ".join([f"loss {loss:.4f}", *means, speed, left])
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         if self.bar is not None:
             self.bar.update(self.row, description=epoch, completed=batch_idx + 1, total=total, text=text)

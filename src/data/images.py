@@ -118,6 +118,7 @@ class ImageData(DataModule):
         self.crop_padding, self.flip = crop_padding, flip
         self.mean = _per_channel(self.mean if mean is None else mean, in_channels)
         self.std = _per_channel(self.std if std is None else std, in_channels)
+        self._statistics: tuple[Any, Tensor] = None, torch.empty(0)
         if not self.classes:
             self.classes = [str(k) for k in range(num_classes)]
 
@@ -182,9 +183,12 @@ class ImageData(DataModule):
 
     def normalize(self, images: Tensor) -> Tensor:
         """(x / 255 - mean) / std, per channel."""
-        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
-        std = torch.tensor(self.std, device=images.device)[:, None, None]
-        return (images.float() - 255 * mean) / (255 * std)
+        key = (images.device, *self.mean, *self.std)
+        if self._statistics[0] != key:  # else each batch would wait for a copy to the device
+            mean_and_std = torch.tensor([self.mean, self.std], device=images.device)
+            self._statistics = key, (255 * mean_and_std)[:, :, None, None]
+        mean, std = self._statistics[1].unbind()
+        return (images.float() - mean) / std
 
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         shape = (batch, self.in_channels, self.image_size, self.image_size)

@@ -24,6 +24,10 @@ class LanguageModeling(Task):
 
     name = "language_modeling"
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.trigram_bits: dict[str, float] = {}
+
     def step(self, batch: Any) -> dict[str, Tensor]:
         (tokens,) = batch
         logits = self.network(tokens[:, :-1])
@@ -37,17 +41,23 @@ class LanguageModeling(Task):
         return means | {"perplexity": means["loss"].exp(), "bits_per_character": bits}
 
     def on_fit_start(self) -> None:
-        """Compute and say the baseline, where the vocabulary is small enough for a table of trigrams."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data.vocab_size > WittenBellTrigram.MAX_VOCABULARY:
-            return
-        self.trigram_bits = trigram_bits(data.splits["train"], data.splits["val"], data.vocab_size)
-        log.info("trigram baseline: %.3f bits per character on validation", self.trigram_bits)
+        """Say the baseline before training, where the vocabulary is small enough for a table of trigrams."""
+        if (bits := self.baseline("val")) is not None:
+            log.info("trigram baseline: %.3f bits per character on validation", bits)
 
     def close_epoch(self, stage: str) -> None:
         super().close_epoch(stage)
-        if stage == "val" and hasattr(self, "trigram_bits"):
-            self.figures["val/trigram_bits_per_character"] = self.trigram_bits
+        if stage != "train" and (bits := self.baseline(stage)) is not None:
+            self.figures[f"{stage}/trigram_bits_per_character"] = bits
+
+    def baseline(self, split: str) -> float | None:
+        """Bits per token of the trigrams of the training split on another; computed once."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data.vocab_size > WittenBellTrigram.MAX_VOCABULARY:
+            return None
+        if split not in self.trigram_bits:
+            self.trigram_bits[split] = trigram_bits(data.splits["train"], data.splits[split], data.vocab_size)
+        return self.trigram_bits[split]
 
     @torch.no_grad()
     def generate(self, prompt: Tensor, length: int, *, context: int, temperature: float = 1.0, seed: int = 0) -> Tensor:
@@ -84,10 +94,10 @@ class LanguageModeling(Task):
         return tokens
 
 
-def trigram_bits(train: Any, val: Any, vocab_size: int) -> float:
+def trigram_bits(train: Any, judged: Any, vocab_size: int) -> float:
     """Bits per token of the trigram baseline: counted on one data set of windows, judged on another."""
     model = WittenBellTrigram(vocab_size)
     for indices in torch.arange(len(train)).split(1024):
         model.update(train[-1, indices][0])
-    nll = [model.nll(val[-1, indices][0]).double() for indices in torch.arange(len(val)).split(1024)]
+    nll = [model.nll(judged[-1, indices][0]).double() for indices in torch.arange(len(judged)).split(1024)]
     return float(torch.cat(nll).mean() / math.log(2))
