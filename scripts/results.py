@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+
 from torchatlas import list_models, model_card
 from torchatlas.summary import format_figure
 
@@ -49,10 +50,10 @@ def results_table() -> str:
             best = metrics["best"]
             figures.append(f"validation {best['val/bits_per_character']:.3f}")
             figures.append(f"trigram baseline {best['val/trigram_bits_per_character']:.3f}")
-        changed = " with changes" if first["uncommitted_changes"] else ""
+        commit = (first["commit"] or "none")[:9] + (" with changes" if first["uncommitted_changes"] else "")
         lines.append(
             f"| `{first['command']}` | {', '.join(figures)} | {metrics['epochs']} | {metrics['seconds'] / 60:.1f} min "
-            f"| {', '.join(hardware)}, {record['config']['trainer']['precision']} | {first['commit'][:9]}{changed} |"
+            f"| {', '.join(hardware)}, {record['config']['trainer']['precision']} | {commit} |"
         )
     return "\n".join(lines)
 

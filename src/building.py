@@ -1,12 +1,14 @@
 """From a config to objects, and the check that they go together before anything is read or downloaded."""
 
 import contextlib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_class, get_method, instantiate
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from .data.base import DataModule
@@ -14,8 +16,11 @@ from .errors import UserError
 from .tasks.base import Task
 from .zoo import model_card, options
 
-# A config that came with a checkpoint is somebody else's: only these may be called.
-TRUSTED = ("torchatlas.models.", "torchatlas.tasks.", "torchatlas.data.", "torchatlas.schedules", "torch.optim.")
+# A config that came with a checkpoint or a run folder may be somebody else's: only what is defined here may be called.
+TRUSTED = (
+    "torchatlas.models.", "torchatlas.tasks.", "torchatlas.data.", "torchatlas.callbacks.", "torchatlas.schedules.",
+    "torch.optim.", "lightning.pytorch.trainer.", "lightning.pytorch.profilers.", "lightning.pytorch.callbacks.",
+)  # fmt: skip
 
 
 def register_resolvers() -> None:
@@ -31,33 +36,44 @@ def register_resolvers() -> None:
 
 
 def require_trusted(config: Any) -> None:
-    """Refuse a config with a `_target_` outside of this package and torch's optimisers.
+    """Refuse a config that could call anything but this package's classes, torch's optimisers and Lightning's trainer.
 
     Names are resolved and judged by where the object was defined, so that a path through a module's own
-    imports (`torchatlas.models.mlp.torch.hub.load`) does not pass.
+    imports (`torchatlas.models.mlp.torch.hub.load`) does not pass. Interpolations, which could build a config after
+    this check, are refused too: what was saved is resolved. Packages of your own are trusted when the
+    environment variable TORCHATLAS_TRUST names them, separated by commas.
+
+    Args:
+        config: nested mappings, sequences and plain values.
 
     Raises:
         UserError: it names the target.
     """
+    own = tuple(f"{name.strip()}." for name in os.environ.get("TORCHATLAS_TRUST", "").split(",") if name.strip())
+    trusted = TRUSTED + own
     if isinstance(config, dict):
-        target = config.get("_target_")
-        if target is not None:
-            if not str(target).startswith(TRUSTED):
-                raise UserError(f"the checkpoint's config would call {target}, which is not allowed")
-            try:
-                found: Any = get_class(target)
-            except (ImportError, ValueError):
-                try:
-                    found = get_method(target)
-                except (ImportError, ValueError):
-                    raise UserError(f"the checkpoint's config names {target}, which does not exist here") from None
-            if not f"{found.__module__}.".startswith(TRUSTED):
-                raise UserError(f"the checkpoint's config would call {target}, which is not allowed")
+        if "_target_" in config:
+            target = str(config["_target_"])
+            found: Any = None
+            if target.startswith((*trusted, "lightning.")):
+                with contextlib.suppress(ImportError, ValueError):
+                    found = get_object(target)
+            callable_ = isinstance(found, type) or getattr(found, "__module__", "") == "torchatlas.schedules"
+            if not callable_ or not f"{found.__module__}.".startswith(trusted):
+                raise UserError(
+                    f"the saved config would call {target}, which is not allowed or not installed: if it is your own "
+                    "package, name it in the environment variable TORCHATLAS_TRUST"
+                )
         for value in config.values():
             require_trusted(value)
-    elif isinstance(config, list):
+    elif isinstance(config, list | tuple):
         for value in config:
             require_trusted(value)
+    elif isinstance(config, str):
+        if "${" in config:
+            raise UserError(f"the saved config has an interpolation, {config}, where only values are allowed")
+    elif not isinstance(config, int | float | bool | None):
+        raise UserError(f"the saved config holds a {type(config).__name__}, where only plain values are allowed")
 
 
 def build_network(config: Any) -> torch.nn.Module:
@@ -97,6 +113,9 @@ def check(config: DictConfig, model: str, data: str) -> None:
     """
     if not isinstance(config.seed, int):
         raise UserError(f"seed={config.seed} must be a whole number, as in seed=1")
+    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
+    if not (isinstance(epochs, int) and epochs > 0) and not (isinstance(steps, int) and steps > 0):
+        raise UserError(f"trainer.max_epochs={epochs} must be a positive number, or trainer.max_steps one")
     module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
@@ -108,6 +127,8 @@ def check(config: DictConfig, model: str, data: str) -> None:
         )
     try:
         _dry_run(config)
+    except _BadTraining as error:
+        raise UserError(f"{_root(error)}: change it under optim= or schedule=") from error
     except NotImplementedError:
         return  # an operation of the user's network has no shape rule: the run itself will tell
     except Exception as error:
@@ -118,10 +139,19 @@ def check(config: DictConfig, model: str, data: str) -> None:
         ) from error
 
 
+class _BadTraining(Exception):
+    """The network fits the data, but its optimiser or schedule cannot be made."""
+
+
 def _dry_run(config: DictConfig) -> None:
     with torch.device("meta"):
         network = build_network(config.model)
-        build_task(config.task, network).step(build_data(config.data).example_batch(2))
+        task = build_task(config.task, network, config.optim, config.schedule)
+        task.step(build_data(config.data).example_batch(2))
+        try:
+            task.make_schedule(task.make_optimizer(network.parameters()), 100)  # type: ignore[misc]
+        except Exception as error:
+            raise _BadTraining from error
 
 
 def _size_that_works(config: DictConfig) -> str:
@@ -162,3 +192,24 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "torchatlas" not in checkpoint:
         raise UserError(f"{path} is no checkpoint of torchatlas")
     return checkpoint
+
+
+def resumed_config(folder: Path, overrides: list[str], checkpoint: dict[str, Any]) -> DictConfig:
+    """The config with which a run was started, with the keys that are given anew.
+
+    What was found in the data when the run began (classes and statistics of a user's folder) is taken from the
+    checkpoint, so that a folder that has changed since cannot change the meaning of the labels.
+
+    Raises:
+        UserError: the config would call something that is not allowed, or an override is of no known key.
+    """
+    config = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    require_trusted(OmegaConf.to_container(config))
+    OmegaConf.set_struct(config, True)
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.key_or_group != "resume":
+            OmegaConf.update(config, override.key_or_group, override.value())
+    for key in {"classes", "mean", "std"} & set(config.data):
+        config.data[key] = checkpoint["torchatlas"]["data"][key]
+    return config

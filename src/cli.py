@@ -115,6 +115,12 @@ def main() -> None:
     except UserError as error:
         print(f"torchatlas: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if "hydra" not in sys.modules:
+            raise
+        from . import command_line  # only now: `list` has to be quick
+
+        command_line.refuse_or_raise(error)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ torchatlas trains the reference architectures of deep learning.
     python train.py optim.lr=0.01 trainer.max_epochs=5   change a value
     python train.py -m model=mlp,resnet18 seed=0,1,2     one run for each combination
     python train.py resume=auto                          go on with the newest run
-    python train.py model=vgg --cfg job                  show the config and do nothing
+    python train.py model=lenet5 --cfg job                  show the config and do nothing
     torchatlas list | evaluate | predict                 what else there is
 
 `torchatlas train` and `python -m torchatlas.train` are the same program. --hydra-help tells of Hydra's own options.
@@ -36,7 +36,7 @@ torchatlas trains the reference architectures of deep learning.
 
 def help_text() -> str:
     """The zoo by group, a line each."""
-    parts = [USAGE.replace("model=vgg", "model=lenet5")]
+    parts = [USAGE]
     for group in GROUPS:
         names = options(group)
         width = max(len(name) for name in names)
@@ -57,7 +57,10 @@ def run_program(run: Callable[[], Any]) -> None:
     quiet_libraries()
     building.register_resolvers()
     try:
-        sys.argv[1:] = resume_arguments(sys.argv[1:])
+        runs.typed[:] = sys.argv[1:]
+        # Lightning starts the other processes with the arguments that the first one has made of what was typed.
+        if "LOCAL_RANK" not in os.environ:
+            sys.argv[1:] = resume_arguments(sys.argv[1:])
         run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _refuse(error)
@@ -78,6 +81,13 @@ def answer_mistakes(run: Callable[[DictConfig], Any]) -> Callable[[DictConfig], 
     return wrapped
 
 
+def refuse_or_raise(error: Exception) -> NoReturn:
+    """End the program with one sentence if the error is a mistake in the config, and go on with it otherwise."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        _refuse(error)
+    raise error
+
+
 def _refuse(error: Exception) -> NoReturn:
     if os.environ.get("TORCHATLAS_TRACEBACK", "0") not in ("", "0"):
         traceback.print_exception(error)
@@ -93,6 +103,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*`training_step` and `validation_step` should.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*recommended to use `self.log.*sync_dist=True.*")  # they are reduced
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
     warnings.filterwarnings("ignore", message=".*Found .* module.* in eval mode at the start of training.*")
@@ -106,10 +117,10 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     rest = [a for a in arguments if not a.startswith("resume=")]
     for argument in rest:
         key = re.split("[=~+@]", argument.lstrip("+~"), maxsplit=1)[0]
-        if not key.startswith(("trainer.", "hydra.", "-")):
+        if not key.startswith(("trainer.", "data.root", "data.num_workers", "hydra.", "-")):
             raise UserError(
-                f"a resumed run keeps its config, so {argument!r} cannot be changed: only trainer.* can, "
-                "as in trainer.max_epochs=40; without resume= it is a new run"
+                f"a resumed run keeps its config, so {argument!r} cannot be changed: only trainer.*, data.root and "
+                "data.num_workers can, as in trainer.max_epochs=40; without resume= it is a new run"
             )
     checkpoint = runs.find_checkpoint(resume[-1])
     folder = runs.folder_of(checkpoint)
@@ -123,6 +134,8 @@ def _quote(path: Path) -> str:
 def explain(error: Exception) -> str:
     """One sentence for a mistake: what is wrong, and the nearest right word."""
     message = str(error)
+    if "Original Traceback" in message:  # from a worker: torch puts its whole traceback into the message
+        return message.strip().splitlines()[-1].split(": ", 1)[-1]
     if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^']+)'", message):
         group, name = match["group"], match["name"]
         return f"there is no {group} {name!r}{nearest(name, options(group))}" if group in GROUPS else message

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,15 @@ def evaluate(where: str, split: str = "test", root: str = "", output: str = "") 
     Args:
         where: see `restore`.
         split: "test", "val" or "train" (without augmentation).
-        root: folder of the data, where it is another one than in training.
+        root: folder of the data; else the one in TORCHATLAS_DATA, else the one of training.
         output: a JSON file to write the figures to.
     """
     if split not in SPLITS:
         raise UserError(f"there is no split {split!r}{nearest(split, list(SPLITS))}")
     path, task, about = restore(where)
     config = about["config"]
-    if root:
+    root = root or os.environ.get("TORCHATLAS_DATA", "")
+    if root and "root" in config["data"]:
         config["data"]["root"] = root
     if "classes" in config["data"]:  # a user's folder: the labels are those of training
         config["data"]["classes"] = about["data"]["classes"]

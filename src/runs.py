@@ -16,6 +16,8 @@ from typing import Any
 from .errors import UserError
 
 RUNS = Path("runs")
+typed: list[str] = []  # the arguments of the command line, before `resume=` is resolved
+made: set[Path] = set()  # folders that this process has made
 PACKAGES = (
     "torchatlas", "torch", "torchvision", "torchaudio", "lightning", "hydra-core", "tensorboard", "torchmetrics",
     "numpy", "scikit-learn",
@@ -33,14 +35,15 @@ def new_folder(name: str) -> str:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
+            made.add(folder.absolute())
             return str(folder)
     raise UserError(f"{RUNS / name} already has {attempt} runs of this second")
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a run that was refused before its first step: nothing in it is worth keeping."""
-    if folder.is_dir() and not any(folder.glob("checkpoints/*")) and not (folder / "metrics.jsonl").exists():
-        shutil.rmtree(folder)
+    """Remove the folder of a run that was refused before its first step, if this process has made it."""
+    if folder.absolute() in made and not any(folder.glob("checkpoints/*")) and not (folder / "metrics.jsonl").exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_checkpoint(where: str, name: str = "last") -> Path:
@@ -109,30 +112,44 @@ def versions() -> dict[str, str]:
 def _git(*arguments: str) -> str | None:
     try:
         result = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return result.stdout
+    return result.stdout.decode(errors="replace")
+
+
+def _changes() -> str:
+    """What differs from the commit: changes of tracked files, and the new ones whole."""
+    parts = [_git("diff", "HEAD") or ""]
+    for name in (_git("ls-files", "--others", "--exclude-standard", "--full-name", ":/*.py", ":/*.yaml") or "").split(
+        "\n"
+    ):
+        path = Path((_git("rev-parse", "--show-toplevel") or "").strip()) / name
+        if name and path.is_file():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            parts.append(f"+++ {name} (not tracked)\n" + "".join(f"+{line}\n" for line in lines))
+    return "".join(parts)
 
 
 def command_line() -> str:
     """What was typed, without the folder of the program."""
     program = Path(sys.argv[0]).name
     if Path(sys.argv[0]).parent.name in ("src", "torchatlas") and program == "train.py":
-        return shlex.join(["torchatlas", "train", *sys.argv[1:]])
-    return shlex.join(["python", program, *sys.argv[1:]])
+        return shlex.join(["torchatlas", "train", *typed])
+    return shlex.join(["python", program, *typed])
 
 
 def write_record(folder: Path, config: dict[str, Any]) -> None:
     """Write `record.json`: what a reader needs to believe the run's figures, and to run it again.
 
-    A resumed run appends to the list of starts. Uncommitted changes go to `changes.diff`.
+    A resumed run appends to the list of starts. Uncommitted changes go to `changes.diff` (`changes-2.diff` at the
+    second start, and so on), new files included.
     """
     path = folder / "record.json"
     record = json.loads(path.read_text()) if path.exists() else {"name": config["name"], "starts": []}
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", __file__) else None
-    changes = _git("diff", "HEAD") if commit else None
+    changes = _changes() if commit else ""
     record["starts"].append(
         {
             "command": command_line(),
@@ -145,7 +162,9 @@ def write_record(folder: Path, config: dict[str, Any]) -> None:
         }
     )
     if changes:
-        (folder / "changes.diff").write_text(changes)
+        number = len(record["starts"])
+        name = "changes.diff" if number == 1 else f"changes-{number}.diff"
+        (folder / name).write_text(changes, encoding="utf-8")
     write_json(path, record)
 
 
@@ -165,17 +184,14 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     part.replace(folder / "config.yaml")
 
 
-def resumed_config(folder: Path, overrides: list[str]) -> Any:
-    """The config with which a run was started, and the trainer's keys that are given anew."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.load(folder / "config.yaml")
-    OmegaConf.set_struct(config, True)
-    for override in OverridesParser.create().parse_overrides(overrides):
-        if override.key_or_group != "resume":
-            OmegaConf.update(config, override.key_or_group, override.value())
-    return config
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`; one that a killed run left unfinished is left out."""
+    path = folder / "metrics.jsonl"
+    epochs = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            epochs.append(json.loads(line))
+    return epochs
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

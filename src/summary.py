@@ -27,27 +27,26 @@ def describe_network(name: str, network: nn.Module, trainer: lightning.Trainer, 
 def print_summary(folder: Path) -> None:
     """The run's figures, and what to type next."""
     metrics = read_metrics(folder)
-    table = Table(title=metrics.get("name"), title_justify="left")
-    table.add_column("figure")
-    columns = [c for c in ("final", "best", "test") if metrics.get(c)]
-    for column in columns:
-        heading = {"final": "last epoch", "best": f"best epoch ({metrics.get('best_epoch')})", "test": "test"}[column]
-        table.add_column(heading, justify="right")
-    names: list[str] = []
-    for column in columns:
-        for key in metrics[column]:
-            name = key if column != "test" else key.replace("test/", "val/", 1)
-            if name not in names:
-                names.append(name)
-    for name in names:
-        cells = []
+    if metrics:
+        table = Table(
+            title=f"{metrics['name']}: {metrics['epochs']} epochs, the best is {metrics['best_epoch']}",
+            title_justify="left",
+        )
+        columns = {
+            "train": ("final", "train/"),
+            "validation": ("final", "val/"),
+            "best validation": ("best", "val/"),
+            "test of the best": ("test", "test/"),
+        }
+        table.add_column("")
         for column in columns:
-            key = name if column != "test" else name.replace("val/", "test/", 1)
-            value = metrics[column].get(key)
-            cells.append("" if value is None else format_figure(key, value))
-        table.add_row(name, *cells)
+            table.add_column(column, justify="right")
+        keys = [key.split("/", 1)[1] for kind in ("test", "final") for key in metrics[kind]]
+        for name in dict.fromkeys(keys):
+            values = [metrics[kind].get(prefix + name) for kind, prefix in columns.values()]
+            table.add_row(name.replace("_", " "), *("" if v is None else format_figure(name, v) for v in values))
+        rich.get_console().print(table)
     console = rich.get_console()
-    console.print(table)
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     quoted = shlex.quote(str(shown))
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started

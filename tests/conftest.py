@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import sys
 import warnings
 from collections import Counter
@@ -12,13 +13,27 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+
 from torchatlas import building
 from torchatlas.zoo import config_text, options
 
 REPOSITORY = Path(__file__).parent.parent
 
-# Data that are found on disk or made: what a config needs so that it runs without files.
-FAKE = dict.fromkeys(("mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"), ("data.fake=true",))
+
+def without_files(data_name: str) -> list[str]:
+    """Overrides with which a data set runs without files: made data, where it reads from a folder."""
+    return ["data.fake=true"] if re.search(r"^root:", config_text("data", data_name), re.MULTILINE) else []
+
+
+def small_data(data_name: str) -> list[str]:
+    """The same, with short texts."""
+    text = re.search(r"^context:", config_text("data", data_name), re.MULTILINE)
+    return [*without_files(data_name), *(["data.context=16"] if text else [])]
+
+
+def model_for(data_name: str) -> str:
+    """A model that takes any sizes of such data: the one whose YAML asks for what the data declare."""
+    return "lstm_lm" if "vocab_size:" in config_text("data", data_name) else "mlp"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

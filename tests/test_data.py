@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
-from conftest import FAKE
+from conftest import model_for, without_files
 from hydra.utils import instantiate
 from PIL import Image
+
 from torchatlas.data.counter import uniform
 from torchatlas.data.download import fetch
 from torchatlas.data.image_folder import ImageFolder
@@ -27,8 +29,9 @@ from torchatlas.errors import UserError
 @pytest.fixture
 def make(compose: Callable[..., Any]) -> Callable[..., Any]:
     def made(name: str, *overrides: str) -> Any:
-        task = ["model=lstm_lm"] if name == "pydoc" else []
-        config = compose(*task, f"data={name}", "data.batch_size=16", *FAKE.get(name, ()), *overrides)
+        config = compose(
+            f"model={model_for(name)}", f"data={name}", "data.batch_size=16", *without_files(name), *overrides
+        )
         data = instantiate(config.data, _convert_="all")
         data.prepare_data()
         data.setup()
@@ -202,6 +205,9 @@ def test_channels_and_sizes_are_fitted() -> None:
     grey = torch.randint(256, (3, 1, 8, 8), dtype=torch.uint8)
     assert torch.equal(fit_images(grey, 3, 8), grey.expand(-1, 3, -1, -1))
     assert torch.equal(fit_images(grey.expand(-1, 3, -1, -1), 1, 8), grey)
+    colour = torch.randint(256, (1, 3, 8, 8), dtype=torch.uint8)
+    pillow = TF.pil_to_tensor(TF.to_pil_image(colour[0]).convert("L")).float()
+    assert (fit_images(colour, 1, 8)[0].float() - pillow).abs().max() <= 1
     large = fit_images(grey, 1, 32)
     assert large.shape == (3, 1, 32, 32)
     assert large.dtype == torch.uint8
@@ -232,7 +238,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def image_folder(root: Path, **options: Any) -> ImageFolder:
-    sizes = {"in_channels": 3, "image_size": 16, "num_classes": 2, "batch_size": 4}
+    sizes = {"in_channels": 3, "image_size": 16, "num_classes": 2, "batch_size": 4, "share": 0.25}
     data = ImageFolder(root=str(root), **{**sizes, **options})
     data.setup()
     return data
@@ -256,12 +262,25 @@ def test_image_folder(folder: Path, compose: Callable[..., Any]) -> None:
 
 
 def test_image_folder_without_splits_is_split_by_a_fixed_seed(folder: Path) -> None:
-    one, two = (image_folder(folder / "train", seed=s) for s in (0, 1))
-    assert {s: len(d) for s, d in one.splits.items()} == {"val": 4, "test": 4, "train": 16}
-    for split in ("train", "val", "test"):
-        assert torch.equal(one.splits[split].images, two.splits[split].images)
-    seen = [image.numpy().tobytes() for split in one.splits.values() for image in split.images]
-    assert len(set(seen)) == 24
+    def contents(data: ImageFolder) -> dict[str, set[bytes]]:
+        return {split: {image.numpy().tobytes() for image in d.images} for split, d in data.splits.items()}
+
+    one, two = (contents(image_folder(folder / "train", seed=s)) for s in (0, 1))
+    assert one == two
+    assert all(2 <= len(one[split]) <= 10 for split in ("val", "test"))
+    assert len(one["train"] | one["val"] | one["test"]) == 24 == sum(map(len, one.values()))
+    shutil.copy(folder / "val" / "cat" / "0.png", folder / "train" / "cat" / "00.png")
+    more = contents(image_folder(folder / "train"))
+    assert all(one[split] <= more[split] for split in one)  # a new file moves no other
+    assert sum(map(len, more.values())) == 25
+
+
+def test_image_folder_takes_other_names_of_splits(folder: Path) -> None:
+    (folder / "train").rename(folder / "Training")
+    (folder / "test").rename(folder / "Testing")
+    data = image_folder(folder)
+    assert data.classes == ["cat", "dog"]
+    assert {s: len(d) for s, d in data.splits.items()} == {"val": 6, "test": 8, "train": 24}
 
 
 def test_image_folder_names_what_is_wrong(folder: Path) -> None:
@@ -274,6 +293,8 @@ def test_image_folder_names_what_is_wrong(folder: Path) -> None:
     (folder / "train" / "emu").mkdir()
     with pytest.raises(UserError, match="emu holds no image"):
         image_folder(folder, num_classes=3)
+    with pytest.raises(UserError, match=r"has 3 classes, not data.num_classes=2"):
+        image_folder(folder)
     with pytest.raises(UserError, match="does not exist"):
         image_folder(folder / "nowhere")
     with pytest.raises(UserError, match="0 class folders where at least 2"):

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+
 from torchatlas import create_model
 from torchatlas.models.lenet5 import ScaledTanh
 

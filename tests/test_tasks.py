@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+
 from torchatlas.tasks.classification import Classification
 from torchatlas.tasks.language_modeling import LanguageModeling
 from torchatlas.tasks.ngram import WittenBellTrigram

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY, tiny_overrides
+from conftest import REPOSITORY, small_data, tiny_overrides
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
 from torchatlas import runs
 from torchatlas.building import load_checkpoint
+from torchatlas.callbacks.progress import Progress
 from torchatlas.errors import UserError
 from torchatlas.zoo import model_card
 
@@ -24,12 +26,16 @@ FAST = ("trainer=cpu", "data.batch_size=8")
 Train = Callable[..., Path]
 
 
-def fake(model_name: str) -> list[str]:
-    return [] if model_card(model_name).data in ("digits", "pydoc") else ["data.fake=true"]
+def small(model_name: str) -> list[str]:
+    """The model's own data without files, and its class's tiny defaults."""
+    return [*small_data(model_card(model_name).data), *tiny_overrides(model_name)]
 
 
-def short(model_name: str) -> list[str]:
-    return ["data.context=16"] if model_card(model_name).data == "pydoc" else []
+class StopsAfterOneEpoch(Progress):
+    """The first checkpoint is the last."""
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        trainer.should_stop = True
 
 
 def metrics(folder: Path) -> Any:
@@ -51,14 +57,7 @@ def events(folder: Path) -> dict[str, list[Any]]:
 
 def test_one_batch(model_name: str, train: Train) -> None:
     """Every model by its own name alone, with its own task and data, small."""
-    folder = train(
-        f"model={model_name}",
-        "debug=one_batch",
-        *FAST,
-        *fake(model_name),
-        *short(model_name),
-        *tiny_overrides(model_name),
-    )
+    folder = train(f"model={model_name}", "debug=one_batch", *FAST, *small(model_name))
     found = metrics(folder)
     assert found["epochs"] == found["steps"] == 1
     assert "test/loss" in found["test"]
@@ -68,8 +67,7 @@ def test_one_batch(model_name: str, train: Train) -> None:
 def test_overfits_one_batch(model_name: str, train: Train) -> None:
     folder = train(
         f"model={model_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", "trainer.max_epochs=500",
-        *fake(model_name), *short(model_name), *tiny_overrides(model_name), "schedule=constant", "optim=adam",
-        "optim.lr=0.007", "callbacks=default", "logger=none",
+        *small(model_name), "schedule=constant", "optim=adam", "optim.lr=0.007", "callbacks=default", "logger=none",
     )  # fmt: skip
     losses = [json.loads(line)["train/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.1 * losses[0]
@@ -122,9 +120,9 @@ def test_dashboard_of_a_classifier(digits: Path) -> None:
     assert [e.step for e in found["test/confusion matrix"]] == [3]
     assert "graph" in found
     assert "custom_scalars__config__" in found
-    assert found["final/val/accuracy"][0].value == pytest.approx(metrics(digits)["final"]["val/accuracy"])
-    assert found["best/val/loss"][0].value == pytest.approx(metrics(digits)["best"]["val/loss"])
-    assert found["test/accuracy"][0].value == pytest.approx(metrics(digits)["test"]["test/accuracy"])
+    assert found["summary/final accuracy"][0].value == pytest.approx(metrics(digits)["final"]["val/accuracy"])
+    assert found["summary/best loss"][0].value == pytest.approx(metrics(digits)["best"]["val/loss"])
+    assert found["summary/test accuracy"][0].value == pytest.approx(metrics(digits)["test"]["test/accuracy"])
     accumulator = EventAccumulator(str(digits))
     accumulator.Reload()
     hparams = accumulator.summary_metadata
@@ -155,13 +153,13 @@ def test_dashboard_of_a_language_model(train: Train) -> None:
 @pytest.mark.parametrize("network", ["mlp", "lstm_lm"])
 def test_resume_continues_as_if_never_stopped(network: str, train: Train) -> None:
     """Two epochs, stopped after the first and resumed, are two epochs in one go, bit for bit; dropout included."""
-    small = [f"model={network}", *FAST, *short(network), *tiny_overrides(network), "model.dropout=0.3"]
-    small += ["trainer.limit_train_batches=6", "schedule=constant"]
-    small += ["callbacks.samples.length=5"] if network == "lstm_lm" else []
-    whole = train(*small, "trainer.max_epochs=2")
-    part = train(*small, "trainer.max_epochs=1")
+    arguments = [f"model={network}", *FAST, *small(network), "model.dropout=0.3", "schedule=constant"]
+    arguments += ["trainer.limit_train_batches=6", "trainer.log_every_n_steps=4", "callbacks=default"]
+    whole = train(*arguments, "trainer.max_epochs=2")
+    part = train(*arguments, "trainer.max_epochs=1")
     assert part != whole
     resumed = train(f"resume={part}", "trainer.max_epochs=2")
+    assert runs.read_epochs(part)[0]["seconds"] > 0
     assert resumed == part
     one, two = (load_checkpoint(f / "checkpoints" / "last.ckpt") for f in (whole, part))
     for key, weight in one["state_dict"].items():
@@ -176,11 +174,33 @@ def test_resume_continues_as_if_never_stopped(network: str, train: Train) -> Non
     assert len(json.loads((part / "record.json").read_text())["starts"]) == 2
     steps = [e.step for e in events(part)["epoch/loss/train"]]
     assert steps == [1, 2]
+    assert [e.step for e in events(part)["step/loss"]] == [e.step for e in events(whole)["step/loss"]] == [4, 8, 12]
+
+
+def test_resume_from_an_earlier_checkpoint_goes_the_same_way(train: Train) -> None:
+    """The schedule and the optimiser go on where they were: epoch 2 of 2 again, from the state after epoch 1."""
+    arguments = ["trainer=cpu", "model.widths=[8]", "optim=sgd", "logger=none", "callbacks=default"]
+    whole = train(*arguments, "trainer.max_epochs=2")
+    expected = load_checkpoint(whole / "checkpoints" / "last.ckpt")
+    stopping = "callbacks.progress._target_=test_train.StopsAfterOneEpoch"
+    part = train(*arguments, "trainer.max_epochs=2", stopping)
+    assert load_checkpoint(part / "checkpoints" / "last.ckpt")["global_step"] == 20
+    config = (part / "config.yaml").read_text()
+    ordinary = config.replace("test_train.StopsAfterOneEpoch", "torchatlas.callbacks.progress.Progress")
+    (part / "config.yaml").write_text(ordinary)
+    train(f"resume={part / 'checkpoints' / 'last.ckpt'}")
+    found = load_checkpoint(part / "checkpoints" / "last.ckpt")
+    assert found["global_step"] == 40
+    for key, weight in expected["state_dict"].items():
+        assert torch.equal(weight, found["state_dict"][key]), key
+    rates = [e["learning_rate"] for e in runs.read_epochs(part)]
+    assert rates == [e["learning_rate"] for e in runs.read_epochs(whole)]
+    assert rates[0] > rates[1]
 
 
 def test_resume_auto_takes_the_newest_run(train: Train) -> None:
-    small = ["trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2", "logger=none", "callbacks=default"]
-    first, second = train(*small), train(*small, "model.widths=[8]")
+    arguments = ["trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=default"]
+    first, second = train(*arguments), train(*arguments, "model.widths=[8]")
     assert train("resume=auto", "trainer.max_epochs=2") == second
     assert metrics(second)["epochs"] == 2
     assert metrics(first)["epochs"] == 1
@@ -190,6 +210,7 @@ def test_multirun(train: Train, tmp_path: Path) -> None:
     train("-m", "seed=0,1", "debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default", "model.widths=[8]")
     folders = sorted(tmp_path.glob("runs/sweeps/*/*/metrics.json"))
     assert [p.parent.name for p in folders] == ["0-mlp-digits", "1-mlp-digits"]
+    assert len({p.parent.parent for p in folders}) == 1
     one, two = (json.loads(p.read_text())["final"]["val/loss"] for p in folders)
     assert one != two
 
@@ -213,6 +234,10 @@ def test_two_processes_report_the_figures_of_one(tmp_path: Path) -> None:
     for kind in ("final", "test"):
         assert found[1][kind] == pytest.approx(found[0][kind], rel=1e-4)
     assert not (tmp_path / "runs").exists()
+    command = [sys.executable, "-m", "torchatlas.train", "resume=ddp_cpu", "trainer.max_epochs=3"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    assert metrics(tmp_path / "ddp_cpu")["steps"] == 60
+    assert "resume=ddp_cpu" in json.loads((tmp_path / "ddp_cpu" / "record.json").read_text())["starts"][1]["command"]
 
 
 # --- a mistake gets one sentence
@@ -235,6 +260,10 @@ MISTAKES = {
     "validation too large": (["model=lenet5", "data.fake=true", "data.val_size=0"], "must be positive"),
     "not a number": (["seed=abc"], "seed=abc must be a whole number"),
     "bad depths": (["model=resnet18", "data=digits", "model.depths=[1,1]"], "four groups of blocks"),
+    "warm-up too long": (["schedule.warmup=5"], "schedule.warmup=5 must be a share"),
+    "negative learning rate": (["optim.lr=-1"], "Invalid learning rate: -1"),
+    "no epochs": (["trainer.max_epochs=0"], "trainer.max_epochs=0 must be a positive number"),
+    "sweep with processes": (["-m", "trainer=ddp_cpu", "seed=0,1"], "one process each"),
     "bad syntax": (["data=[digits"], "no viable alternative"),
 }
 
@@ -243,20 +272,20 @@ MISTAKES = {
 def test_mistakes(mistake: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, expected = MISTAKES[mistake]
     with pytest.raises(SystemExit) as exit_:
-        train(*arguments, *(() if "resume" in arguments[0] else ("trainer=cpu",)))
+        train(*arguments, *(() if re.search("resume|trainer=", str(arguments)) else ("trainer=cpu",)))
     assert exit_.value.code == 2
     err = capsys.readouterr().err
     assert expected in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
-    assert not list(tmp_path.glob("runs/*/*/*"))
+    assert not list(tmp_path.glob("runs/*-*/*/*"))
 
 
 def test_resume_refuses_another_config(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     folder = train("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
     with pytest.raises(SystemExit):
         train(f"resume={folder}", "optim.lr=3")
-    assert "only trainer.* can" in capsys.readouterr().err
+    assert "only trainer.*, data.root" in capsys.readouterr().err
 
 
 def test_a_damaged_or_hostile_checkpoint_is_refused(train: Train, tmp_path: Path) -> None:
@@ -299,8 +328,38 @@ def test_unusual_loops(override: str, validated: list[int], train: Train) -> Non
     assert [e["epoch"] for e in epochs if "val/loss" in e] == validated
     found = metrics(folder)
     assert found["best_epoch"] == (validated or [3])[-1]
+    drawn = events(folder)
+    assert abs(drawn["step/loss"][0].value - 2.3) < 0.5  # accumulation does not change what is shown
+    assert ("validation/confusion matrix" in drawn) is bool(validated)
     assert "test/accuracy" in found["test"]
     assert found["steps"] == (3 * 7 if "accumulate" in override else 3 * 20)
+
+
+def test_stopping_and_resuming_by_steps(train: Train) -> None:
+    folder = train("trainer=cpu", "trainer.max_steps=40", "logger=none", "callbacks=default", "model.widths=[8]")
+    assert metrics(folder)["steps"] == 40
+    assert train("resume=auto", "trainer.max_steps=80") == folder
+    assert metrics(folder)["steps"] == 80
+    assert [e["epoch"] for e in runs.read_epochs(folder)] == [1, 2, 3, 4]
+
+
+def test_a_refused_run_deletes_nothing_of_the_users(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    with pytest.raises(SystemExit):
+        train("hydra.run.dir=mine", "data.batch_size=5000", "trainer=cpu")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
+
+
+def test_a_run_folder_of_somebody_else_cannot_call_anything(train: Train, tmp_path: Path, capsys: Any) -> None:
+    folder = train("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
+    config = (folder / "config.yaml").read_text()
+    for bad in ("_target_: os.mkdir\n    path: broken_in", "_target_: torch.hub.load", "text: ${oc.env:HOME}"):
+        (folder / "config.yaml").write_text(config.replace("callbacks:\n", f"callbacks:\n  bad:\n    {bad}\n"))
+        with pytest.raises(SystemExit):
+            train(f"resume={folder}", "trainer.max_epochs=2")
+        assert "the saved config" in capsys.readouterr().err
+    assert not (tmp_path / "broken_in").exists()
 
 
 def test_profiler_writes_its_table(train: Train) -> None:
@@ -308,7 +367,6 @@ def test_profiler_writes_its_table(train: Train) -> None:
     assert "run_training_batch" in (folder / "fit-profile.txt").read_text()
 
 
-@pytest.mark.slow
 def test_a_wheel_trains_outside_of_the_checkout(tmp_path: Path) -> None:
     """Build it, unpack it alone, and run it from another folder: the configs are inside."""
     source = tmp_path / "source"
@@ -352,3 +410,21 @@ def test_gpu_trains_in_mixed_precision(train: Train) -> None:
     config = (folder / "config.yaml").read_text()
     assert "precision: bf16-mixed" in config
     assert metrics(folder)["test"]["test/accuracy"] > 0.8
+
+
+def test_areas_are_scikit_learns() -> None:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+    from torchmetrics.classification import MulticlassPrecisionRecallCurve, MulticlassROC
+
+    from torchatlas.callbacks.classification_pictures import area_under, average_precision
+
+    labels = torch.randint(3, (200,))
+    probabilities = (torch.randn(200, 3) + torch.nn.functional.one_hot(labels, 3)).softmax(1)
+    fpr, tpr, _ = MulticlassROC(3)(probabilities, labels)
+    precision, recall, _ = MulticlassPrecisionRecallCurve(3)(probabilities, labels)
+    for k in range(3):
+        truth, score = (labels == k).numpy(), probabilities[:, k].numpy()
+        assert area_under(fpr[k], tpr[k]) == pytest.approx(roc_auc_score(truth, score), abs=1e-6)
+        assert average_precision(recall[k], precision[k]) == pytest.approx(
+            average_precision_score(truth, score), abs=1e-6
+        )

@@ -67,7 +67,7 @@ class Checkpoint(CheckpointCallback):
                 "python": [version, list(state), cached],
                 "numpy": [name, keys.tolist(), position, has_gauss, gauss],
                 "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
             },
         }
 
@@ -77,14 +77,20 @@ class Checkpoint(CheckpointCallback):
         self.random_state = checkpoint["torchatlas"]["random"]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """What was drawn since the process began (initial weights) is forgotten in a resumed run."""
-        if self.random_state is None:
+        """What was drawn since the process began (initial weights) is forgotten in a resumed run.
+
+        The states are those of the first process; the others start from (seed, process, step).
+        """
+        if trainer.world_size > 1:  # each process draws its own dropout masks
+            seed: int = trainer.run_config["seed"]  # type: ignore[attr-defined]
+            torch.manual_seed(seed + 1_000_003 * trainer.global_rank + trainer.global_step)
+        if self.random_state is None or trainer.global_rank > 0:
             return
         version, state, cached = self.random_state["python"]
         random.setstate((version, tuple(state), cached))
         name, keys, position, has_gauss, gauss = self.random_state["numpy"]
         np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
         torch.set_rng_state(self.random_state["torch"])
-        if self.random_state["cuda"] and torch.cuda.device_count() == len(self.random_state["cuda"]):
-            torch.cuda.set_rng_state_all(self.random_state["cuda"])
+        if self.random_state["cuda"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self.random_state["cuda"])
         self.random_state = None

@@ -1,5 +1,7 @@
 """TensorBoard: what a classifier sees, says, and gets wrong."""
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -14,7 +16,7 @@ from torchmetrics.classification import (
     MulticlassROC,
 )
 
-from .curves import writer_of
+from .curves import due, writer_of
 
 MAX_CLASSES_WITH_NAMES = 20
 PICTURES = 16
@@ -29,7 +31,8 @@ class ClassificationPictures(lightning.Callback):
 
     Args:
         every_n_epochs: epochs between two drawings.
-        thresholds: points of the ROC and precision-recall curves.
+        thresholds: points of the ROC and precision-recall curves with more than 20 classes; with fewer the
+            curves are exact.
     """
 
     def __init__(self, every_n_epochs: int = 10, thresholds: int = 101) -> None:
@@ -51,21 +54,21 @@ class ClassificationPictures(lightning.Callback):
                 writer.add_figure("inputs/training samples as the network gets them", figure, trainer.current_epoch)
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        self.start(trainer, pl_module, due=epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
+        self.start(trainer, pl_module, due=due(trainer, self.every_n_epochs))
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.start(trainer, pl_module, due=True)
 
     def start(self, trainer: lightning.Trainer, module: lightning.LightningModule, *, due: bool) -> None:
-        self.collecting = due and any(logger is not None for logger in trainer.loggers)
+        self.collecting = due and bool(trainer.loggers)
         if not self.collecting:
             return
         k: int = trainer.datamodule.num_classes  # type: ignore[attr-defined]
         options: dict[str, Any] = {"num_classes": k, "validate_args": False}
+        thresholds = None if k <= MAX_CLASSES_WITH_NAMES else self.thresholds
         self.confusion = MulticlassConfusionMatrix(**options).to(module.device)
-        self.roc = MulticlassROC(thresholds=self.thresholds, **options).to(module.device)
-        self.pr = MulticlassPrecisionRecallCurve(thresholds=self.thresholds, **options).to(module.device)
+        self.roc: Any = MulticlassROC(thresholds=thresholds, **options).to(module.device)
+        self.pr: Any = MulticlassPrecisionRecallCurve(thresholds=thresholds, **options).to(module.device)
         self.samples: dict[str, list[tuple[float, Tensor, int, int]]] = {"right": [], "wrong": [], "confident": []}
 
     def on_validation_batch_end(
@@ -114,9 +117,10 @@ class ClassificationPictures(lightning.Callback):
             return
         self.collecting = False
         counts = self.confusion.compute().cpu()  # gathers from all processes: before the others leave
-        rates: Any = self.roc.compute()
-        quality: Any = self.pr.compute()
-        (fpr, tpr, _), (precision, recall, _) = rates, quality
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of classes without a sample; see below
+            fpr, tpr, _ = self.roc.compute()
+            precision, recall, _ = self.pr.compute()
         writer = writer_of(trainer)
         if writer is None:
             return
@@ -124,19 +128,20 @@ class ClassificationPictures(lightning.Callback):
         for kind, title in (("right", "right"), ("wrong", "wrong"), ("confident", "most confident mistakes")):
             if samples := self.samples[kind]:
                 titles = [
-                    f"{names[p]} {100 * c:.0f} %" + ("" if p == y else f"\nis {names[y]}") for c, _, p, y in samples
+                    f"{names[p]} {100 * c:.0f}%" + ("" if p == y else f"\nis {names[y]}") for c, _, p, y in samples
                 ]
                 images = self.visible(trainer, torch.stack([x for _, x, _, _ in samples]))
                 writer.add_figure(f"predictions {stage}/{title}", draw_images(images, titles), epoch)
         writer.add_figure(f"{stage}/confusion matrix", draw_confusion(counts, names), epoch)
         writer.add_figure(f"{stage}/per class", draw_per_class(counts, names), epoch)
-        writer.add_figure(
-            f"{stage}/ROC", draw_curves(fpr.cpu(), tpr.cpu(), names, "false positive rate", "true positive rate"), epoch
-        )
-        writer.add_figure(
-            f"{stage}/precision and recall",
-            draw_curves(recall.cpu(), precision.cpu(), names, "recall", "precision"), epoch,
-        )  # fmt: skip
+        # A class of which there is no sample has an undefined curve (NaN): it is drawn at 0.
+        roc = [(x.cpu().nan_to_num(0), y.cpu().nan_to_num(0)) for x, y in zip(fpr, tpr, strict=True)]
+        pr = [(x.cpu().nan_to_num(0), y.cpu().nan_to_num(1)) for x, y in zip(recall, precision, strict=True)]
+        labels = ("false positive rate", "true positive rate", "area under the curve")
+        writer.add_figure(f"{stage}/ROC", draw_curves(roc, [area_under(*c) for c in roc], names, labels), epoch)
+        labels = ("recall", "precision", "average precision")
+        figure = draw_curves(pr, [average_precision(*c) for c in pr], names, labels)
+        writer.add_figure(f"{stage}/precision and recall", figure, epoch)
         if stage == "validation":
             self.draw_filters(writer, module, epoch)
 
@@ -172,7 +177,8 @@ def draw_images(images: Tensor, titles: list[str] | None = None) -> Figure:
     """A grid of images `n c h w` on the scale 0..1, each with a title."""
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.25 * columns, (1.6 if titles else 1.25) * rows), layout="constrained")
+    lines = max(title.count("\n") + 1 for title in titles) if titles else 0
+    figure = Figure(figsize=(0.85 * columns, (0.85 + 0.17 * lines) * rows), layout="constrained")
     for i, image in enumerate(images):
         axes = figure.add_subplot(rows, columns, i + 1)
         axes.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
@@ -221,22 +227,35 @@ def draw_per_class(counts: Tensor, names: list[str]) -> Figure:
     axes.set_yticks(range(len(order)), [names[i] for i in order.tolist()])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08)
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8, frameon=False)
     if len(names) > len(order):
-        axes.set_title(f"the {len(order)} classes with the lowest F1")
+        axes.set_xlabel(f"the {len(order)} classes with the lowest F1")
     return figure
 
 
-def draw_curves(x: Tensor, y: Tensor, names: list[str], x_label: str, y_label: str) -> Figure:
-    """One curve per class, with the area under it; `k thresholds` each."""
+def draw_curves(
+    curves: Sequence[tuple[Tensor, Tensor]], areas: list[float], names: list[str], labels: tuple[str, str, str]
+) -> Figure:
+    """One curve (x, y) per class; `labels` are those of the axes and of the number beside each class's name."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes: Axes = figure.add_subplot()
-    areas = torch.trapezoid(y, x).abs()
-    for k in areas.argsort()[:MAX_CLASSES_WITH_NAMES].sort().values.tolist():
-        axes.plot(x[k].numpy(), y[k].numpy(), label=f"{names[k]} {areas[k]:.3f}", linewidth=1.2)
-    axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.legend(title="area under the curve", fontsize=7, title_fontsize=7, loc="lower center", ncols=2)
+    worst = sorted(range(len(names)), key=lambda k: areas[k])[:MAX_CLASSES_WITH_NAMES]
+    for k in sorted(worst):
+        x, y = curves[k]
+        axes.plot(x.numpy(), y.numpy(), label=f"{names[k]} {areas[k]:.3f}", linewidth=1.2)
+    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.legend(title=labels[2], fontsize=7, title_fontsize=7, loc="lower center", ncols=2)
     if len(names) > MAX_CLASSES_WITH_NAMES:
         axes.set_title(f"the {MAX_CLASSES_WITH_NAMES} classes with the smallest area")
     axes.grid(alpha=0.3)
     return figure
+
+
+def area_under(x: Tensor, y: Tensor) -> float:
+    """By trapezoids."""
+    return float(torch.trapezoid(y, x).abs())
+
+
+def average_precision(recall: Tensor, precision: Tensor) -> float:
+    """The sum over thresholds of precision times the rise in recall, which falls along torchmetrics' curves."""
+    return float(((recall[:-1] - recall[1:]) * precision[:-1]).sum())

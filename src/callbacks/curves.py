@@ -20,7 +20,8 @@ class EventLogger(TensorBoardLogger):
 
     Args:
         folder: the run folder.
-        purge_step: a resumed run's first step; events from there on, of the part that is repeated, are dropped.
+        purge_step: a resumed run's first step; curves against steps are dropped from there on. Curves against
+            epochs are not: resumed from an earlier checkpoint than the last, they show the repeated epochs twice.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
@@ -38,6 +39,14 @@ def writer_of(trainer: lightning.Trainer) -> SummaryWriter | None:
         if isinstance(logger, EventLogger) and trainer.is_global_zero:
             return logger.experiment  # type: ignore[no-any-return]
     return None
+
+
+def due(trainer: lightning.Trainer, every_n_epochs: int) -> bool:
+    """Whether pictures are drawn at this epoch's validation: every n epochs, and at the last one."""
+    epoch, interval = trainer.current_epoch + 1, trainer.check_val_every_n_epoch or 1
+    last = trainer.max_epochs is not None and 0 < trainer.max_epochs < epoch + interval
+    ended = 0 < trainer.max_steps <= trainer.global_step
+    return epoch // every_n_epochs > (epoch - interval) // every_n_epochs or last or ended
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -77,12 +86,10 @@ class Curves(lightning.Callback):
         }
         shown |= {"name": config["name"], "seed": config["seed"]}
         shown |= {f"trainer.{key}": config["trainer"][key] for key in ("max_epochs", "precision")}
-        figures = [f"{when}/val/{pl_module.monitor}" for when in ("final", "best")]
-        figures += ["final/val/loss", f"test/{pl_module.monitor}", "test/loss"]
-        for summary in hparams(shown, dict.fromkeys(figures, 0.0))[:2]:  # the third would end the session
+        for summary in hparams(shown, dict.fromkeys(summary_tags(pl_module), 0.0))[:2]:  # the third ends the session
             self.writer._get_file_writer().add_summary(summary)
-        self.hyperparameters = shown, figures
-        if trainer.current_epoch == 0:
+        self.hyperparameters = shown
+        if trainer.ckpt_path is None:
             self.draw_graph(pl_module)
 
     def draw_graph(self, task: Task) -> None:
@@ -111,7 +118,7 @@ class Curves(lightning.Callback):
 
     def due(self, trainer: lightning.Trainer, step: int) -> bool:
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return step % every == 0 and step != self.logged
+        return step > 0 and step % every == 0 and step != self.logged
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -122,7 +129,7 @@ class Curves(lightning.Callback):
             return
         now = time.monotonic()
         values = {
-            "loss": outputs["loss"],
+            "loss": outputs["loss"] * trainer.accumulate_grad_batches,  # Lightning has divided it
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "samples_per_second": self.samples * trainer.world_size / max(now - self.since, 1e-9),
         }
@@ -139,33 +146,43 @@ class Curves(lightning.Callback):
         self.samples, self.since = 0, time.monotonic()
         if self.writer is None:
             return
-        both: dict[str, list[str]] = {}
         for key, value in pl_module.figures.items():
             stage, _, figure = key.partition("/")
             if stage != "test":
-                tag = f"epoch/{figure}/{stage}"
-                self.writer.add_scalar(tag, value, trainer.current_epoch + 1)
-                both.setdefault(figure, []).append(tag)
+                self.writer.add_scalar(f"epoch/{figure}/{stage}", value, trainer.current_epoch + 1)
         if trainer.current_epoch == 0:
-            charts = {figure: ["Multiline", tags] for figure, tags in both.items()}
+            figures = [key.split("/", 1)[1] for key in pl_module.figures if key.startswith("train/")]
+            charts = {f: ["Multiline", [f"epoch/{f}/train", f"epoch/{f}/val"]] for f in figures}
             self.writer.add_custom_scalars({"training against validation, by epoch": charts})
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.write_figures(trainer, ("final", "best"))
+        self.write_summary(trainer, pl_module)
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if hasattr(self, "writer"):
-            self.write_figures(trainer, ("test",))
+        if hasattr(self, "hyperparameters"):
+            self.write_summary(trainer, pl_module)
 
-    def write_figures(self, trainer: lightning.Trainer, kinds: tuple[str, ...]) -> None:
-        """The figures that HPARAMS shows, and the end of its session."""
-        if self.writer is None:
+    def write_summary(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """The figures that HPARAMS shows, and the end of its session when there are test figures."""
+        assert isinstance(module, Task)
+        writer = writer_of(trainer)
+        if writer is None:
             return
         metrics = read_metrics(Path(trainer.default_root_dir))
-        for kind in kinds:
-            for key, value in metrics.get(kind, {}).items():
-                tag = key if kind == "test" else f"{kind}/{key}"
-                self.writer.add_scalar(tag, value, metrics["epochs"])
-        if "test" in kinds:
-            self.writer._get_file_writer().add_summary(hparams(self.hyperparameters[0], {})[2])
-        self.writer.flush()
+        for tag, (kind, key) in summary_tags(module).items():
+            value = metrics.get(kind, {}).get(key)
+            if value is not None and (kind == "test") is trainer.testing:
+                writer.add_scalar(tag, value, metrics["epochs"])
+        if trainer.testing:
+            writer._get_file_writer().add_summary(hparams(self.hyperparameters, {})[2])
+        writer.flush()
+
+
+def summary_tags(task: Task) -> dict[str, tuple[str, str]]:
+    """Tags of the figures beside the hyperparameters, and where `metrics.json` has them."""
+    figures = dict.fromkeys((task.monitor, "loss", *task.headline))
+    return {
+        f"summary/{kind} {figure}": (kind, f"{'test' if kind == 'test' else 'val'}/{figure}")
+        for kind in ("final", "best", "test")
+        for figure in figures
+    }

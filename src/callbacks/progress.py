@@ -42,7 +42,8 @@ class Progress(lightning.Callback):
         self.steps = 0  # batches since the start of this process
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.started = self.shown = time.monotonic()
+        self.started = self.shown = self.trained = time.monotonic()
+        self.epoch_started, self.epoch_step = self.started, 0
         if self.terminal and trainer.is_global_zero:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
             self.bar = Bar(*columns, console=rich.get_console(), auto_refresh=False, transient=True)
@@ -57,20 +58,20 @@ class Progress(lightning.Callback):
     ) -> None:
         self.steps += 1
         self.epoch_step += 1
-        now = time.monotonic()
+        now = self.trained = time.monotonic()
         if now - self.shown < self.every or not trainer.is_global_zero:
             return
         self.shown = now
         total = int(trainer.num_training_batches)
-        loss = float(outputs["loss"])
+        assert isinstance(pl_module, Task)
+        means = {k.removeprefix("metrics/"): v for k, v in outputs.items() if k.startswith("metrics/")}
+        means["loss"] = outputs["loss"] * trainer.accumulate_grad_batches  # Lightning has divided it
+        figures = {k: float(v) for k, v in pl_module.derive(means).items()}
+        loss = figures.pop("loss")
         speed = f"{self.samples_per_second(trainer, now):,.0f} samples/s"
-        means = [
-            f"{key.removeprefix('metrics/').replace('_', ' ')} {format_figure(key, float(value))}"
-            for key, value in outputs.items()
-            if key.startswith("metrics/")
-        ]
+        others = [f"{key.replace('_', ' ')} {format_figure(key, value)}" for key, value in figures.items()]
         left = f"{clock(self.time_left(trainer, now))} left"
-        text = " | ".join([f"loss {loss:.4f}", *means, speed, left])
+        text = " | ".join([f"loss {loss:.4f}", *others, speed, left])
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         if self.bar is not None:
             self.bar.update(self.row, description=epoch, completed=batch_idx + 1, total=total, text=text)
@@ -89,7 +90,8 @@ class Progress(lightning.Callback):
         for key in ("train/loss", "val/loss", *sorted(k for k in figures if k.startswith("val/"))):
             if key in figures and not any(part.startswith(_words(key)) for part in parts):
                 parts.append(f"{_words(key)} {format_figure(key, figures[key])}")
-        parts += [f"{now - self.epoch_started:.1f} s", f"{self.samples_per_second(trainer, now):,.0f} samples/s"]
+        parts += [f"{now - self.epoch_started:.2f} s"]
+        parts += [f"{self.samples_per_second(trainer, self.trained):,.0f} samples/s"]  # without validation and pictures
         parts.append(f"{clock(self.time_left(trainer, now))} left")
         log.info(" | ".join(parts))
 
@@ -99,12 +101,13 @@ class Progress(lightning.Callback):
         return self.epoch_step * batch_size / max(now - self.epoch_started, 1e-9)
 
     def time_left(self, trainer: lightning.Trainer, now: float) -> float:
-        """Seconds until the last epoch is over, at this process's average pace."""
-        if trainer.max_epochs is None or trainer.max_epochs < 0:
-            return 0.0
+        """Seconds until the last epoch or step is over, at this process's average pace."""
         per_epoch = int(trainer.num_training_batches)
+        limits = [trainer.max_epochs * per_epoch] if trainer.max_epochs and trainer.max_epochs > 0 else []
+        if trainer.max_steps > 0:
+            limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
         done = trainer.current_epoch * per_epoch + self.epoch_step
-        return (now - self.started) / max(1, self.steps) * max(0, trainer.max_epochs * per_epoch - done)
+        return (now - self.started) / max(1, self.steps) * max(0, min(limits, default=done) - done)
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.stop()

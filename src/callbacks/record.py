@@ -8,7 +8,7 @@ from typing import Any
 import lightning
 import torch
 
-from ..runs import write_json
+from ..runs import read_epochs, write_json
 from ..tasks.base import Task
 
 
@@ -24,11 +24,10 @@ class Record(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """A resumed run goes on after its checkpoint's epoch: lines of epochs that it repeats are dropped."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        self.epochs = [e for e in map(json.loads, lines) if e["epoch"] <= trainer.current_epoch]
+        self.started = time.monotonic()
+        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= trainer.current_epoch]
         if trainer.is_global_zero:
-            path.write_text("".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
+            (self.folder / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.started = time.monotonic()

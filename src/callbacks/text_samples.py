@@ -6,7 +6,7 @@ from typing import Any
 import lightning
 
 from ..tasks.language_modeling import LanguageModeling
-from .curves import writer_of
+from .curves import due, writer_of
 
 
 class TextSamples(lightning.Callback):
@@ -28,9 +28,8 @@ class TextSamples(lightning.Callback):
         self.prompt = prompt
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        if epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs:
-            self.write(trainer, pl_module, "validation", epoch)
+        if due(trainer, self.every_n_epochs):
+            self.write(trainer, pl_module, "validation", trainer.current_epoch + 1)
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.write(trainer, pl_module, "test", trainer.current_epoch)

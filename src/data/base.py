@@ -16,7 +16,7 @@ class DataModule(lightning.LightningDataModule):
     A subclass sets `self.splits` in `setup` and says in `transform` what becomes of a batch on the device.
 
     Args:
-        batch_size: samples per optimiser step, over all devices together.
+        batch_size: samples per batch, over all devices together.
         num_workers: processes that read; 0 is right for data in memory.
         seed: determines the order of samples and, with epoch and index, the augmentation.
         fake: made data of the declared shape with a rule to learn, in place of files.

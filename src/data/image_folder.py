@@ -1,5 +1,6 @@
 """A user's own folder of images."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def find_splits(root: Path) -> dict[str, Path]:
     """Folders of the splits that the user made; `{"all": root}` where the classes lie directly in `root`."""
     if not root.is_dir():
         raise UserError(f"the folder {root} does not exist: name one that holds a folder per class, data.root=FOLDER")
-    found = {split: root / name for split, names in SPLITS.items() for name in names if (root / name).is_dir()}
+    folders = {entry.name.casefold(): entry for entry in root.iterdir() if entry.is_dir()}
+    found = {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
     if "train" not in found:
         return {"all": root}
     return found
@@ -60,6 +62,12 @@ def load_image(path: Path, in_channels: int, image_size: int) -> Tensor:
     return tensor
 
 
+def _place(path: Path, root: Path, split: str) -> float:
+    """A number in [0, 1) that depends on the file's name alone, so that new files do not move the others."""
+    text = f"{SPLIT_SEED} {split} {path.relative_to(root).as_posix()}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
+
+
 class ImageFiles:
     """The same batches as `InMemoryImages`, decoded from files when asked for."""
 
@@ -79,12 +87,13 @@ class ImageFolder(ImageData):
     """Images in one folder per class.
 
     Either `root/train/CLASS/IMAGE`, with `val` and `test` beside `train` where the user has them, or
-    `root/CLASS/IMAGE`. A split that is not there is cut from the training images by a fixed seed: `val_size`
-    samples each, at most a fifth. Mean and spread are computed once from the training images and travel in the
-    checkpoint. Sets that fit into `memory` are decoded once and held as uint8; larger ones are decoded
-    by the workers in every epoch.
+    `root/CLASS/IMAGE`. A split that is not there is cut from the training images by a checksum of each file's name,
+    so that a file that is added moves no other. Mean and spread are computed once from the training images and
+    travel in the checkpoint. Sets that fit into `memory` are decoded once and held as uint8; larger ones are
+    decoded by the workers in every epoch.
 
     Args:
+        share: of the training images, for each split that has to be cut, about.
         memory: bytes up to which all images are held in memory.
         classes: names in the order of the labels; by default the sorted folder names. A checkpoint gives its own.
         statistics_samples: images, evenly spaced, from which mean and spread are computed.
@@ -94,6 +103,7 @@ class ImageFolder(ImageData):
     def __init__(
         self,
         *,
+        share: float = 0.1,
         memory: int = 2**30,
         classes: Sequence[str] | None = None,
         statistics_samples: int = 2000,
@@ -101,11 +111,15 @@ class ImageFolder(ImageData):
     ) -> None:
         self.given_statistics = kwargs.get("mean") is not None and kwargs.get("std") is not None
         super().__init__(**kwargs)
-        self.memory, self.statistics_samples = memory, statistics_samples
+        if not 0 < share < 0.5:
+            raise UserError(f"data.share={share} must be between 0 and 0.5")
+        self.share, self.memory, self.statistics_samples = share, memory, statistics_samples
         if classes is not None:
             self.classes = list(classes)
         elif not self.fake:
             self.classes = find_classes(self.root)
+        if len(self.classes) != self.num_classes:
+            raise UserError(f"{self.root} has {len(self.classes)} classes, not data.num_classes={self.num_classes}")
 
     def list_files(self, folder: Path) -> tuple[list[Path], Tensor]:
         """Sorted image files of each class and their labels.
@@ -134,15 +148,13 @@ class ImageFolder(ImageData):
         files = {name: self.list_files(folder) for name, folder in folders.items()}
         paths, labels = files.pop("all") if "all" in files else files.pop("train")
         missing = [name for name in ("val", "test") if name not in files]
-        order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(SPLIT_SEED))
-        held_out = min(self.val_size, len(paths) // 5)
-        if missing and held_out < 1:
-            raise UserError(f"{len(paths)} images in {self.root} are too few to cut {' and '.join(missing)} from")
-        for name in missing:
-            part, order = order[:held_out], order[held_out:]
-            files[name] = ([paths[i] for i in part.tolist()], labels[part])
-        train = order.sort().values
-        files["train"] = ([paths[i] for i in train.tolist()], labels[train])
+        for name in missing:  # the second of two cuts is from what the first has left
+            cut = torch.tensor([_place(path, self.root, name) < self.share for path in paths])
+            if not 0 < int(cut.sum()) < len(paths):
+                raise UserError(f"{len(paths)} images in {self.root} are too few to cut the {name} split from")
+            files[name] = ([p for p, c in zip(paths, cut, strict=True) if c], labels[cut])
+            paths, labels = [p for p, c in zip(paths, cut, strict=True) if not c], labels[~cut]
+        files["train"] = (paths, labels)
 
         splits: dict[str, BatchDataset] = {}
         in_memory = sum(len(p) for p, _ in files.values()) * self.in_channels * self.image_size**2 <= self.memory

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,10 +53,11 @@ def crop_and_flip(images: Tensor, random: Tensor, *, padding: int, flip: bool) -
 
 
 def fit_images(images: Tensor, in_channels: int, image_size: int) -> Tensor:
-    """uint8 images `n c h w` with the wanted channels (grey is repeated, colour averaged) and square size."""
+    """uint8 images `n c h w` with the wanted channels and square size; grey is repeated, colour becomes luma."""
     if images.shape[1] != in_channels:
         if in_channels == 1:
-            images = images.float().mean(1, keepdim=True).round().to(torch.uint8)
+            luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R 601-2
+            images = (images.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
         else:
             images = images[:, :1].expand(-1, in_channels, -1, -1)
     if images.shape[-2:] != (image_size, image_size):
@@ -74,7 +75,7 @@ class ImageData(DataModule):
     A subclass implements `read`, and `download` where there is something to download.
 
     Args:
-        in_channels: channels that the network gets: 1 (colour is averaged) or 3 (grey is repeated).
+        in_channels: channels that the network gets: 1 (colour becomes luma) or 3 (grey is repeated).
         image_size: height and width that the network gets, in pixels; other sizes are resized once.
         num_classes: number of classes.
         root: folder that has the files, or gets them.
@@ -89,7 +90,6 @@ class ImageData(DataModule):
     classes: Sequence[str] = ()
     mean: Sequence[float] = (0.5,)
     std: Sequence[float] = (0.25,)
-    native_size: ClassVar[int | None] = None
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class Task(lightning.LightningModule):
     name: ClassVar[str]
     monitor: str = "loss"  # the validation figure by which the best weights are chosen
     mode: Literal["min", "max"] = "min"
+    headline: ClassVar[tuple[str, ...]] = ()  # the figures, beside the loss, by which runs are compared
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class Classification(Task):
     """
 
     name = "classification"
+    headline = ("accuracy",)
 
     def __init__(
         self,

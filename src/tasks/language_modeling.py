@@ -23,6 +23,7 @@ class LanguageModeling(Task):
     """
 
     name = "language_modeling"
+    headline = ("bits_per_character",)
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -42,7 +43,7 @@ class LanguageModeling(Task):
 
     def on_fit_start(self) -> None:
         """Say the baseline before training, where the vocabulary is small enough for a table of trigrams."""
-        if (bits := self.baseline("val")) is not None:
+        if (bits := self.baseline("val")) is not None and self.trainer.is_global_zero:
             log.info("trigram baseline: %.3f bits per character on validation", bits)
 
     def close_epoch(self, stage: str) -> None:
