@@ -71,7 +71,7 @@ class Progress(lightning.Callback):
         speed = f"{self.samples_per_second(trainer, now):,.0f} samples/s"
         others = [f"{key.replace('_', ' ')} {format_figure(key, value)}" for key, value in figures.items()]
         left = f"{clock(self.time_left(trainer, now))} left"
-        text = " | ".join([f"loss {loss:.4f}", *others, speed, left])
+        text = " | ".join([f"loss {format_figure('loss', loss)}", *others, speed, left])
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         if self.bar is not None:
             self.bar.update(self.row, description=epoch, completed=batch_idx + 1, total=total, text=text)
