@@ -29,7 +29,7 @@ def print_summary(folder: Path, max_epochs: int | None) -> None:
     metrics = read_metrics(folder)
     if metrics:
         table = Table(
-            title=f"{metrics['name']}: {metrics['epochs']} epoch{'s' * (metrics['epochs'] > 1)}, the best is {metrics['best_epoch']}",
+            title=f"{metrics['name']}: epochs 1 to {metrics['epochs']}, the best is {metrics['best_epoch']}",
             title_justify="left",
         )
         columns = {
