@@ -92,6 +92,7 @@ def test_run_folder(digits: Path) -> None:
     assert re.search(r"epoch 3/3 \| train loss [\d.]+ \| val loss .* val accuracy .* samples/s \| .* left", log)
     record = json.loads((digits / "record.json").read_text())["starts"][0]
     assert record["seed"] == 0
+    assert json.loads((digits / "data.json").read_text())["mean"] == [0.3058]
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert record["hardware"]["cores"] == os.cpu_count()
     assert record["command"].startswith("python train.py trainer.max_epochs=3")

@@ -13,7 +13,7 @@ from ..tasks.base import Task
 
 
 class Record(lightning.Callback):
-    """Writes `metrics.jsonl` and `metrics.json` into the run folder.
+    """Writes `metrics.jsonl`, `metrics.json` and `data.json` (the data's description) into the run folder.
 
     `metrics.jsonl` has one object per epoch: its number (from 1), the optimiser steps so far, seconds, the learning
     rate and all figures. `metrics.json` has those of the last epoch, of the best one and of the test.
@@ -27,6 +27,7 @@ class Record(lightning.Callback):
         self.started = time.monotonic()
         self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= trainer.current_epoch]
         if trainer.is_global_zero:
+            write_json(self.folder / "data.json", trainer.datamodule.describe())  # type: ignore[attr-defined]
             (self.folder / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
