@@ -27,7 +27,7 @@ torchatlas trains the reference architectures of deep learning.
     python train.py optim.lr=0.01 trainer.max_epochs=5   change a value
     python train.py -m model=mlp,resnet18 seed=0,1,2     one run for each combination
     python train.py resume=auto                          go on with the newest run
-    python train.py model=lenet5 --cfg job                  show the config and do nothing
+    python train.py model=lenet5 --cfg job               show the config and do nothing
     torchatlas list | evaluate | predict                 what else there is
 
 `torchatlas train` and `python -m torchatlas.train` are the same program. --hydra-help tells of Hydra's own options.
@@ -141,6 +141,8 @@ def explain(error: Exception) -> str:
         return f"there is no {group} {name!r}{nearest(name, options(group))}" if group in GROUPS else message
     if match := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(match[1])
+    if match := re.search(r"No supported (\w+) backend found", message):
+        return f"there is no {match[1]} here: use trainer=cpu, or trainer=auto for the best device that is there"
     if match := re.search(r"No match in the defaults list\.|Could not find group", message):
         return message.splitlines()[0]
     if isinstance(error, OmegaConfBaseException) and error.__cause__ and isinstance(error.__cause__, UserError):

@@ -44,6 +44,9 @@ def discard(folder: Path) -> None:
     """Remove the folder of a run that was refused before its first step, if this process has made it."""
     if folder.absolute() in made and not any(folder.glob("checkpoints/*")) and not (folder / "metrics.jsonl").exists():
         shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # other runs are in it
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
 
 
 def find_checkpoint(where: str, name: str = "last") -> Path:

@@ -279,7 +279,7 @@ def test_mistakes(mistake: str, train: Train, tmp_path: Path, capsys: pytest.Cap
     assert expected in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
-    assert not list(tmp_path.glob("runs/*-*/*/*"))
+    assert not list(tmp_path.glob("runs/*-*"))
 
 
 def test_resume_refuses_another_config(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
