@@ -32,8 +32,17 @@ class Stopwatch(lightning.Callback):
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.warmup:
-            self.start = time.perf_counter()
-        self.end = time.perf_counter()
+            self.start = now()
+
+    def on_train_end(self, *_: Any) -> None:
+        self.end = now()
+
+
+def now() -> float:
+    """Seconds, when the device has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def build(config: Any) -> tuple[Any, Any]:
@@ -52,7 +61,8 @@ def bare(config: Any, steps: int, warmup: int) -> float:
     """Seconds per step of a plain PyTorch loop."""
     data, task = build(config)
     task.setup("fit")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
+    device = torch.device("cuda" if on_gpu else "cpu")
     task.to(device).train()
     optimizer = task.make_optimizer(task.network.parameters())
     schedule = task.make_schedule(optimizer, steps + warmup)
@@ -69,11 +79,9 @@ def bare(config: Any, steps: int, warmup: int) -> float:
             schedule.step()
             done += 1
             if done == warmup:
-                start = time.perf_counter()
+                start = now()
             if done == steps + warmup:
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                return (time.perf_counter() - start) / steps
+                return (now() - start) / steps
 
 
 def trained(config: Any, steps: int, warmup: int, *, full: bool) -> float:
@@ -104,7 +112,9 @@ def main() -> None:
     quiet_libraries()
     with initialize_config_module("torchatlas.configs", version_base="1.3"):
         config: Any = OmegaConf.to_container(compose("train", ["name=benchmark", *overrides]), resolve=True)
-    config["trainer"]["precision"] = building.precision(config["trainer"]["precision"], "auto")
+    trainer = config["trainer"]
+    trainer["devices"] = 1
+    trainer["precision"] = building.precision(trainer["precision"], trainer["accelerator"])
     warmup = max(1, options.steps // 10)
     times: dict[str, list[float]] = {"bare loop": [], "trainer": [], "with callbacks": []}
     for _ in range(options.rounds):

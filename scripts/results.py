@@ -39,7 +39,8 @@ def results_table() -> str:
     lines = ["| command | test | epochs | time | hardware | commit |", "|---|---|---|---|---|---|"]
     for path in sorted(RECORDS.glob("*.json")):
         record = json.loads(path.read_text())
-        first, metrics = record["starts"][0], record["metrics"]
+        first, metrics = record["starts"][-1], record["metrics"]
+        commands = ", then ".join(f"`{start['command']}`" for start in record["starts"])
         hardware = first["hardware"]["gpus"] or [f"{first['hardware']['cores']} cores of {first['hardware']['cpu']}"]
         figures = [
             f"{key.removeprefix('test/').replace('_', ' ')} {format_figure(key, value)}"
@@ -52,7 +53,7 @@ def results_table() -> str:
             figures.append(f"trigram baseline {best['val/trigram_bits_per_character']:.3f}")
         commit = (first["commit"] or "none")[:9] + (" with changes" if first["uncommitted_changes"] else "")
         lines.append(
-            f"| `{first['command']}` | {', '.join(figures)} | {metrics['epochs']} | {metrics['seconds'] / 60:.1f} min "
+            f"| {commands} | {', '.join(figures)} | {metrics['epochs']} | {metrics['seconds'] / 60:.1f} min "
             f"| {', '.join(hardware)}, {record['config']['trainer']['precision']} | {commit} |"
         )
     return "\n".join(lines)

@@ -19,7 +19,8 @@ from .zoo import model_card, options
 # A config that came with a checkpoint or a run folder may be somebody else's: only what is defined here may be called.
 TRUSTED = (
     "torchatlas.models.", "torchatlas.tasks.", "torchatlas.data.", "torchatlas.callbacks.", "torchatlas.schedules.",
-    "torch.optim.", "lightning.pytorch.trainer.", "lightning.pytorch.profilers.", "lightning.pytorch.callbacks.",
+    "torch.optim.", "lightning.pytorch.trainer.", "lightning.pytorch.profilers.",
+    "lightning.pytorch.callbacks.early_stopping.", "lightning.pytorch.callbacks.lr_monitor.",
 )  # fmt: skip
 
 
@@ -58,8 +59,9 @@ def require_trusted(config: Any) -> None:
             if target.startswith((*trusted, "lightning.")):
                 with contextlib.suppress(ImportError, ValueError):
                     found = get_object(target)
-            callable_ = isinstance(found, type) or getattr(found, "__module__", "") == "torchatlas.schedules"
-            if not callable_ or not f"{found.__module__}.".startswith(trusted):
+            home = f"{getattr(found, '__module__', None)}."
+            allowed = isinstance(found, type) or home == "torchatlas.schedules." or home.startswith(own or ("-",))
+            if not allowed or not home.startswith(trusted):
                 raise UserError(
                     f"the saved config would call {target}, which is not allowed or not installed: if it is your own "
                     "package, name it in the environment variable TORCHATLAS_TRUST"
@@ -128,7 +130,7 @@ def check(config: DictConfig, model: str, data: str) -> None:
     try:
         _dry_run(config)
     except _BadTraining as error:
-        raise UserError(f"{_root(error)}: change it under optim= or schedule=") from error
+        raise UserError(f"{_root(error)}: change it under task=, optim= or schedule=") from error
     except NotImplementedError:
         return  # an operation of the user's network has no shape rule: the run itself will tell
     except Exception as error:
@@ -140,13 +142,16 @@ def check(config: DictConfig, model: str, data: str) -> None:
 
 
 class _BadTraining(Exception):
-    """The network fits the data, but its optimiser or schedule cannot be made."""
+    """The task, its optimiser or its schedule cannot be made."""
 
 
 def _dry_run(config: DictConfig) -> None:
     with torch.device("meta"):
         network = build_network(config.model)
-        task = build_task(config.task, network, config.optim, config.schedule)
+        try:
+            task = build_task(config.task, network, config.optim, config.schedule)
+        except Exception as error:
+            raise _BadTraining from error
         task.step(build_data(config.data).example_batch(2))
         try:
             task.make_schedule(task.make_optimizer(network.parameters()), 100)  # type: ignore[misc]
@@ -206,10 +211,12 @@ def resumed_config(folder: Path, overrides: list[str], checkpoint: dict[str, Any
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     require_trusted(OmegaConf.to_container(config))
+    found = checkpoint["torchatlas"]["data"]
+    require_trusted(found)
     OmegaConf.set_struct(config, True)
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.key_or_group != "resume":
             OmegaConf.update(config, override.key_or_group, override.value())
-    for key in {"classes", "mean", "std"} & set(config.data):
-        config.data[key] = checkpoint["torchatlas"]["data"][key]
+    for key in {"classes", "mean", "std"} & set(config.data) & set(found):
+        config.data[key] = found[key]
     return config

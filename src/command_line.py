@@ -59,7 +59,7 @@ def run_program(run: Callable[[], Any]) -> None:
     try:
         runs.typed[:] = sys.argv[1:]
         # Lightning starts the other processes with the arguments that the first one has made of what was typed.
-        if "LOCAL_RANK" not in os.environ:
+        if not any(argument.startswith("hydra.job.name=train_ddp_process_") for argument in sys.argv[1:]):
             sys.argv[1:] = resume_arguments(sys.argv[1:])
         run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -114,6 +114,8 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     resume = [a.split("=", 1)[1] for a in arguments if a.startswith("resume=")]
     if not resume or resume[-1] in ("", "null"):
         return arguments
+    if {"-m", "--multirun"} & set(arguments):
+        raise UserError("resume= goes on with one run: leave out -m")
     rest = [a for a in arguments if not a.startswith("resume=")]
     for argument in rest:
         key = re.split("[=~+@]", argument.lstrip("+~"), maxsplit=1)[0]
@@ -124,6 +126,7 @@ def resume_arguments(arguments: list[str]) -> list[str]:
             )
     checkpoint = runs.find_checkpoint(resume[-1])
     folder = runs.folder_of(checkpoint)
+    rest = [f"++{a.lstrip('+')}" if a.startswith("data.") else a for a in rest]  # the default data may lack the key
     return [f"resume={_quote(checkpoint.absolute())}", f"hydra.run.dir={_quote(folder)}", *rest]
 
 

@@ -12,6 +12,7 @@ import rich
 import torch
 import torch.nn.functional as F
 from rich.table import Table
+from rich.text import Text
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from .building import build_data, build_network, build_task, load_checkpoint, require_trusted
@@ -48,6 +49,7 @@ def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
     config = about["config"]
     for part in ("model", "task", "data"):
         require_trusted(config[part])
+    require_trusted(about["data"])
     task = build_task(config["task"], build_network(config["model"]))
     try:
         task.load_state_dict(checkpoint["state_dict"])
@@ -62,16 +64,17 @@ def evaluate(where: str, split: str = "test", root: str = "", output: str = "") 
     Args:
         where: see `restore`.
         split: "test", "val" or "train" (without augmentation).
-        root: folder of the data; else the one in TORCHATLAS_DATA, else the one of training.
+        root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
         output: a JSON file to write the figures to.
     """
     if split not in SPLITS:
         raise UserError(f"there is no split {split!r}{nearest(split, list(SPLITS))}")
     path, task, about = restore(where)
     config = about["config"]
-    root = root or os.environ.get("TORCHATLAS_DATA", "")
-    if root and "root" in config["data"]:
-        config["data"]["root"] = root
+    if "root" in config["data"]:
+        if not root and not Path(config["data"]["root"]).exists():
+            root = os.environ.get("TORCHATLAS_DATA", "")
+        config["data"]["root"] = root or config["data"]["root"]
     if "classes" in config["data"]:  # a user's folder: the labels are those of training
         config["data"]["classes"] = about["data"]["classes"]
     data = build_data(config["data"])
@@ -128,7 +131,7 @@ def predict(
         return
     table = Table(*rows[0].keys())
     for row in rows:
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*(Text(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row.values()))
     console.print(table)
 
 

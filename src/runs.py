@@ -42,7 +42,8 @@ def new_folder(name: str) -> str:
 
 def discard(folder: Path) -> None:
     """Remove the folder of a run that was refused before its first step, if this process has made it."""
-    if folder.absolute() in made and not any(folder.glob("checkpoints/*")) and not (folder / "metrics.jsonl").exists():
+    ours = made & {folder.absolute(), folder.absolute().parent}  # a sweep's runs are in the folder that was made
+    if ours and not any(folder.glob("checkpoints/*")) and not (folder / "metrics.jsonl").exists():
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # other runs are in it
             folder.parent.rmdir()

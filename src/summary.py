@@ -24,8 +24,8 @@ def describe_network(name: str, network: nn.Module, trainer: lightning.Trainer, 
     )
 
 
-def print_summary(folder: Path, max_epochs: int | None) -> None:
-    """The run's figures, and what to type next; `max_epochs` tells whether it has come to its end."""
+def print_summary(folder: Path, max_epochs: int | None, max_steps: int) -> None:
+    """The run's figures, and what to type next; the limits tell whether it has come to its end."""
     metrics = read_metrics(folder)
     if metrics:
         table = Table(
@@ -49,13 +49,15 @@ def print_summary(folder: Path, max_epochs: int | None) -> None:
     console = rich.get_console()
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     quoted = shlex.quote(str(shown))
-    stopped = metrics.get("epochs", 0) < (max_epochs or 0)
+    more = " trainer.max_epochs=N" if metrics.get("epochs", 0) >= (max_epochs or 0) else ""
+    if metrics.get("steps", 0) >= max_steps > 0:
+        more = " trainer.max_steps=N"
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
     for label, text in (
         ("run folder", str(shown)),
         ("dashboard", f"{uv}tensorboard --logdir {quoted}"),
-        ("go on", f"{uv}{train} resume={quoted}{'' if stopped else ' trainer.max_epochs=N'}"),
+        ("go on", f"{uv}{train} resume={quoted}{more}"),
         ("use it", f"{uv}torchatlas predict ckpt={quoted} input=FILE"),
     ):
         console.print(f"{label:<11} {text}", markup=False, highlight=False, soft_wrap=True)

@@ -73,7 +73,7 @@ def run(config: DictConfig) -> float | None:
             trainer.test(task, datamodule=data, ckpt_path=str(best), verbose=False, weights_only=True)
     finally:  # Ctrl-C, too, ends with the way to go on
         if trainer.is_global_zero and (folder / "checkpoints").exists():
-            print_summary(folder, trainer.max_epochs)
+            print_summary(folder, trainer.max_epochs, trainer.max_steps)
     figure: float | None = runs.read_metrics(folder).get("best", {}).get(f"val/{task.monitor}")
     return figure
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from sklearn.datasets import load_digits
 
 from torchatlas import building, cli
@@ -73,17 +74,34 @@ def test_predict_text(train: Train, command: Any, tmp_path: Path, capsys: pytest
     assert 5 < row["bits_per_character"] < 8  # one batch of training: near log2 104
 
 
-def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, command: Any, tmp_path: Path) -> None:
+FOLDER = (
+    "data=image_folder", "data.image_size=8", "data.batch_size=8", "data.flip=false", "data.share=0.2", "trainer=cpu",
+    "logger=none", "callbacks=default",
+)  # fmt: skip
+
+
+def make_folder(root: Path) -> None:
+    """Dark and light noise, 40 images each."""
     rng = np.random.default_rng(0)
     for k, name in enumerate(("dark", "light")):
-        (tmp_path / "set" / name).mkdir(parents=True)
+        (root / name).mkdir(parents=True)
         for i in range(40):
             pixels = rng.integers(0, 120, (20, 20, 3)) + 120 * k
-            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "set" / name / f"{i}.png")
-    folder = train(
-        "model=mlp", "data=image_folder", f"data.root={tmp_path / 'set'}", "data.image_size=8", "data.batch_size=8",
-        "trainer.max_epochs=10", "trainer=cpu", "logger=none", "callbacks=default", "data.flip=false", "data.share=0.2",
-    )  # fmt: skip
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{i}.png")
+
+
+def test_predictions_in_a_terminal_keep_their_brackets(
+    digits: Path, command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rich.get_console", lambda: Console(force_terminal=True, width=200))
+    Image.new("L", (8, 8)).save(tmp_path / "a[bold][red].png")
+    command("predict", f"ckpt={digits}", f"input={tmp_path / 'a[bold][red].png'}")
+    assert "a[bold][red].png" in capsys.readouterr().out
+
+
+def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, command: Any, tmp_path: Path) -> None:
+    make_folder(tmp_path / "set")
+    folder = train("model=mlp", *FOLDER, f"data.root={tmp_path / 'set'}", "trainer.max_epochs=10")
     about = building.load_checkpoint(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
     assert about["classes"] == ["dark", "light"]
     assert about["mean"] != [0.5] * 3
@@ -144,6 +162,33 @@ def test_a_checkpoints_config_may_not_call_anything_else(target: str, digits: Pa
     torch.save(checkpoint, path)
     with pytest.raises(UserError, match="would call"):
         restore(str(path))
+
+
+def test_a_checkpoints_classes_may_not_hide_a_call(train: Train, command: Any, tmp_path: Path) -> None:
+    """What a checkpoint says of its data goes into the config of a resumed run and of evaluate."""
+    make_folder(tmp_path / "set")
+    folder = train("model=mlp", *FOLDER, f"data.root={tmp_path / 'set'}", "trainer.max_epochs=1")
+    for name in ("best", "last"):
+        path = folder / "checkpoints" / f"{name}.ckpt"
+        checkpoint = torch.load(path, weights_only=True)
+        call = {"_target_": "os.mkdir", "path": str(tmp_path / "broken_in")}
+        checkpoint["torchatlas"]["data"]["classes"] = [call, call]
+        torch.save(checkpoint, path)
+    for run in (
+        lambda: command("evaluate", f"ckpt={folder}"),
+        lambda: train(f"resume={folder}", "trainer.max_epochs=2"),
+    ):
+        with pytest.raises(SystemExit):
+            run()
+    assert not (tmp_path / "broken_in").exists()
+
+
+def test_a_resumed_run_finds_its_data_elsewhere(train: Train, tmp_path: Path) -> None:
+    make_folder(tmp_path / "set")
+    folder = train("model=mlp", *FOLDER, f"data.root={tmp_path / 'set'}", "trainer.max_epochs=1")
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert train(f"resume={folder}", f"data.root={tmp_path / 'moved'}", "trainer.max_epochs=2") == folder
+    assert json.loads((folder / "metrics.json").read_text())["epochs"] == 2
 
 
 @pytest.mark.parametrize("kind", ["interpolation", "tuple", "tensor"])

@@ -256,6 +256,8 @@ MISTAKES = {
     "size that works": (["model=lenet5", "data=mnist", "data.image_size=20"], "try data.image_size=28"),
     "no folder": (["data=image_folder", "model=resnet18", "data.root=nowhere"], "nowhere does not exist"),
     "nothing to resume": (["resume=auto"], "found no checkpoint"),
+    "resume in a sweep": (["resume=auto", "-m"], "leave out -m"),
+    "unknown monitor": (["task.monitor=acuracy"], "torchatlas: task.monitor=acuracy must be loss or accuracy"),
     "no such run": (["resume=runs/none"], "there is no checkpoint"),
     "batch too large": (["data.batch_size=5000"], "use data.batch_size=1293"),
     "validation too large": (["model=lenet5", "data.fake=true", "data.val_size=0"], "must be positive"),
@@ -279,7 +281,8 @@ def test_mistakes(mistake: str, train: Train, tmp_path: Path, capsys: pytest.Cap
     assert expected in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
-    assert not list(tmp_path.glob("runs/*-*"))
+    assert not list(tmp_path.rglob("*.log"))
+    assert not list(tmp_path.rglob("config.yaml"))
 
 
 def test_resume_refuses_another_config(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
@@ -339,9 +342,13 @@ def test_unusual_loops(override: str, validated: list[int], train: Train) -> Non
 def test_stopping_and_resuming_by_steps(train: Train) -> None:
     folder = train("trainer=cpu", "trainer.max_steps=40", "logger=none", "callbacks=default", "model.widths=[8]")
     assert metrics(folder)["steps"] == 40
+    before = runs.read_epochs(folder)
     assert train("resume=auto", "trainer.max_steps=80") == folder
     assert metrics(folder)["steps"] == 80
-    assert [e["epoch"] for e in runs.read_epochs(folder)] == [1, 2, 3, 4]
+    epochs = runs.read_epochs(folder)
+    assert [e["epoch"] for e in epochs] == [1, 2, 3, 4]
+    assert epochs[:2] == before
+    assert all("val/loss" in e and e["seconds"] > 0 for e in epochs)
 
 
 def test_a_refused_run_deletes_nothing_of_the_users(train: Train, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Progress(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
         pl_module.close_epoch("train")
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or self.epoch_step == 0:
             return
         now = time.monotonic()
         figures = pl_module.figures

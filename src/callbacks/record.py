@@ -25,7 +25,7 @@ class Record(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """A resumed run goes on after its checkpoint's epoch: lines of epochs that it repeats are dropped."""
         self.started = time.monotonic()
-        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= trainer.current_epoch]
+        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["step"] <= trainer.global_step]
         if trainer.is_global_zero:
             write_json(self.folder / "data.json", trainer.datamodule.describe())  # type: ignore[attr-defined]
             (self.folder / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
@@ -36,7 +36,8 @@ class Record(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
         pl_module.close_epoch("train")
-        if not trainer.is_global_zero:
+        # A run that is resumed by steps begins with an epoch that has had its steps.
+        if not trainer.is_global_zero or (self.epochs and trainer.global_step == self.epochs[-1]["step"]):
             return
         epoch = {
             "epoch": trainer.current_epoch + 1,

@@ -173,7 +173,7 @@ class ImageFolder(ImageData):
 
     def compute_statistics(self, train: BatchDataset) -> None:
         """Mean and spread per channel of (at most `statistics_samples`) training images, on the scale 0..1."""
-        step = max(1, len(train) // self.statistics_samples)
+        step = -(-len(train) // self.statistics_samples)
         total = torch.zeros(self.in_channels, dtype=torch.float64)
         squares = torch.zeros_like(total)
         count = 0
