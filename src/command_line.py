@@ -144,8 +144,9 @@ def explain(error: Exception) -> str:
         return f"there is no {group} {name!r}{nearest(name, options(group))}" if group in GROUPS else message
     if match := re.search(r"Could not override '([^']+)'", message):
         return _unknown_key(match[1])
-    if match := re.search(r"No supported (\w+) backend found", message):
-        return f"there is no {match[1]} here: use trainer=cpu, or trainer=auto for the best device that is there"
+    if match := re.search(r"No supported (\w+) backend found|`(\w+)Accelerator` can not run", message):
+        device = match[1] or match[2]
+        return f"there is no {device} here: use trainer=cpu, or trainer=auto for the best device that is there"
     if match := re.search(r"No match in the defaults list\.|Could not find group", message):
         return message.splitlines()[0]
     if isinstance(error, OmegaConfBaseException) and error.__cause__ and isinstance(error.__cause__, UserError):

@@ -164,7 +164,9 @@ def test_a_checkpoints_config_may_not_call_anything_else(target: str, digits: Pa
         restore(str(path))
 
 
-def test_a_checkpoints_classes_may_not_hide_a_call(train: Train, command: Any, tmp_path: Path) -> None:
+def test_a_checkpoints_classes_may_not_hide_a_call(
+    train: Train, command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What a checkpoint says of its data goes into the config of a resumed run and of evaluate."""
     make_folder(tmp_path / "set")
     folder = train("model=mlp", *FOLDER, f"data.root={tmp_path / 'set'}", "trainer.max_epochs=1")
@@ -180,6 +182,7 @@ def test_a_checkpoints_classes_may_not_hide_a_call(train: Train, command: Any, t
     ):
         with pytest.raises(SystemExit):
             run()
+        assert "the saved config would call os.mkdir" in capsys.readouterr().err
     assert not (tmp_path / "broken_in").exists()
 
 
