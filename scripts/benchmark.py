@@ -21,7 +21,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from torchatlas import building
+from torchatlas.callbacks.base import NoProfiler
+from torchatlas.checkpoints import CheckpointFiles
 from torchatlas.command_line import quiet_libraries
+from torchatlas.durations import Plan
 
 
 class Stopwatch(lightning.Callback):
@@ -64,8 +67,8 @@ def bare(config: Any, steps: int, warmup: int) -> float:
     on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
     device = torch.device("cuda" if on_gpu else "cpu")
     task.to(device).train()
-    optimizer = task.make_optimizer(task.network.parameters())
-    schedule = task.make_schedule(optimizer, steps + warmup)
+    optimizer = task.build_optimizer()
+    schedule = task.make_schedule(optimizer, Plan(steps, config["data"]["batch_size"], steps + warmup))
     loader, done, start = data.train_dataloader(), 0, 0.0
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config["trainer"]["precision"] == "bf16-mixed")
     while True:
@@ -90,8 +93,10 @@ def trained(config: Any, steps: int, warmup: int, *, full: bool) -> float:
     watch = Stopwatch(warmup)
     with tempfile.TemporaryDirectory() as folder:
         callbacks = [instantiate(c) for c in config["callbacks"].values()] if full else []
+        callbacks = [callback for callback in callbacks if getattr(callback, "enabled", True)]
         loggers = [instantiate(logger, Path(folder)) for logger in config["logger"].values()] if full else False
-        changed = {"max_steps": steps + warmup, "max_epochs": -1, "limit_val_batches": 0}
+        task.limits = [f"{steps + warmup}st"]
+        changed = {"max_epochs": -1, "limit_val_batches": 0, "plugins": [CheckpointFiles()], "profiler": NoProfiler()}
         if not full:
             changed["enable_checkpointing"] = False
         trainer = instantiate(

@@ -2,26 +2,36 @@
 
 import contextlib
 import os
-import pickle
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigAttributeError
+from yaml import YAMLError
 
+from . import checkpoints
+from .callbacks.base import NoProfiler
+from .checkpoints import CheckpointFiles
 from .data.base import DataModule
+from .durations import Duration, Plan
 from .errors import UserError
 from .tasks.base import Task
-from .zoo import model_card, options
+from .zoo import GROUPS, config_text, model_card, nearest, options
 
 # A config that came with a checkpoint or a run folder may be somebody else's: only what is defined here may be called.
 TRUSTED = (
     "torchatlas.models.", "torchatlas.tasks.", "torchatlas.data.", "torchatlas.callbacks.", "torchatlas.schedules.",
-    "torch.optim.", "lightning.pytorch.trainer.", "lightning.pytorch.profilers.",
+    "torchatlas.optimizers.", "torch.optim.", "lightning.pytorch.trainer.", "lightning.pytorch.profilers.",
     "lightning.pytorch.callbacks.early_stopping.", "lightning.pytorch.callbacks.lr_monitor.",
 )  # fmt: skip
+
+LONG = Plan(steps_per_epoch=10**6, samples_per_step=100, total=10**9, seconds_per_step=1e-3)  # of a dry run
 
 
 def register_resolvers() -> None:
@@ -100,6 +110,84 @@ def build_task(config: Any, network: torch.nn.Module, optim: Any = None, schedul
     return task
 
 
+def limits(config: Any) -> list[str]:
+    """The durations that end a run: `duration`, or else the trainer's epochs and steps.
+
+    Raises:
+        UserError: none of them is a positive number.
+    """
+    if config["duration"] is not None:
+        duration = Duration.parse(config["duration"], "duration")
+        if duration.unit == "%" or duration.number == 0:
+            raise UserError(f"duration={config['duration']} must be a length of its own, as in 20ep, 3000st or 2h")
+        return [str(duration)]
+    epochs, steps = config["trainer"]["max_epochs"], config["trainer"]["max_steps"]
+    found = [f"{epochs}ep"] if _positive(epochs) else []
+    found += [f"{steps}st"] if _positive(steps) else []
+    if not found:
+        raise UserError(f"trainer.max_epochs={epochs} must be a positive number, or trainer.max_steps one")
+    return found
+
+
+def _positive(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number > 0
+
+
+def build_trainer(
+    config: Any, folder: Path, callbacks: Sequence[lightning.Callback] = (), done: tuple[int, int] | None = None
+) -> lightning.Trainer:
+    """The trainer of a resolved config, whose run folder is `folder`.
+
+    Args:
+        config: plain values; the precision in it becomes the chosen one.
+        folder: the run folder.
+        callbacks: beside those of the config.
+        done: epochs and steps that a resumed run has behind it.
+
+    Raises:
+        UserError: a device or precision that is not there, or fewer epochs than the run has had.
+    """
+    options = config["trainer"]
+    options["precision"] = precision(options["precision"], options["accelerator"])
+    if options["gradient_clip_algorithm"] not in ("norm", "value"):
+        raise UserError(f"trainer.gradient_clip_algorithm={options['gradient_clip_algorithm']} must be norm or value")
+    made = [instantiate(callback, _convert_="all") for callback in config["callbacks"].values()]
+    _require_devices(options)
+    # The run's end is the task's plan, since Lightning repeats part of an epoch when a run that is limited by steps
+    # goes on; the number of epochs follows when the data are known.
+    trainer: lightning.Trainer = instantiate(
+        options | {"max_epochs": -1, "max_steps": -1},
+        callbacks=[callback for callback in made if getattr(callback, "enabled", True)] + list(callbacks),
+        logger=[instantiate(logger, folder) for logger in config["logger"].values()],
+        plugins=[CheckpointFiles()],
+        profiler=instantiate(options["profiler"]) or NoProfiler(),
+        default_root_dir=str(folder),
+    )
+    trainer.run_config = config  # type: ignore[attr-defined]  # for the record and the checkpoint
+    return trainer
+
+
+def _require_devices(options: dict[str, Any]) -> None:
+    """Refuse more GPUs than there are, before Lightning does so with a traceback."""
+    wanted, there = options["devices"], torch.cuda.device_count()
+    number = len(wanted) if isinstance(wanted, list) else int(wanted) if str(wanted).lstrip("-").isdigit() else 0
+    if options["accelerator"] in ("gpu", "cuda") and there and number > there:
+        raise UserError(
+            f"trainer.devices={wanted} asks for {number} GPUs and there are {there}: use trainer.devices={there}"
+        )
+
+
+def compile_network(network: torch.nn.Module) -> None:
+    """`torch.compile` in place, which leaves the names in checkpoints as they are.
+
+    Raises:
+        UserError: the CPU's code cannot be compiled, since there is no C++ compiler.
+    """
+    if not torch.cuda.is_available() and not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))):
+        raise UserError("compile=true needs a C++ compiler, which is not there: install g++, or leave compile=false")
+    network.compile()
+
+
 def check(config: DictConfig, model: str, data: str) -> None:
     """Refuse a network, a task and data that cannot go together, before anything is read or downloaded.
 
@@ -113,11 +201,9 @@ def check(config: DictConfig, model: str, data: str) -> None:
     Raises:
         UserError: they do not fit; it names a choice of data that does.
     """
-    if not isinstance(config.seed, int):
-        raise UserError(f"seed={config.seed} must be a whole number, as in seed=1")
-    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
-    if not (isinstance(epochs, int) and epochs > 0) and not (isinstance(steps, int) and steps > 0):
-        raise UserError(f"trainer.max_epochs={epochs} must be a positive number, or trainer.max_steps one")
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or config.seed < 0:
+        raise UserError(f"seed={config.seed} must be a whole number from 0, as in seed=1")
+    limits(config)
     module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
@@ -146,6 +232,10 @@ class _BadTraining(Exception):
 
 
 def _dry_run(config: DictConfig) -> None:
+    if config.data.get("context"):  # what fits a short text fits a long one, and a recurrent network takes its time
+        shorter = OmegaConf.merge(config, {"data": {"context": min(config.data.context, 16)}})
+        assert isinstance(shorter, DictConfig)
+        config = shorter
     with torch.device("meta"):
         network = build_network(config.model)
         try:
@@ -154,7 +244,8 @@ def _dry_run(config: DictConfig) -> None:
             raise _BadTraining from error
         task.step(build_data(config.data).example_batch(2))
         try:
-            task.make_schedule(task.make_optimizer(network.parameters()), 100)  # type: ignore[misc]
+            assert task.make_schedule is not None
+            task.make_schedule(task.build_optimizer(), LONG)
         except Exception as error:
             raise _BadTraining from error
 
@@ -183,40 +274,99 @@ def precision(wanted: str, accelerator: str) -> str:
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of this program, with tensors and plain values only.
-
-    Raises:
-        UserError: the file is damaged, is no checkpoint of torchatlas, or holds more than tensors and plain values.
-    """
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be loaded safely as a checkpoint: {reason}") from error
-    if not isinstance(checkpoint, dict) or "torchatlas" not in checkpoint:
-        raise UserError(f"{path} is no checkpoint of torchatlas")
-    return checkpoint
-
-
-def resumed_config(folder: Path, overrides: list[str], checkpoint: dict[str, Any]) -> DictConfig:
-    """The config with which a run was started, with the keys that are given anew.
+def resumed_config(folder: Path, overrides: Sequence[str], path: Path) -> tuple[DictConfig, list[tuple[str, Any, Any]]]:
+    """The config with which a run was started, with what is given anew.
 
     What was found in the data when the run began (classes and statistics of a user's folder) is taken from the
     checkpoint, so that a folder that has changed since cannot change the meaning of the labels.
 
+    Args:
+        folder: the run folder.
+        overrides: words of the command line.
+        path: the checkpoint.
+
+    Returns:
+        The config, and what was changed: key, value before, value now.
+
     Raises:
-        UserError: the config would call something that is not allowed, or an override is of no known key.
+        UserError: the config would call something that is not allowed, an override is of no known key, or of one
+            that cannot change within a run.
     """
-    config = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(config, DictConfig)
+    try:
+        config = OmegaConf.load(folder / "config.yaml")
+    except YAMLError as error:
+        raise UserError(f"{folder / 'config.yaml'} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{folder / 'config.yaml'} is no config of a run")
     require_trusted(OmegaConf.to_container(config))
-    found = checkpoint["torchatlas"]["data"]
+    found = checkpoints.read(path)["torchatlas"]["data"]
     require_trusted(found)
+    before: Any = OmegaConf.to_container(config)
     OmegaConf.set_struct(config, True)
-    for override in OverridesParser.create().parse_overrides(overrides):
-        if override.key_or_group != "resume":
-            OmegaConf.update(config, override.key_or_group, override.value())
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key, value = override.key_or_group, override.value()
+        if key == "resume":
+            continue
+        require_changeable(key, value)
+        if key in GROUPS:
+            change_group(config, key, str(value))
+            continue
+        if key in ("trainer.max_epochs", "trainer.max_steps"):
+            config.duration = None
+        known = list(flat(before))
+        try:
+            OmegaConf.update(config, key, value)
+        except ConfigAttributeError as error:
+            raise UserError(f"the run's config has no key {key!r}{nearest(key, known)}") from error
+    after: Any = OmegaConf.to_container(config)
     for key in {"classes", "mean", "std"} & set(config.data) & set(found):
         config.data[key] = found[key]
-    return config
+    one, two = flat(before), flat(after)
+    return config, [(k, one.get(k), two.get(k)) for k in {**one, **two} if one.get(k) != two.get(k)]
+
+
+# What decides which numbers the steps so far have computed: with another of these it is another run.
+FIXED = {
+    "model": "the network is that of the checkpoint",
+    "task._target_": "the task is that of the checkpoint",
+    "data": "the data are those of the checkpoint",
+    "optim._target_": "the optimiser's state is that of the checkpoint",
+    "seed": "the order of the data follows from the seed",
+    "name": "the run has its name",
+    "experiment": "an experiment is a run of its own",
+    "debug": "a debugging run is a run of its own",
+    "seeds": "the seeds are those that the series began with",
+}
+FREE = ("data.root", "data.num_workers", "data.memory")
+CHANGEABLE = "trainer.max_epochs=40, duration=40ep, optim.lr=0.01, schedule=linear, trainer=gpu, data.root=FOLDER"
+
+
+def require_changeable(key: str, value: Any) -> None:
+    """Refuse what cannot change within a run, with the reason."""
+    groups = ("trainer", "schedule", "logger")
+    for fixed, reason in FIXED.items():
+        if key not in FREE and f"{key}.".startswith(f"{fixed}."):
+            raise UserError(
+                f"{key}={value} cannot change in a resumed run, since {reason}: leave out resume= for a new run; what "
+                f"can change is, for example, {CHANGEABLE}"
+            )
+    if key in GROUPS and key not in groups:
+        raise UserError(
+            f"{key}={value} cannot change in a resumed run as a whole: change its values, as in {CHANGEABLE}"
+        )
+
+
+def change_group(config: DictConfig, group: str, name: str) -> None:
+    """A trainer's choice changes the keys that it has itself; a schedule or a logger takes the place of the old one."""
+    chosen: Any = OmegaConf.create(config_text(group, name))
+    chosen.pop("defaults", None)
+    with open_dict(config):
+        config[group] = OmegaConf.merge(config[group], chosen) if group == "trainer" else chosen
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

@@ -1,4 +1,4 @@
-"""The command `torchatlas`: train, list, evaluate, predict."""
+"""The command `torchatlas`: train, list, evaluate, predict, export, sweep."""
 
 import sys
 from collections.abc import Callable
@@ -15,6 +15,10 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
     evaluate  ckpt=<run folder | checkpoint> [split=test|val|train] [data.root=FOLDER] [output=FILE.json]
     predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
               images: [top=3]; text: [length=200] [temperature=0.8] [seed=0]
+    export    ckpt=<run folder | checkpoint> [output=FOLDER] [formats=safetensors,torch,onnx]
+    sweep     [trials=20] [sampler=tpe] [pruner=median] KEY=VALUE ... with values to search among, as in
+              optim.lr=log(1e-4,1e-1) model.dropout=interval(0,0.5) optim=adamw,momentum;
+              resume=<sweep folder> [trials=40] goes on with one
 """
 
 
@@ -87,11 +91,28 @@ def predict(arguments: list[str]) -> None:
     )  # fmt: skip
 
 
+def export(arguments: list[str]) -> None:
+    """A checkpoint as files for other programs."""
+    values = parse(arguments, {"ckpt": None, "output": "", "formats": "safetensors,torch,onnx"})
+    from .export import export as export_files
+
+    export_files(values["ckpt"], values["output"], values["formats"])
+
+
+def search(arguments: list[str]) -> None:
+    """Trials with values that Optuna chooses."""
+    from .sweep import sweep
+
+    sweep(arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
     "list": show_list,
     "evaluate": evaluate,
     "predict": predict,
+    "export": export,
+    "sweep": search,
 }
 
 

@@ -7,28 +7,32 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from . import building, runs
+from . import building, runs, seeds
 from .errors import UserError
 from .zoo import GROUPS, headline, nearest, options
 
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException, OSError)
 USAGE = """\
 torchatlas trains the reference architectures of deep learning.
 
     python train.py model=resnet18 data=cifar10          choose by group
     python train.py optim.lr=0.01 trainer.max_epochs=5   change a value
     python train.py -m model=mlp,resnet18 seed=0,1,2     one run for each combination
-    python train.py resume=auto                          go on with the newest run
+    python train.py resume=auto                          go on with the newest run, exactly where it was
+    python train.py duration=2h seeds=5                  five runs of two hours; mean, spread, interval
     python train.py model=lenet5 --cfg job               show the config and do nothing
-    torchatlas list | evaluate | predict                 what else there is
+    python train.py ... debug=true                       tracebacks for mistakes
+    torchatlas list | evaluate | predict | export | sweep   what else there is
 
 `torchatlas train` and `python -m torchatlas.train` are the same program. --hydra-help tells of Hydra's own options.
 """
@@ -48,7 +52,7 @@ def help_text() -> str:
 def run_program(run: Callable[[], Any]) -> None:
     """Run a Hydra main function. A user's mistake is told in one sentence, with exit status 2.
 
-    TORCHATLAS_TRACEBACK=1 in the environment shows the traceback too.
+    `debug=true`, or TORCHATLAS_TRACEBACK=1 in the environment, shows the traceback too.
     """
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
         print(help_text())
@@ -58,12 +62,29 @@ def run_program(run: Callable[[], Any]) -> None:
     building.register_resolvers()
     try:
         runs.typed[:] = sys.argv[1:]
+        sys.argv[1:] = debug_arguments(sys.argv[1:])
+        for argument in sys.argv[1:]:
+            group, _, name = argument.partition("=")
+            if group in GROUPS and re.fullmatch(r"[\d.eE+-]+", name):  # Hydra's answer is a traceback
+                raise UserError(f"there is no {group} {name!r}{nearest(name, options(group))}")
         # Lightning starts the other processes with the arguments that the first one has made of what was typed.
         if not any(argument.startswith("hydra.job.name=train_ddp_process_") for argument in sys.argv[1:]):
             sys.argv[1:] = resume_arguments(sys.argv[1:])
         run()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except MISTAKES as error:
+        runs.discard()
         _refuse(error)
+    except KeyboardInterrupt:
+        runs.discard()
+        print("torchatlas: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def debug_arguments(arguments: list[str]) -> list[str]:
+    """`debug=true` asks for tracebacks; other values of debug are configs."""
+    if "debug=true" in arguments:
+        os.environ["TORCHATLAS_TRACEBACK"] = "1"  # also for further processes
+    return [a for a in arguments if a not in ("debug=true", "debug=false")]
 
 
 def answer_mistakes(run: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -73,9 +94,11 @@ def answer_mistakes(run: Callable[[DictConfig], Any]) -> Callable[[DictConfig], 
     def wrapped(config: DictConfig) -> Any:
         try:
             return run(config)
-        except (UserError, HydraException, OmegaConfBaseException) as error:
+        except (*MISTAKES, KeyboardInterrupt) as error:
             logging.shutdown()
-            runs.discard(Path(HydraConfig.get().runtime.output_dir))
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            runs.discard()
             _refuse(error)
 
     return wrapped
@@ -83,7 +106,7 @@ def answer_mistakes(run: Callable[[DictConfig], Any]) -> Callable[[DictConfig], 
 
 def refuse_or_raise(error: Exception) -> NoReturn:
     """End the program with one sentence if the error is a mistake in the config, and go on with it otherwise."""
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if isinstance(error, MISTAKES):
         _refuse(error)
     raise error
 
@@ -107,6 +130,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
     warnings.filterwarnings("ignore", message=".*Found .* module.* in eval mode at the start of training.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # its order is, see Checkpoint
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
 
 
 def resume_arguments(arguments: list[str]) -> list[str]:
@@ -117,16 +142,18 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     if {"-m", "--multirun"} & set(arguments):
         raise UserError("resume= goes on with one run: leave out -m")
     rest = [a for a in arguments if not a.startswith("resume=")]
-    for argument in rest:
-        key = re.split("[=~+@]", argument.lstrip("+~"), maxsplit=1)[0]
-        if not key.startswith(("trainer.", "data.root", "data.num_workers", "hydra.", "-")):
-            raise UserError(
-                f"a resumed run keeps its config, so {argument!r} cannot be changed: only trainer.*, data.root and "
-                "data.num_workers can, as in trainer.max_epochs=40; without resume= it is a new run"
-            )
+    where = Path(resume[-1]).expanduser()
+    if seeds.is_series(where):
+        if changed := [a for a in rest if not a.startswith(("hydra.", "-"))]:
+            raise UserError(f"runs with several seeds go on as they began: leave out {' '.join(changed)}")
+        return [f"resume={_quote(where.absolute())}", f"hydra.run.dir={_quote(where.absolute())}", *rest]
+    for override in OverridesParser.create().parse_overrides([a for a in rest if not a.startswith(("-", "hydra."))]):
+        building.require_changeable(override.key_or_group, override.get_value_string())
     checkpoint = runs.find_checkpoint(resume[-1])
     folder = runs.folder_of(checkpoint)
-    rest = [f"++{a.lstrip('+')}" if a.startswith("data.") else a for a in rest]  # the default data may lack the key
+    # Hydra composes the default config beside it, which need not have the key.
+    values = re.compile(r"\+*([\w-]+\.[^=]+=.*)")
+    rest = [f"++{m[1]}" if (m := values.fullmatch(a)) and not a.startswith("hydra.") else a for a in rest]
     return [f"resume={_quote(checkpoint.absolute())}", f"hydra.run.dir={_quote(folder)}", *rest]
 
 
@@ -151,10 +178,57 @@ def explain(error: Exception) -> str:
         return message.splitlines()[0]
     if isinstance(error, OmegaConfBaseException) and error.__cause__ and isinstance(error.__cause__, UserError):
         return str(error.__cause__)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'} cannot be read or written: {error.strerror}"
     cause: BaseException = error
     while isinstance(cause.__cause__, Exception) and not isinstance(cause, UserError):
         cause = cause.__cause__
     return " ".join(str(cause).split("\n    full_key:")[0].split())
+
+
+def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse values of another kind than those they replace.
+
+    Args:
+        config: as composed.
+        overrides: the words of the command line; without those that are values the config is composed again.
+
+    Raises:
+        UserError: a text where a number is meant, a number where a list is, and so on; it shows the old value.
+    """
+    from hydra import compose
+
+    default = compose("train", overrides=[o for o in overrides if o.split("=")[0] in GROUPS])
+
+    def compare(old: Any, new: Any, key: str) -> None:
+        if old is None or new is None or key == "trainer.devices":
+            return
+        if isinstance(old, DictConfig) and isinstance(new, DictConfig):
+            for name in map(str, old):
+                if name in new and not OmegaConf.is_interpolation(old, name) and not OmegaConf.is_missing(new, name):
+                    compare(old[name], new[name], f"{key}.{name}" if key else name)
+            return
+        for kinds, accepted, meant in KINDS:
+            if isinstance(old, kinds):
+                if not isinstance(new, accepted) or (isinstance(new, bool) and kinds is not bool):
+                    shown = str(OmegaConf.to_container(old)) if isinstance(old, ListConfig) else str(old).lower()
+                    example = (
+                        f"{key}={shown.replace(' ', '')}" if kinds is not DictConfig else f"{key}.{next(iter(old))}="
+                    )
+                    raise UserError(f"{key}={new} must be {meant}, as in {example}")
+                return
+
+    compare(default, config, "")
+
+
+KINDS: tuple[tuple[Any, Any, str], ...] = (
+    (bool, bool, "true or false"),
+    (int, int, "a whole number"),
+    (float, int | float, "a number"),
+    (str, str | int | float, "text"),
+    (ListConfig, ListConfig, "a list"),
+    (DictConfig, DictConfig, "a section with keys of its own"),
+)
 
 
 def _unknown_key(key: str) -> str:

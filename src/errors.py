@@ -6,3 +6,11 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+class Stopped(Exception):
+    """A run that was asked to stop by a signal, and has saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by signal {number}")
+        self.number = number

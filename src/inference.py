@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from .building import build_data, build_network, build_task, load_checkpoint, require_trusted
+from .building import build_data, build_network, build_task, require_trusted
+from .checkpoints import read
 from .command_line import quiet_libraries
 from .data.image_folder import load_image
 from .data.text import CharacterCodec
@@ -44,7 +45,7 @@ def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
         UserError: there is no checkpoint, it is damaged, or its config asks for code that is not allowed.
     """
     path = find_checkpoint(where, "best")
-    checkpoint = load_checkpoint(path)
+    checkpoint = read(path)
     about: dict[str, Any] = checkpoint["torchatlas"]
     config = about["config"]
     for part in ("model", "task", "data"):

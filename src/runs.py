@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import platform
 import shlex
@@ -13,8 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .checkpoints import Damaged, damage
 from .errors import UserError
 
+log = logging.getLogger(__name__)
 RUNS = Path("runs")
 typed: list[str] = []  # the arguments of the command line, before `resume=` is resolved
 made: set[Path] = set()  # folders that this process has made
@@ -40,37 +43,68 @@ def new_folder(name: str) -> str:
     raise UserError(f"{RUNS / name} already has {attempt} runs of this second")
 
 
-def discard(folder: Path) -> None:
-    """Remove the folder of a run that was refused before its first step, if this process has made it."""
-    ours = made & {folder.absolute(), folder.absolute().parent}  # a sweep's runs are in the folder that was made
-    if ours and not any(folder.glob("checkpoints/*")) and not (folder / "metrics.jsonl").exists():
-        shutil.rmtree(folder, ignore_errors=True)
+def discard() -> None:
+    """Remove the folders that this process has made and in which no run has come to a figure or a checkpoint."""
+    for folder in made:  # a sweep's runs lie in the folder that was made
+        for run in [*(path for path in folder.glob("*") if path.is_dir()), folder]:
+            if not any(run.rglob("*.ckpt")) and not any(run.rglob("metrics.jsonl")):
+                shutil.rmtree(run, ignore_errors=True)
         with contextlib.suppress(OSError):  # other runs are in it
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
+    made.clear()
 
 
 def find_checkpoint(where: str, name: str = "last") -> Path:
-    """The checkpoint that `resume=` or `ckpt=` means.
+    """The checkpoint that `resume=` or `ckpt=` means; of a run folder an intact one.
 
     Args:
         where: a checkpoint, a run folder, or "auto" for the newest run with a checkpoint.
-        name: which one of a run folder: "last" or "best".
+        name: which one of a run folder: "last" (else "previous", where that is damaged) or "best".
 
     Raises:
-        UserError: there is none; the sentence says what was looked for.
+        UserError: there is none, or none that is intact; the sentence names what is damaged.
     """
     if where == "auto":
-        found = sorted(RUNS.glob(f"**/checkpoints/{name}.ckpt"), key=lambda p: p.stat().st_mtime)
+        found = sorted(RUNS.glob("**/checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime)
         if not found:
             raise UserError(f"resume=auto found no checkpoint under {RUNS.absolute()}: start a run first")
-        return found[-1]
+        where = str(found[-1].parent.parent)
     path = Path(where).expanduser()
-    if path.is_dir():
-        path = path / "checkpoints" / f"{name}.ckpt"
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}: name a run folder or a file that ends in .ckpt")
-    return path
+    if not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"there is no checkpoint {path}: name a run folder or a file that ends in .ckpt")
+        if reason := damage(path):
+            raise Damaged(f"{path} is damaged: {reason}{_intact_neighbour(path)}")
+        return path
+    names = [name, "previous"] if name == "last" else [name]
+    candidates = [path / "checkpoints" / f"{n}.ckpt" for n in names]
+    damaged: list[str] = []
+    for candidate in candidates:
+        if not candidate.is_file():
+            continue
+        reason = damage(candidate)
+        if reason is None:
+            for broken in damaged:
+                log.warning("%s; %s is taken", broken, candidate)
+            return candidate
+        damaged.append(f"{candidate} is damaged: {reason}")
+    if damaged:
+        raise Damaged(f"{'; '.join(damaged)}{_intact_neighbour(candidates[0])}")
+    raise UserError(f"there is no checkpoint {candidates[0]}: name a run folder or a file that ends in .ckpt")
+
+
+def _intact_neighbour(path: Path) -> str:
+    for name in ("last", "previous") if path.name != "best.ckpt" else ("last",):
+        other = path.with_name(f"{name}.ckpt")
+        if other != path and other.is_file() and damage(other) is None:
+            return f"; {other} is intact"
+    return ""
+
+
+def shown(path: Path) -> Path:
+    """As short as it can be typed here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def folder_of(checkpoint: Path) -> Path:
@@ -172,27 +206,46 @@ def write_record(folder: Path, config: dict[str, Any]) -> None:
     write_json(path, record)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write whole or not at all: to a neighbour first, which then takes the name."""
+def write_text(path: Path, text: str, *, sync: bool = False) -> None:
+    """Write whole or not at all: to a neighbour first, which then takes the name.
+
+    Args:
+        path: the file.
+        text: its content.
+        sync: whether it has to outlast a power failure from now on.
+
+    Raises:
+        UserError: it cannot be written, for lack of space or permission.
+    """
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=2) + "\n")
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """See `write_text`."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """The resolved config, which a resumed run reads again."""
     from omegaconf import OmegaConf
 
-    part = folder / "config.yaml.part"
-    OmegaConf.save(OmegaConf.create(config), part)
-    part.replace(folder / "config.yaml")
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)), sync=True)
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl`; one that a killed run left unfinished is left out."""
     path = folder / "metrics.jsonl"
     epochs = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_bytes().decode(errors="replace").splitlines() if path.exists() else ():
         with contextlib.suppress(json.JSONDecodeError):
             epochs.append(json.loads(line))
     return epochs

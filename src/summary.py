@@ -1,8 +1,11 @@
 """What is said before and after a run."""
 
+import logging
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import rich
@@ -10,10 +13,12 @@ from rich.table import Table
 from torch import nn
 
 from .data.base import DataModule
-from .runs import read_metrics
+from .runs import read_metrics, shown
+
+log = logging.getLogger(__name__)
 
 
-def describe_network(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
+def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
     """One line: what is trained, with which choices, on what."""
     parameters = sum(p.numel() for p in network.parameters())
     choices = f", {network.extra_repr()}" if network.extra_repr() else ""
@@ -24,8 +29,18 @@ def describe_network(name: str, network: nn.Module, trainer: lightning.Trainer, 
     )
 
 
-def print_summary(folder: Path, max_epochs: int | None, max_steps: int) -> None:
-    """The run's figures, and what to type next; the limits tell whether it has come to its end."""
+def print_changes(changes: Sequence[tuple[str, Any, Any]]) -> None:
+    """What a resumed run has otherwise than when it was started."""
+    if changes:
+        table = Table("changed", "was", "is", title_justify="left")
+        for key, before, after in changes:
+            table.add_row(key, *("" if value is None else str(value) for value in (before, after)))
+            log.info("changed on resume: %s was %s, is %s", key, before, after)
+        rich.get_console().print(table)
+
+
+def print_summary(folder: Path, finished: bool) -> None:
+    """The run's figures, and what to type next."""
     metrics = read_metrics(folder)
     if metrics:
         table = Table(
@@ -47,15 +62,12 @@ def print_summary(folder: Path, max_epochs: int | None, max_steps: int) -> None:
             table.add_row(name.replace("_", " "), *("" if v is None else format_figure(name, v) for v in values))
         rich.get_console().print(table)
     console = rich.get_console()
-    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    quoted = shlex.quote(str(shown))
-    more = " trainer.max_epochs=N" if metrics.get("epochs", 0) >= (max_epochs or 0) else ""
-    if metrics.get("steps", 0) >= max_steps > 0:
-        more = " trainer.max_steps=N"
+    quoted = shlex.quote(str(shown(folder)))
+    more = " duration=NUMBERep" if finished else ""
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
     for label, text in (
-        ("run folder", str(shown)),
+        ("run folder", str(shown(folder))),
         ("dashboard", f"{uv}tensorboard --logdir {quoted}"),
         ("go on", f"{uv}{train} resume={quoted}{more}"),
         ("use it", f"{uv}torchatlas predict ckpt={quoted} input=FILE"),

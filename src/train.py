@@ -10,6 +10,9 @@ if __name__ == "__main__" and not __package__:  # python src/train.py: start ove
     sys.exit()
 
 import logging
+import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,13 @@ import hydra
 import lightning
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from . import building, runs
-from .command_line import answer_mistakes, run_program
-from .errors import UserError
-from .summary import describe_network, print_summary
+from . import building, checkpoints, runs, seeds
+from .callbacks.curves import forget_after
+from .command_line import answer_mistakes, check_types, run_program
+from .errors import Stopped, UserError
+from .summary import describe_run, print_changes, print_summary
 
 log = logging.getLogger(__name__)
 
@@ -34,46 +37,79 @@ def run(config: DictConfig) -> float | None:
     """One run, in the folder that Hydra has made for it. Returns the best validation figure, for sweeps."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    path, start = None, {"epoch": -1, "global_step": -1}
-    if config.resume:
+    path = None
+    if config.resume and not seeds.is_series(folder):
         path = runs.find_checkpoint(config.resume)
-        checkpoint = building.load_checkpoint(path)
-        config = building.resumed_config(folder, list(hydra_config.overrides.task), checkpoint)
-        start = {key: checkpoint[key] for key in start}
-        del checkpoint  # Lightning loads it again
-    else:
+        config, changes = building.resumed_config(folder, list(hydra_config.overrides.task), path)
+        print_changes(changes)
+    elif not config.resume:
+        check_types(config, list(hydra_config.overrides.task))
         building.check(config, hydra_config.runtime.choices["model"], hydra_config.runtime.choices["data"])
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    if config.seeds is not None or seeds.is_series(folder):
+        return seeds.run_series(execute, config, folder)
+    return execute(config, folder, path, alone=in_sweep)
+
+
+def execute(
+    config: DictConfig, folder: Path, path: Path | None = None, *, alone: bool = False,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> float | None:  # fmt: skip
+    """Build, fit, test, sum up.
+
+    Args:
+        config: composed, or as a run was started with.
+        folder: the run folder.
+        path: the checkpoint from which to go on.
+        alone: whether one process is all that there can be, as in a sweep.
+        callbacks: further ones.
+
+    Returns:
+        The best validation figure of what the task monitors.
+    """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-
     data = building.build_data(plain["data"])
     network = building.build_network(plain["model"])
     task = building.build_task(plain["task"], network, plain["optim"], plain["schedule"])
-    callbacks = [instantiate(callback) for callback in plain["callbacks"].values()]
-    purge_step = None if path is None else start["global_step"] + 1
-    loggers = [instantiate(logger, folder, purge_step=purge_step) for logger in plain["logger"].values()]
-    plain["trainer"]["precision"] = building.precision(plain["trainer"]["precision"], plain["trainer"]["accelerator"])
-    trainer: lightning.Trainer = instantiate(
-        plain["trainer"], callbacks=callbacks, logger=loggers, default_root_dir=str(folder)
-    )
-    if trainer.world_size > 1 and hydra_config.mode == RunMode.MULTIRUN:
+    task.limits = building.limits(plain)
+    if plain["compile"]:
+        building.compile_network(network)
+    done = None
+    if path is not None:
+        checkpoint = checkpoints.read(path)
+        done = checkpoint["epoch"] + (checkpoint["torchatlas"].get("batches") == 0), checkpoint["global_step"]
+        if "processes" not in checkpoint["torchatlas"]:
+            raise UserError(f"{path} holds weights only, from which no run can go on: use resume={folder}")
+        task.steps_behind = done[1]
+        del checkpoint  # Lightning loads it again
+    trainer = building.build_trainer(plain, folder, callbacks, done)
+    if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")
-    trainer.run_config = plain  # type: ignore[attr-defined]  # for the record and the checkpoint
     if trainer.is_global_zero:
         runs.write_config(folder, plain)
         runs.write_record(folder, plain)
-        log.info(describe_network(config.name, network, trainer, data))
-        if start["epoch"] + 1 >= (trainer.max_epochs or 0) > 0:
-            log.info("this run has had its %d epochs: trainer.max_epochs=N with a larger N goes on", trainer.max_epochs)
+        log.info(describe_run(config.name, network, trainer, data))
+        if path is not None and done is not None:
+            forget_after(folder, *done)
+            log.info("going on from %s: epoch %d, step %d", runs.shown(path), done[0] + 1, done[1])
 
+    stopped = None
     try:
         trainer.fit(task, datamodule=data, ckpt_path=None if path is None else str(path), weights_only=True)
         best = folder / "checkpoints" / "best.ckpt"
         if config.test and best.exists():
             trainer.test(task, datamodule=data, ckpt_path=str(best), verbose=False, weights_only=True)
-    finally:  # Ctrl-C, too, ends with the way to go on
+    except Stopped as error:
+        stopped = error.number
+    finally:  # an interrupted run, too, ends with the way to go on
         if trainer.is_global_zero and (folder / "checkpoints").exists():
-            print_summary(folder, trainer.max_epochs, trainer.max_steps)
+            print_summary(folder, trainer.global_step >= task.plan.total)
+    if stopped is not None:
+        if not trainer.is_global_zero:  # the first process speaks for all
+            sys.exit(0)
+        log.info("stopped by %s after step %d; nothing is lost", signal.Signals(stopped).name, trainer.global_step)
+        sys.exit(128 + stopped)
     figure: float | None = runs.read_metrics(folder).get("best", {}).get(f"val/{task.monitor}")
     return figure
 

@@ -18,6 +18,7 @@ from torchatlas import building
 from torchatlas.zoo import config_text, options
 
 REPOSITORY = Path(__file__).parent.parent
+Train = Callable[..., Path]
 
 
 def without_files(data_name: str) -> list[str]:
@@ -112,7 +113,7 @@ def compose() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Run the training program in this process, in an empty folder; returns the run folder it wrote last."""
     from torchatlas.train import main
 

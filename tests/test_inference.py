@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from sklearn.datasets import load_digits
 
-from torchatlas import building, cli
+from torchatlas import checkpoints, cli
 from torchatlas.errors import UserError
 from torchatlas.inference import restore
 
@@ -102,7 +102,7 @@ def test_predictions_in_a_terminal_keep_their_brackets(
 def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, command: Any, tmp_path: Path) -> None:
     make_folder(tmp_path / "set")
     folder = train("model=mlp", *FOLDER, f"data.root={tmp_path / 'set'}", "trainer.max_epochs=10")
-    about = building.load_checkpoint(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
+    about = checkpoints.read(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
     assert about["classes"] == ["dark", "light"]
     assert about["mean"] != [0.5] * 3
     moved = tmp_path / "moved"
@@ -159,7 +159,7 @@ def test_a_checkpoints_config_may_not_call_anything_else(target: str, digits: Pa
     path = digits / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["torchatlas"]["config"]["model"]["_target_"] = target
-    torch.save(checkpoint, path)
+    checkpoints.write(checkpoint, path)
     with pytest.raises(UserError, match="would call"):
         restore(str(path))
 
@@ -175,7 +175,7 @@ def test_a_checkpoints_classes_may_not_hide_a_call(
         checkpoint = torch.load(path, weights_only=True)
         call = {"_target_": "os.mkdir", "path": str(tmp_path / "broken_in")}
         checkpoint["torchatlas"]["data"]["classes"] = [call, call]
-        torch.save(checkpoint, path)
+        checkpoints.write(checkpoint, path)
     for run in (
         lambda: command("evaluate", f"ckpt={folder}"),
         lambda: train(f"resume={folder}", "trainer.max_epochs=2"),
@@ -205,7 +205,7 @@ def test_a_checkpoints_config_may_not_hide_a_call(kind: str, digits: Path, tmp_p
     path = digits / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["torchatlas"]["config"]["model"]["widths"] = widths
-    torch.save(checkpoint, path)
+    checkpoints.write(checkpoint, path)
     with pytest.raises(UserError, match="the saved config"):
         restore(str(path))
     assert not (tmp_path / "broken_in").exists()

@@ -1,52 +1,204 @@
-"""Checkpoints: the last and the best; tensors and plain values only."""
+"""Checkpoints: when they are taken, what is in them, and how a run goes on from one."""
 
-import os
+import logging
 import random
-import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 
+from .. import checkpoints
+from ..durations import Duration
+from ..errors import Stopped, UserError
 from ..tasks.base import Task
+from .base import Callback
+from .ema import EMA
+
+log = logging.getLogger(__name__)
 
 
-class Checkpoint(CheckpointCallback):
-    """Writes `checkpoints/last.ckpt` at the end of each epoch, and `checkpoints/best.ckpt` where it is the best so far.
+class Checkpoint(Callback, CheckpointCallback):
+    """Writes `last.ckpt`, from which a run goes on exactly; `previous.ckpt`, the one before it; and `best.ckpt`.
 
-    Best is by the task's validation figure `monitor`; of equals the first; without any validation the last. A file gets
-    its name only when it is complete. A checkpoint carries, under "torchatlas", what rebuilds the network and its
-    preprocessing without any other file, and the state of the random generators of Python, NumPy and torch. It loads
-    with `weights_only=True`.
+    `last.ckpt` holds weights, optimiser, schedule, scaler of gradients, callbacks, the place in the data, the sums of
+    the epoch so far and, for each process, the random states of Python, NumPy and torch: a run that goes on computes
+    what one that never stopped would have. `best.ckpt` holds the weights that validated best by the task's `monitor`
+    (of equals the first; without any validation the last), and what rebuilds the network and its preprocessing.
 
-    Not Lightning's `ModelCheckpoint`, whose `last.ckpt` is written only when the best one is.
+    Ctrl-C and SIGTERM save first and then end the run; a second one ends it at once.
+
+    Args:
+        every: how much may be lost. A time (`10min`) is kept within an epoch too; checkpoints at the end of an epoch
+            are left out where they would cost more than `share` of the time. Steps (`500st`) and epochs (`1ep`) are
+            exact.
+        share: see there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every: str = "10min", share: float = 0.02) -> None:
+        self.every = Duration.parse(every, "callbacks.checkpoint.every")
+        if self.every.unit not in ("st", "ep") and self.every.seconds is None:
+            raise UserError(f"callbacks.checkpoint.every={every} must be a time, steps or epochs: 10min, 500st or 1ep")
+        self.share = share
         self.best: float | None = None
-        self.random_state: dict[str, Any] | None = None
+        self.new_best: dict[str, Any] | None = None  # not yet written
+        self.resumed: dict[str, Any] | None = None
+        self.end: dict[str, Any] | None = None  # the state at the end of a run that ends within an epoch
+        self.saved_at, self.cost, self.intact = time.monotonic(), 0.0, False  # whether this process wrote the last one
+        self.signal: int | None = None
+        self.handlers: dict[int, Any] = {}
+
+    # --- when
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if loop._should_accumulate() or loop._num_ready_batches_reached():  # the epoch's end has its own
+            return
+        assert isinstance(pl_module, Task)
+        step = trainer.global_step
+        if step >= pl_module.plan.total:  # to be written when the figures of the unfinished epoch are
+            self.end = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            return
+        asked = self.asked_to_stop(trainer, step)
+        if asked or self.due_within(trainer, step):
+            self.save(trainer)
+        if asked:
+            raise Stopped(asked)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
-        figure = pl_module.figures.get(f"val/{pl_module.monitor}")
-        sign = 1 if pl_module.mode == "max" else -1
+        self.judge(trainer, pl_module)
+        loop = trainer.fit_loop
+        if self.end is not None:  # the run ends within an epoch, and could go on there
+            self.save(trainer, self.end)
+            return
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        asked = self.asked_to_stop(trainer, 0)
+        over = trainer.should_stop or epoch >= (loop.max_epochs or 0) > 0
+        if over or asked or self.due_at_epoch(trainer, epoch, step):
+            self.save(trainer)
+        if asked and not over:
+            raise Stopped(asked)
+
+    def due_within(self, trainer: lightning.Trainer, step: int) -> bool:
+        """Whether a checkpoint is to be taken after a step within an epoch; all processes agree."""
+        if self.every.unit == "st":
+            return step % max(1, round(self.every.number)) == 0
+        if self.every.seconds is None or not self.agree_at(trainer, step):
+            return False
+        return bool(trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every.seconds))
+
+    def due_at_epoch(self, trainer: lightning.Trainer, epoch: int, step: int) -> bool:
+        """The same at the end of an epoch."""
+        if self.every.unit == "st":
+            return step % max(1, round(self.every.number)) == 0
+        if self.every.unit == "ep":
+            return epoch % max(1, round(self.every.number)) == 0
+        since = time.monotonic() - self.saved_at
+        return bool(trainer.strategy.broadcast(self.share * since >= self.cost or since >= (self.every.seconds or 0)))
+
+    def agree_at(self, trainer: lightning.Trainer, step: int) -> bool:
+        """Several processes ask one another only every few steps."""
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return trainer.world_size == 1 or step % every == 0
+
+    def asked_to_stop(self, trainer: lightning.Trainer, step: int) -> int | None:
+        """The signal that any process has got."""
+        if trainer.world_size == 1:
+            return self.signal
+        if not self.agree_at(trainer, step):
+            return None
+        asked = torch.tensor(float(self.signal or 0), device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(asked, reduce_op="max")) or None
+
+    def listen(self) -> None:
+        """Take Ctrl-C and SIGTERM as a request; Lightning's handlers would talk to other processes at any moment."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def handle(number: int, frame: Any) -> None:
+            if self.signal is not None:
+                raise KeyboardInterrupt
+            self.signal = number
+            log.info("%s: saving at the end of this step; again to stop at once", signal.Signals(number).name)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.handlers[number] = signal.signal(number, handle)
+
+    def ignore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers = {}
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.ignore()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self.ignore()
+
+    # --- what
+
+    def judge(self, trainer: lightning.Trainer, task: Task) -> None:
+        """Keep a copy of the weights where they are the best so far."""
+        figure = task.figures.get(f"val/{task.monitor}")
+        sign = 1 if task.mode == "max" else -1
         if figure is None:
-            better = self.best is None
+            better = self.best is None  # as long as nothing was validated the last ones are the best
         else:
             better = self.best is None or sign * figure > sign * self.best
             self.best = figure if better else self.best
-        folder = Path(trainer.default_root_dir) / "checkpoints"
-        part = folder / "last.ckpt.part"
-        trainer.save_checkpoint(part)  # on all processes: some strategies gather
-        if trainer.is_global_zero:
-            if better:
-                shutil.copyfile(part, folder / "best.ckpt.part")
-                os.replace(folder / "best.ckpt.part", folder / "best.ckpt")
-            os.replace(part, folder / "last.ckpt")
+        if better:
+            weights = dict(trainer.strategy.lightning_module_state_dict())
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, EMA):
+                    weights |= callback.averages
+            self.new_best = {
+                "epoch": trainer.current_epoch,
+                "global_step": trainer.global_step,
+                "pytorch-lightning_version": lightning.__version__,
+                "state_dict": {key: value.detach().clone() for key, value in weights.items()},
+                "torchatlas": self.about(trainer) | {"figure": figure},
+            }
+
+    def save(self, trainer: lightning.Trainer, checkpoint: dict[str, Any] | None = None) -> None:
+        """Write the present state or an earlier one; on all processes, since each has a state of its own."""
+        started = time.monotonic()
+        self.write_best(trainer)  # first: `last.ckpt` says which one is the best
+        path = self.folder(trainer) / "last.ckpt"
+        if trainer.is_global_zero and (self.intact or not path.exists() or checkpoints.damage(path) is None):
+            checkpoints.keep_as(path, path.with_name("previous.ckpt"))
+        checkpoint = checkpoint or trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        trainer.strategy.save_checkpoint(checkpoint, path)
         trainer.strategy.barrier("checkpoint")
+        self.saved_at, self.intact = time.monotonic(), True
+        self.cost = self.saved_at - started
+
+    def write_best(self, trainer: lightning.Trainer) -> None:
+        if self.new_best is not None and trainer.is_global_zero:
+            checkpoints.write(self.new_best, self.folder(trainer) / "best.ckpt")
+        self.new_best = None
+
+    def folder(self, trainer: lightning.Trainer) -> Path:
+        return Path(trainer.default_root_dir) / "checkpoints"
+
+    def about(self, trainer: lightning.Trainer) -> dict[str, Any]:
+        """What rebuilds the network and its preprocessing."""
+        return {
+            "config": trainer.run_config,  # type: ignore[attr-defined]
+            "data": trainer.datamodule.describe(),  # type: ignore[attr-defined]
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -57,40 +209,101 @@ class Checkpoint(CheckpointCallback):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        state_of_numpy: Any = np.random.get_state()
-        name, keys, position, has_gauss, gauss = state_of_numpy
-        version, state, cached = random.getstate()
-        checkpoint["torchatlas"] = {
-            "config": trainer.run_config,  # type: ignore[attr-defined]
-            "data": trainer.datamodule.describe(),  # type: ignore[attr-defined]
-            "random": {
-                "python": [version, list(state), cached],
-                "numpy": [name, keys.tolist(), position, has_gauss, gauss],
-                "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-            },
+        assert isinstance(pl_module, Task)
+        loop = trainer.fit_loop.epoch_loop
+        within = not loop._num_ready_batches_reached()
+        own = {
+            "random": random_state(),
+            "sums": {key: value.cpu() for key, value in pl_module.sums.items()},
         }
+        processes: list[Any] = [own]
+        if trainer.world_size > 1:
+            processes = [None] * trainer.world_size
+            dist.all_gather_object(processes, own)
+        checkpoint["torchatlas"] = self.about(trainer) | {
+            "batches": loop.batch_progress.current.ready if within else 0,  # of the present epoch
+            "seconds_per_step": pl_module.plan.seconds_per_step,
+            "threads": torch.get_num_threads(),
+            "processes": processes,
+        }
+
+    # --- how a run goes on
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.random_state = checkpoint["torchatlas"]["random"]
+        assert isinstance(pl_module, Task)
+        if "processes" in checkpoint["torchatlas"]:  # the best one is loaded to be tested
+            self.resumed = checkpoint["torchatlas"] | {"step": checkpoint["global_step"]}
+            pl_module.seconds_per_step = self.resumed["seconds_per_step"]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """What was drawn since the process began (initial weights) is forgotten in a resumed run.
-
-        The states are those of the first process; the others start from (seed, process, step).
-        """
-        if trainer.world_size > 1:  # each process draws its own dropout masks
+        """What was drawn since the process began (initial weights) is forgotten in a resumed run."""
+        assert isinstance(pl_module, Task)
+        self.listen()
+        self.saved_at = time.monotonic()
+        rank, world = trainer.global_rank, trainer.world_size
+        if world > 1:  # each process draws its own dropout masks
             seed: int = trainer.run_config["seed"]  # type: ignore[attr-defined]
-            torch.manual_seed(seed + 1_000_003 * trainer.global_rank + trainer.global_step)
-        if self.random_state is None or trainer.global_rank > 0:
+            torch.manual_seed(seed + 1_000_003 * rank + trainer.global_step)
+        if self.resumed is None:
             return
-        version, state, cached = self.random_state["python"]
-        random.setstate((version, tuple(state), cached))
-        name, keys, position, has_gauss, gauss = self.random_state["numpy"]
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
-        torch.set_rng_state(self.random_state["torch"])
-        if self.random_state["cuda"] is not None and torch.cuda.is_available():
-            torch.cuda.set_rng_state(self.random_state["cuda"])
-        self.random_state = None
+        resumed, self.resumed = self.resumed, None
+        loader: Any = trainer.train_dataloader
+        loader.sampler.start = resumed["batches"]
+        states = resumed["processes"]
+        if len(states) == world:
+            restore_random_state(states[rank]["random"])
+            pl_module.sums = {key: value.to(pl_module.device) for key, value in states[rank]["sums"].items()}
+        else:
+            log.info("%d processes go on with what %d began: the figures agree up to rounding", world, len(states))
+            pl_module.sums = {
+                key: torch.stack([state["sums"][key] for state in states]).sum(0).to(pl_module.device) * (rank == 0)
+                for key in states[0]["sums"]
+            }
+        if (threads := torch.get_num_threads()) != resumed["threads"] and trainer.is_global_zero:
+            log.info("%d threads in place of %d: the figures agree up to rounding", threads, resumed["threads"])
+        self.judge_the_file(trainer, pl_module, resumed["step"])
+
+    def judge_the_file(self, trainer: lightning.Trainer, task: Task, step: int) -> None:
+        """`best.ckpt` may be better than `last.ckpt` knows (of a run that ended within an epoch), or damaged."""
+        try:
+            best = checkpoints.read(self.folder(trainer) / "best.ckpt")
+        except UserError as error:
+            if self.best is not None and trainer.is_global_zero:
+                log.warning("%s; the best weights are chosen anew", error)
+            self.best = None
+            return
+        figure, sign = best["torchatlas"].get("figure"), 1 if task.mode == "max" else -1
+        if figure is not None and best["global_step"] <= step:
+            self.best = figure if self.best is None or sign * figure > sign * self.best else self.best
+
+
+def random_state() -> dict[str, Any]:
+    """States of all generators of this process, as tensors and plain values."""
+    state_of_numpy: Any = np.random.get_state()
+    name, keys, position, has_gauss, gauss = state_of_numpy
+    version, state, cached = random.getstate()
+    return {
+        "python": [version, torch.tensor(state), cached],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+    }
+
+
+def restore_random_state(states: dict[str, Any]) -> None:
+    """The reverse of `random_state`."""
+    version, state, cached = states["python"]
+    random.setstate((version, tuple(state.tolist()), cached))
+    name, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(states["torch"])
+    devices: dict[str, tuple[bool, Callable[[Any], None]]] = {
+        "cuda": (torch.cuda.is_available(), torch.cuda.set_rng_state),
+        "mps": (torch.backends.mps.is_available(), torch.mps.set_rng_state),
+    }
+    for device, (there, restore) in devices.items():
+        if states[device] is not None and there:
+            restore(states[device])

@@ -16,13 +16,14 @@ from torchmetrics.classification import (
     MulticlassROC,
 )
 
+from .base import Callback
 from .curves import due, writer_of
 
 MAX_CLASSES_WITH_NAMES = 20
 PICTURES = 16
 
 
-class ClassificationPictures(lightning.Callback):
+class ClassificationPictures(Callback):
     """Pictures of a classifier on validation, and once on the test set.
 
     Input samples as the network gets them, with labels; right, wrong and the most confident wrong predictions;

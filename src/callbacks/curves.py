@@ -8,11 +8,14 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ..runs import read_metrics
 from ..tasks.base import Task
+from .base import Callback
 
 
 class EventLogger(TensorBoardLogger):
@@ -20,17 +23,39 @@ class EventLogger(TensorBoardLogger):
 
     Args:
         folder: the run folder.
-        purge_step: a resumed run's first step; curves against steps are dropped from there on. Curves against
-            epochs are not: resumed from an earlier checkpoint than the last, they show the repeated epochs twice.
     """
 
-    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        super().__init__(save_dir=str(folder), name="", version="", purge_step=purge_step)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(save_dir=str(folder), name="", version="")
 
     def save(self) -> None:
         """Flush; the config is in `config.yaml`, so no second file of hyperparameters is written."""
         if self._experiment is not None:
             self._experiment.flush()
+
+
+AT_THE_END = ("summary/", "test/", "predictions test/", "test text/")  # written anew when the run ends
+
+
+def forget_after(folder: Path, epochs: int, steps: int) -> None:
+    """Drop the events of a run folder that lie after a checkpoint, so that a resumed run draws each point once.
+
+    Args:
+        folder: the run folder.
+        epochs, steps: what the checkpoint has behind it. `step/...` counts in steps, all else in epochs.
+    """
+    for path in folder.glob("events.out.tfevents.*"):
+        part = path.with_name("part." + path.name)
+        with part.open("wb") as file:
+            writer = RecordWriter(file)
+            for event in LegacyEventFileLoader(str(path)).Load():
+                if event.HasField("session_log"):
+                    continue
+                tags = [value.tag for value in event.summary.value]
+                limit = steps if tags and tags[0].startswith("step/") else epochs
+                if not tags or (event.step <= limit and not tags[0].startswith(AT_THE_END)):
+                    writer.write(event.SerializeToString())
+        part.replace(path)
 
 
 def writer_of(trainer: lightning.Trainer) -> SummaryWriter | None:
@@ -45,7 +70,8 @@ def due(trainer: lightning.Trainer, every_n_epochs: int) -> bool:
     """Whether pictures are drawn at this epoch's validation: every n epochs, and at the last one."""
     epoch, interval = trainer.current_epoch + 1, trainer.check_val_every_n_epoch or 1
     last = trainer.max_epochs is not None and 0 < trainer.max_epochs < epoch + interval
-    ended = 0 < trainer.max_steps <= trainer.global_step
+    task = trainer.lightning_module
+    ended = isinstance(task, Task) and trainer.global_step >= task.plan.total
     return epoch // every_n_epochs > (epoch - interval) // every_n_epochs or last or ended
 
 
@@ -62,7 +88,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-class Curves(lightning.Callback):
+class Curves(Callback):
     """Curves with one axis each: `step/...` against optimiser steps, `epoch/...` against epochs.
 
     step/loss, step/learning_rate, step/gradient_norm and step/samples_per_second come every `log_every_n_steps`;
@@ -108,6 +134,7 @@ class Curves(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.since = time.monotonic()
+        self.logged = trainer.global_step  # a resumed run has had this one
 
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer

@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 
 from ..summary import format_figure
 from ..tasks.base import Task
+from .base import Callback
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
-class Progress(lightning.Callback):
+class Progress(Callback):
     """Says how far the run is.
 
     One line at the end of each epoch goes to the terminal and to the log. Between them a terminal has a bar,
@@ -39,11 +40,10 @@ class Progress(lightning.Callback):
         self.every = redraw if self.terminal else seconds
         self.bar: Bar | None = None
         self.row = TaskID(0)
-        self.steps = 0  # batches since the start of this process
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.started = self.shown = self.trained = time.monotonic()
-        self.epoch_started, self.epoch_step = self.started, 0
+        self.epoch_started, self.epoch_step, self.first_step = self.started, 0, trainer.global_step
         if self.terminal and trainer.is_global_zero:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
             self.bar = Bar(*columns, console=rich.get_console(), auto_refresh=False, transient=True)
@@ -56,7 +56,6 @@ class Progress(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.steps += 1
         self.epoch_step += 1
         now = self.trained = time.monotonic()
         if now - self.shown < self.every or not trainer.is_global_zero:
@@ -101,13 +100,10 @@ class Progress(lightning.Callback):
         return self.epoch_step * batch_size / max(now - self.epoch_started, 1e-9)
 
     def time_left(self, trainer: lightning.Trainer, now: float) -> float:
-        """Seconds until the last epoch or step is over, at this process's average pace."""
-        per_epoch = int(trainer.num_training_batches)
-        limits = [trainer.max_epochs * per_epoch] if trainer.max_epochs and trainer.max_epochs > 0 else []
-        if trainer.max_steps > 0:
-            limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
-        done = trainer.current_epoch * per_epoch + self.epoch_step
-        return (now - self.started) / max(1, self.steps) * max(0, min(limits, default=done) - done)
+        """Seconds until the last optimiser step, at this process's average pace."""
+        assert isinstance(trainer.lightning_module, Task)
+        left = trainer.lightning_module.plan.total - trainer.global_step
+        return (now - self.started) / max(1, trainer.global_step - self.first_step) * max(0, left)
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.stop()

@@ -8,27 +8,39 @@ from typing import Any
 import lightning
 import torch
 
-from ..runs import read_epochs, write_json
+from ..runs import read_epochs, write_json, write_text
 from ..tasks.base import Task
+from .base import Callback
 
 
-class Record(lightning.Callback):
+class Record(Callback):
     """Writes `metrics.jsonl`, `metrics.json` and `data.json` (the data's description) into the run folder.
 
     `metrics.jsonl` has one object per epoch: its number (from 1), the optimiser steps so far, seconds, the learning
     rate and all figures. `metrics.json` has those of the last epoch, of the best one and of the test.
     """
 
+    def __init__(self) -> None:
+        self.seconds = 0.0  # of the epoch within which the run goes on
+
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir)
+        self.epochs = read_epochs(self.folder)  # all of them, where a run that is over is tested again
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """A resumed run goes on after its checkpoint's epoch: lines of epochs that it repeats are dropped."""
-        self.started = time.monotonic()
-        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["step"] <= trainer.global_step]
+        """A resumed run goes on after its checkpoint's last whole epoch: lines of later epochs are dropped."""
+        self.started = time.monotonic() - self.seconds
+        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= trainer.current_epoch]
         if trainer.is_global_zero:
             write_json(self.folder / "data.json", trainer.datamodule.describe())  # type: ignore[attr-defined]
-            (self.folder / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
+            write_text(self.folder / "metrics.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
+
+    def state_dict(self) -> dict[str, Any]:
+        """How long the present epoch has taken so far."""
+        return {"seconds": time.monotonic() - self.started}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds = state_dict["seconds"]
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.started = time.monotonic()
@@ -36,8 +48,7 @@ class Record(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
         pl_module.close_epoch("train")
-        # A run that is resumed by steps begins with an epoch that has had its steps.
-        if not trainer.is_global_zero or (self.epochs and trainer.global_step == self.epochs[-1]["step"]):
+        if not trainer.is_global_zero:
             return
         epoch = {
             "epoch": trainer.current_epoch + 1,
@@ -53,7 +64,7 @@ class Record(lightning.Callback):
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
-        if trainer.is_global_zero and hasattr(self, "epochs"):
+        if trainer.is_global_zero and self.epochs:
             self.write(trainer, pl_module)
 
     def write(self, trainer: lightning.Trainer, task: Task) -> None:
@@ -69,6 +80,8 @@ class Record(lightning.Callback):
                 "name": trainer.run_config["name"],  # type: ignore[attr-defined]
                 "epochs": final["epoch"],
                 "steps": final["step"],
+                "finished": trainer.should_stop or final["step"] >= task.plan.total,
+                "monitor": key,
                 "seconds": round(sum(epoch["seconds"] for epoch in self.epochs), 3),
                 "parameters": sum(p.numel() for p in task.network.parameters()),
                 "torch_threads": torch.get_num_threads(),

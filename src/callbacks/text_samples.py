@@ -6,10 +6,11 @@ from typing import Any
 import lightning
 
 from ..tasks.language_modeling import LanguageModeling
+from .base import Callback
 from .curves import due, writer_of
 
 
-class TextSamples(lightning.Callback):
+class TextSamples(Callback):
     """Sampled continuations of the first validation window, at several temperatures.
 
     Drawn every `every_n_epochs`, in the last epoch, and of the tested weights.

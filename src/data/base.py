@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import lightning
 from torch import Tensor
 
+from ..errors import UserError
 from .loading import BatchDataset, Loader, Order
 
 SPLIT_SEED = 0  # splits that the authors did not fix are cut by this seed, whatever the run's seed is
@@ -17,7 +18,7 @@ class DataModule(lightning.LightningDataModule):
 
     Args:
         batch_size: samples per batch, over all devices together.
-        num_workers: processes that read; 0 is right for data in memory.
+        num_workers: processes that read; 0 is right for data in memory; None: the trainer chooses.
         seed: determines the order of samples and, with epoch and index, the augmentation.
         fake: made data of the declared shape with a rule to learn, in place of files.
         same_batch: training data in their natural order without augmentation, so that a run limited to one
@@ -25,17 +26,22 @@ class DataModule(lightning.LightningDataModule):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()  # the tasks, by name, that these batches can serve
+    in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(
         self,
         *,
         batch_size: int = 128,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         fake: bool = False,
         same_batch: bool = False,
     ) -> None:
         super().__init__()
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise UserError(f"data.batch_size={batch_size} must be a positive whole number")
+        if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
+            raise UserError(f"data.num_workers={num_workers} must be a whole number from 0, or null for a choice")
         self.same_batch = same_batch
         self.batch_size, self.num_workers, self.seed, self.fake = batch_size, num_workers, seed, fake
         self.splits: dict[str, BatchDataset] = {}
@@ -75,7 +81,7 @@ class DataModule(lightning.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
         )
-        return Loader(dataset, order, self.num_workers)
+        return Loader(dataset, order, self.num_workers or 0)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return self.transform(batch)

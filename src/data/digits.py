@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .base import SPLIT_SEED
 from .images import ImageData
 
@@ -22,6 +23,8 @@ class Digits(ImageData):
         from sklearn.model_selection import train_test_split
 
         x, y = load_digits(return_X_y=True)
+        if not 10 <= self.val_size <= 1400:
+            raise UserError(f"data.val_size={self.val_size} of the digits must be from 10 to 1400: each class is in it")
         images = torch.from_numpy(x * 255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
         labels = torch.from_numpy(y).long()
         rest, test = train_test_split(range(len(y)), test_size=0.2, stratify=y, random_state=SPLIT_SEED)

@@ -157,15 +157,16 @@ class ImageFolder(ImageData):
         files["train"] = (paths, labels)
 
         splits: dict[str, BatchDataset] = {}
-        in_memory = sum(len(p) for p, _ in files.values()) * self.in_channels * self.image_size**2 <= self.memory
+        size = sum(len(p) for p, _ in files.values()) * self.in_channels * self.image_size**2
+        self.in_memory = size <= self.memory
         for name, (paths, labels) in files.items():
             split = ImageFiles(paths, labels, self.in_channels, self.image_size)
-            if in_memory:
+            if self.in_memory:
                 images, labels, _, _ = split[-1, torch.arange(len(paths))]
                 splits[name] = InMemoryImages(images, labels)
             else:
                 splits[name] = split
-        if in_memory:
+        if self.in_memory:
             self.num_workers = 0
         if not self.given_statistics:
             self.compute_statistics(splits["train"])

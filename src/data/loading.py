@@ -1,8 +1,10 @@
 """The order of samples, and the loader that follows it."""
 
+import random
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -34,6 +36,9 @@ class Order:
         seed: with the epoch, determines the permutation.
         rank, world: this process's number, and how many there are.
 
+    Attributes:
+        start: batches that the next iteration leaves out; a run that goes on within an epoch has had them.
+
     Raises:
         UserError: the data set cannot fill one batch, or processes cannot share one equally.
     """
@@ -50,7 +55,7 @@ class Order:
         if size < world:
             raise UserError(f"{size} samples cannot be divided among {world} processes")
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
-        self.rank, self.world, self.epoch = rank, world, 0
+        self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -72,15 +77,32 @@ class Order:
         # Mersenne Twister needs well-spread seeds: neighbours (seed, epoch) must not give related orders.
         mixed = (self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
         order = torch.randperm(self.size, generator=torch.Generator().manual_seed(mixed))
-        for k in range(len(self)):
+        start, self.start = self.start, 0
+        for k in range(start, len(self)):
             yield self.epoch, order[k * self.batch_size : (k + 1) * self.batch_size][self.rank :: self.world]
+
+
+class _Seeded:
+    """A data set whose random numbers in a worker depend on the batch alone, not on what the worker has read before."""
+
+    def __init__(self, dataset: BatchDataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]:
+        epoch, indices = key
+        mixed = hash((self.seed, epoch, int(indices[0]))) % 2**32
+        random.seed(mixed)
+        np.random.seed(mixed)
+        torch.manual_seed(mixed)
+        return self.dataset[key]
 
 
 class Loader:
     """Batches of a data set, in an `Order`.
 
     Without workers, as suits data in memory, it is a plain loop; with them it is torch's `DataLoader`, whose
-    base seed comes from a generator of its own, so that iterating leaves the global random state alone.
+    base seed comes from a generator of its own, so that iterating leaves the global random state alone. What a data set
+    draws in a worker is a function of (seed, epoch, first index of the batch).
     """
 
     def __init__(self, dataset: BatchDataset, order: Order, num_workers: int = 0) -> None:
@@ -98,7 +120,7 @@ class Loader:
             return
         if self._workers is None:
             self._workers = DataLoader(
-                self.dataset,  # type: ignore[arg-type]  # the sampler's key is (epoch, indices)
+                _Seeded(self.dataset, self.sampler.seed),  # type: ignore[arg-type]  # the key is (epoch, indices)
                 sampler=self.sampler,  # type: ignore[arg-type]
                 batch_size=None,
                 num_workers=self.num_workers,

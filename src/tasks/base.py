@@ -1,16 +1,23 @@
 """What every task has in common: stages that call one `step`, sums on the device, the optimiser."""
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import lightning
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-MakeSchedule = Callable[[Optimizer, int], LRScheduler]
+from .. import optimizers
+from ..durations import Plan
+from ..errors import UserError
+from ..planning import describe_plan, make_plan
+from ..schedules import Schedule
+
+MakeOptimizer = optimizers.MakeOptimizer
+MakeSchedule = Callable[[Optimizer, Plan], Schedule]
+log = logging.getLogger(__name__)
 
 
 class Task(lightning.LightningModule):
@@ -21,9 +28,15 @@ class Task(lightning.LightningModule):
 
     Args:
         network: maps a batch's input to predictions.
-        optimizer: makes the optimiser from the parameters.
-        schedule: makes the schedule from the optimiser and the run's total number of optimiser steps; it is
-            stepped once per optimiser step.
+        optimizer: makes the optimiser from parameters or groups of them.
+        schedule: makes the schedule from the optimiser and the run's plan; it is stepped once per optimiser step.
+        l1: coefficient of the sum of the weights' absolute values (biases and norms apart) that training adds to the
+            loss; figures are of the loss without it.
+        decay_norms_and_biases: whether the optimiser's weight decay is theirs too.
+
+    Attributes:
+        limits: durations, of which the first to be reached ends the training; set before `fit`.
+        plan: the run's length in optimiser steps, made when training begins.
     """
 
     name: ClassVar[str]
@@ -36,12 +49,27 @@ class Task(lightning.LightningModule):
         network: nn.Module,
         optimizer: MakeOptimizer | None = None,
         schedule: MakeSchedule | None = None,
+        l1: float = 0.0,
+        decay_norms_and_biases: bool = False,
     ) -> None:
         super().__init__()
+        if l1 < 0:
+            raise ValueError(f"task.l1={l1} must not be negative")
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
+        self.l1, self.decay_norms_and_biases = l1, decay_norms_and_biases
+        self.limits: Sequence[str] = ("1ep",)
+        self.plan = Plan(1, 1, 1)
+        self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
+        self.steps_behind = 0  # of a resumed run
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # Lightning sets it around each hook, and torch would look for parameters in it
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         """One batch.
@@ -68,7 +96,11 @@ class Task(lightning.LightningModule):
         return self.network(*inputs)
 
     def training_step(self, batch: Any, _: int) -> dict[str, Tensor]:
-        return self._accumulate(batch)
+        out = self._accumulate(batch)
+        if self.l1:
+            weights = [p for p in self.network.parameters() if p.requires_grad and p.ndim >= 2]
+            out["loss"] = out["loss"] + self.l1 * torch.stack([w.abs().sum() for w in weights]).sum()
+        return out
 
     def validation_step(self, batch: Any, _: int) -> dict[str, Tensor]:
         return self._accumulate(batch)
@@ -124,14 +156,70 @@ class Task(lightning.LightningModule):
         self.close_epoch("val")
         # Lightning's own callbacks (early stopping and the like) look in its dictionary.
         self.log_dict({key: value for key, value in self.figures.items() if key.startswith("val/")}, logger=False)
+        if (figure := self.figures.get(f"val/{self.monitor}")) is not None:
+            for schedule in self.schedules:
+                schedule.observe(figure if self.mode == "min" else -figure)
 
     def on_test_epoch_end(self) -> None:
         self.close_epoch("test")
 
-    def configure_optimizers(self) -> Any:
+    def build_optimizer(self) -> Optimizer:
+        """The optimiser of the config for this network; fused, unless gradients are scaled (fp16) and clipped."""
         assert self.make_optimizer is not None, "this task was built for evaluation, without an optimiser"
-        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        scaled = self._trainer is not None and str(self.trainer.precision).startswith("16")
+        return optimizers.build(
+            self.make_optimizer,
+            self.network,
+            decay_norms_and_biases=self.decay_norms_and_biases,
+            fused=not (scaled and self.trainer.gradient_clip_val),
+        )
+
+    def configure_optimizers(self) -> Any:
+        self.plan = make_plan(self, self.limits, self.seconds_per_step)
+        if self.steps_behind > self.plan.total:
+            raise UserError(
+                f"this run has had {self.steps_behind} steps, more than the {self.plan.total} that are asked for: give "
+                f"a longer duration, as in duration={2 * self.steps_behind}st"
+            )
+        optimizer = self.build_optimizer()
+        self.own_options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         if self.make_schedule is None:
             return optimizer
-        schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        schedule = self.make_schedule(optimizer, self.plan)
+        if self.trainer.is_global_zero:
+            log.info(describe_plan(self.plan, schedule.lengths))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """The optimiser's options are those of the config, also where a checkpoint has brought others."""
+        (optimizer,) = self.trainer.optimizers
+        for group, own in zip(optimizer.param_groups, self.own_options, strict=True):
+            group.update({key: value for key, value in own.items() if key != "lr"})
+        for schedule in self.schedules:
+            schedule.restart([own["lr"] for own in self.own_options])
+        self.stop_at_the_end()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.stop_at_the_end()
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        found: Any = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        return found  # type: ignore[no-any-return]
+
+    def stop_at_the_end(self) -> None:
+        """A run may end within an epoch; at the end of one Lightning stops by itself."""
+        if self.plan.total % self.plan.steps_per_epoch and self.trainer.global_step >= self.plan.total:
+            self.trainer.should_stop = True
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """By norm (Pascanu et al. 2012, arXiv:1211.5063, algorithm 1) or by value, of fused optimisers too."""
+        if not gradient_clip_val:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)

@@ -20,6 +20,7 @@ class Classification(Task):
             true class plus e/K for each. Used in training only: validation and test losses are plain.
         monitor: validation figure by which the best weights are chosen: "loss", which a small validation set
             tells more finely, or "accuracy", as most reports on large sets do.
+        common: L1 penalty and so on, see `Task`.
 
     Raises:
         ValueError: an unknown monitor.
@@ -35,8 +36,9 @@ class Classification(Task):
         schedule: MakeSchedule | None = None,
         label_smoothing: float = 0.0,
         monitor: Literal["loss", "accuracy"] = "loss",
+        **common: Any,
     ) -> None:
-        super().__init__(network, optimizer, schedule)
+        super().__init__(network, optimizer, schedule, **common)
         if monitor not in ("loss", "accuracy"):
             raise ValueError(f"task.monitor={monitor} must be loss or accuracy")
         self.monitor, self.mode = monitor, "max" if monitor == "accuracy" else "min"
