@@ -151,6 +151,13 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         building.require_changeable(override.key_or_group, override.get_value_string())
     checkpoint = runs.find_checkpoint(resume[-1])
     folder = runs.folder_of(checkpoint)
+    if seeds.is_series(folder.parent) and resume[-1] == "auto":  # its newest run is the newest of all
+        return resume_arguments([f"resume={folder.parent}", *rest])
+    if (folder.parent.parent / "sweep.json").exists() and resume[-1] == "auto":
+        raise UserError(
+            f"the newest run is a trial of a sweep: torchatlas sweep resume={runs.shown(folder.parent.parent)} goes on "
+            "with the sweep"
+        )
     # Hydra composes the default config beside it, which need not have the key.
     values = re.compile(r"\+*([\w-]+\.[^=]+=.*)")
     rest = [f"++{m[1]}" if (m := values.fullmatch(a)) and not a.startswith("hydra.") else a for a in rest]

@@ -16,6 +16,7 @@ from rich.text import Text
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from .building import build_data, build_network, build_task, require_trusted
+from .callbacks.threads import cores, divide
 from .checkpoints import read
 from .command_line import quiet_libraries
 from .data.image_folder import load_image
@@ -82,6 +83,9 @@ def evaluate(where: str, split: str = "test", root: str = "", output: str = "") 
     data.load_state_dict(about["data"])
     data.prepare_data()
     data.setup("test")
+    on_gpu = torch.cuda.is_available()
+    threads, data.num_workers = divide(cores(), in_memory=data.in_memory, on_gpu=on_gpu, workers=data.num_workers)
+    torch.set_num_threads(threads)
     quiet_libraries()
     trainer = lightning.Trainer(
         accelerator="auto", devices=1, precision=config["trainer"]["precision"], logger=False, callbacks=[],

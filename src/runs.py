@@ -206,6 +206,19 @@ def write_record(folder: Path, config: dict[str, Any]) -> None:
     write_json(path, record)
 
 
+def require_space(folder: Path, size: int) -> None:
+    """Refuse to begin what could not be kept.
+
+    Raises:
+        UserError: the disk has less than `size` bytes.
+    """
+    if (free := shutil.disk_usage(folder).free) < size:
+        raise UserError(
+            f"{folder} has {free / 1e6:,.0f} MB left and the checkpoints of this run need about {size / 1e6:,.0f} MB: free "
+            "some, or name another folder with hydra.run.dir=FOLDER"
+        )
+
+
 def write_text(path: Path, text: str, *, sync: bool = False) -> None:
     """Write whole or not at all: to a neighbour first, which then takes the name.
 

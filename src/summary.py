@@ -1,6 +1,5 @@
 """What is said before and after a run."""
 
-import logging
 import os
 import shlex
 from collections.abc import Sequence
@@ -15,8 +14,6 @@ from torch import nn
 from .data.base import DataModule
 from .runs import read_metrics, shown
 
-log = logging.getLogger(__name__)
-
 
 def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
     """One line: what is trained, with which choices, on what."""
@@ -29,14 +26,11 @@ def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data
     )
 
 
-def print_changes(changes: Sequence[tuple[str, Any, Any]]) -> None:
-    """What a resumed run has otherwise than when it was started."""
-    if changes:
-        table = Table("changed", "was", "is", title_justify="left")
-        for key, before, after in changes:
-            table.add_row(key, *("" if value is None else str(value) for value in (before, after)))
-            log.info("changed on resume: %s was %s, is %s", key, before, after)
-        rich.get_console().print(table)
+def describe_changes(changes: Sequence[tuple[str, Any, Any]]) -> str:
+    """A table of what a resumed run has otherwise than when it was started."""
+    rows = [("changed", "was", "is"), *((k, *("" if v is None else str(v) for v in values)) for k, *values in changes)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join("  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)) for row in rows)
 
 
 def print_summary(folder: Path, finished: bool) -> None:

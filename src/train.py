@@ -26,7 +26,7 @@ from . import building, checkpoints, runs, seeds
 from .callbacks.curves import forget_after
 from .command_line import answer_mistakes, check_types, run_program
 from .errors import Stopped, UserError
-from .summary import describe_run, print_changes, print_summary
+from .summary import describe_changes, describe_run, print_summary
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ def run(config: DictConfig) -> float | None:
     if config.resume and not seeds.is_series(folder):
         path = runs.find_checkpoint(config.resume)
         config, changes = building.resumed_config(folder, list(hydra_config.overrides.task), path)
-        print_changes(changes)
+        if changes:
+            log.info(describe_changes(changes))
     elif not config.resume:
         check_types(config, list(hydra_config.overrides.task))
         building.check(config, hydra_config.runtime.choices["model"], hydra_config.runtime.choices["data"])
@@ -83,6 +84,8 @@ def execute(
             raise UserError(f"{path} holds weights only, from which no run can go on: use resume={folder}")
         task.steps_behind = done[1]
         del checkpoint  # Lightning loads it again
+    # Weights and two moments each in last, previous and the one that is being written, and weights in the best.
+    runs.require_space(folder, 11 * sum(p.numel() * p.element_size() for p in network.parameters()))
     trainer = building.build_trainer(plain, folder, callbacks, done)
     if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from conftest import Train
 from PIL import Image
 
-from torchatlas import checkpoints
+from torchatlas import checkpoints, runs
 from torchatlas.errors import UserError
 
 # What is typed, and what the answer says.
@@ -180,13 +181,21 @@ def test_a_wrong_checksum_is_refused(refused: Callable[..., str], tmp_path: Path
     assert "data_batch_1 has a wrong checksum" in refused("model=resnet18", "trainer=cpu", "data.root=files")
 
 
+def test_too_little_space_to_begin(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    assert "has 1 MB left and the checkpoints of this run need about 13 MB" in refused("debug=one_batch", "trainer=cpu")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full, which is Linux's")
-def test_no_space_left(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_no_space_left(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "mine" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "best.ckpt.part").symlink_to("/dev/full")
-    with pytest.raises(AssertionError):  # what the run wrote before stays: its log, its config
-        refused("debug=one_batch", "trainer=cpu", "hydra.run.dir=mine")
+    with pytest.raises(SystemExit) as exit_:
+        train("debug=one_batch", "trainer=cpu", "hydra.run.dir=mine", "logger=none", "callbacks=default")
+    assert exit_.value.code == 2
+    assert "there is no space left to write" in capsys.readouterr().err
+    assert not (folder / "best.ckpt").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full, which is Linux's")

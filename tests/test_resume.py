@@ -164,15 +164,15 @@ def test_what_changes_on_resume_is_listed(train: Train, capsys: pytest.CaptureFi
         "callbacks.checkpoint.every=1st", "trainer.precision=bf16-mixed",
     )  # fmt: skip
     out = capsys.readouterr().out
-    rows = (r"optim\.lr +│ 0\.002 +│ 0\.5", r"trainer\.max_epochs +│ 1 +│ 2", r"schedule\._target_ .*cosine.*linear")
-    for row in (*rows, r"optim\.weight_decay +│ 0\.01 +│ 0"):
+    rows = (r"optim\.lr +0\.002 +0\.5", r"trainer\.max_epochs +1 +2", r"schedule\._target_ .*cosine.*linear")
+    for row in (*rows, r"optim\.weight_decay +0\.01 +0"):
         assert re.search(row, out), out
+        assert re.search(row, (folder / "train.log").read_text())
     assert "trainer.accelerator" not in out
     group = checkpoints.read(folder / "checkpoints" / "last.ckpt")["optimizer_states"][0]["param_groups"][0]
     assert group["initial_lr"] == 0.5
     assert group["weight_decay"] == 0
     assert group["lr"] == 0  # the linear schedule's end
-    assert "optim.lr was 0.002, is 0.5" in (folder / "train.log").read_text()
 
 
 @pytest.mark.parametrize(

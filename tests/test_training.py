@@ -388,6 +388,8 @@ def test_seeds(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     (series,) = {path.parent for path in tmp_path.rglob("seeds.json")}
     train(f"resume={series}")
     assert executed == [5, 6, 6, 7]
+    assert train("resume=auto") is not None  # the series, not the newest of its runs
+    assert executed == [5, 6, 6, 7]
     found = json.loads((series / "seeds.json").read_text())
     assert found["seeds"] == [5, 6, 7]
     singles = [runs.read_metrics(series / f"seed-{seed}") for seed in (5, 6, 7)]

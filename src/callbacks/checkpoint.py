@@ -61,7 +61,9 @@ class Checkpoint(Callback, CheckpointCallback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loop = trainer.fit_loop.epoch_loop
-        if loop._should_accumulate() or loop._num_ready_batches_reached():  # the epoch's end has its own
+        validates = trainer.val_check_batch is not None and (batch_idx + 1) % trainer.val_check_batch == 0
+        # The epoch's end has its own, and Lightning would leave out a validation that comes before the next batch.
+        if loop._should_accumulate() or loop._num_ready_batches_reached() or validates:
             return
         assert isinstance(pl_module, Task)
         step = trainer.global_step
@@ -211,7 +213,8 @@ class Checkpoint(Callback, CheckpointCallback):
     ) -> None:
         assert isinstance(pl_module, Task)
         loop = trainer.fit_loop.epoch_loop
-        within = not loop._num_ready_batches_reached()
+        epochs = trainer.fit_loop.epoch_progress.current
+        within = epochs.processed < epochs.ready and not loop._num_ready_batches_reached()  # type: ignore[attr-defined]
         own = {
             "random": random_state(),
             "sums": {key: value.cpu() for key, value in pl_module.sums.items()},
