@@ -133,19 +133,16 @@ def _positive(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number > 0
 
 
-def build_trainer(
-    config: Any, folder: Path, callbacks: Sequence[lightning.Callback] = (), done: tuple[int, int] | None = None
-) -> lightning.Trainer:
+def build_trainer(config: Any, folder: Path, callbacks: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
     """The trainer of a resolved config, whose run folder is `folder`.
 
     Args:
         config: plain values; the precision in it becomes the chosen one.
         folder: the run folder.
         callbacks: beside those of the config.
-        done: epochs and steps that a resumed run has behind it.
 
     Raises:
-        UserError: a device or precision that is not there, or fewer epochs than the run has had.
+        UserError: a device or precision that is not there.
     """
     options = config["trainer"]
     options["precision"] = precision(options["precision"], options["accelerator"])
@@ -323,6 +320,22 @@ def resumed_config(folder: Path, overrides: Sequence[str], path: Path) -> tuple[
         config.data[key] = found[key]
     one, two = flat(before), flat(after)
     return config, [(k, one.get(k), two.get(k)) for k in {**one, **two} if one.get(k) != two.get(k)]
+
+
+def progress(path: Path, limits_now: Sequence[str]) -> tuple[int, int]:
+    """Epochs and steps that a checkpoint has behind it.
+
+    An unfinished epoch with which a run has ended counts, unless other limits make the run go on within it.
+
+    Raises:
+        UserError: the checkpoint holds weights only.
+    """
+    checkpoint = checkpoints.read(path)
+    about = checkpoint["torchatlas"]
+    if "processes" not in about:
+        raise UserError(f"{path} holds weights only, from which no run can go on: use resume={path.parent.parent}")
+    over = about["ended"] and limits(about["config"]) == list(limits_now)
+    return checkpoint["epoch"] + (about["batches"] == 0 or over), checkpoint["global_step"]
 
 
 # What decides which numbers the steps so far have computed: with another of these it is another run.

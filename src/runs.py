@@ -214,8 +214,8 @@ def require_space(folder: Path, size: int) -> None:
     """
     if (free := shutil.disk_usage(folder).free) < size:
         raise UserError(
-            f"{folder} has {free / 1e6:,.0f} MB left and the checkpoints of this run need about {size / 1e6:,.0f} MB: free "
-            "some, or name another folder with hydra.run.dir=FOLDER"
+            f"{folder} has {free / 1e6:,.0f} MB left and the checkpoints of this run need about {size / 1e6:,.0f} MB: "
+            "free some, or name another folder with hydra.run.dir=FOLDER"
         )
 
 

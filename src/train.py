@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from . import building, checkpoints, runs, seeds
+from . import building, runs, seeds
 from .callbacks.curves import forget_after
 from .command_line import answer_mistakes, check_types, run_program
 from .errors import Stopped, UserError
@@ -76,26 +76,20 @@ def execute(
     task.limits = building.limits(plain)
     if plain["compile"]:
         building.compile_network(network)
-    done = None
     if path is not None:
-        checkpoint = checkpoints.read(path)
-        done = checkpoint["epoch"] + (checkpoint["torchatlas"].get("batches") == 0), checkpoint["global_step"]
-        if "processes" not in checkpoint["torchatlas"]:
-            raise UserError(f"{path} holds weights only, from which no run can go on: use resume={folder}")
-        task.steps_behind = done[1]
-        del checkpoint  # Lightning loads it again
+        task.epochs_behind, task.steps_behind = building.progress(path, task.limits)
     # Weights and two moments each in last, previous and the one that is being written, and weights in the best.
     runs.require_space(folder, 11 * sum(p.numel() * p.element_size() for p in network.parameters()))
-    trainer = building.build_trainer(plain, folder, callbacks, done)
+    trainer = building.build_trainer(plain, folder, callbacks)
     if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")
     if trainer.is_global_zero:
         runs.write_config(folder, plain)
         runs.write_record(folder, plain)
         log.info(describe_run(config.name, network, trainer, data))
-        if path is not None and done is not None:
-            forget_after(folder, *done)
-            log.info("going on from %s: epoch %d, step %d", runs.shown(path), done[0] + 1, done[1])
+        if path is not None:
+            forget_after(folder, task.epochs_behind, task.steps_behind)
+            log.info("going on from %s, after step %d", runs.shown(path), task.steps_behind)
 
     stopped = None
     try:

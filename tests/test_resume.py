@@ -135,6 +135,16 @@ def test_more_steps_than_at_first(train: Train) -> None:
     assert equal(whole, part) == []
 
 
+def test_a_run_that_ended_within_an_epoch_keeps_its_figures(train: Train) -> None:
+    """Killed after its last checkpoint and before the test, it is only tested."""
+    arguments = ["trainer.max_steps=30", "model.widths=[8]", "trainer=cpu", "callbacks=default"]
+    whole, part = train(*arguments), train(*arguments, "test=false")
+    config = part / "config.yaml"
+    config.write_text(config.read_text().replace("test: false", "test: true"))
+    train(f"resume={part}")
+    assert equal(whole, part) == []
+
+
 def metrics(folder: Path) -> Any:
     return json.loads((folder / "metrics.json").read_text())
 

@@ -225,6 +225,7 @@ class Checkpoint(Callback, CheckpointCallback):
             dist.all_gather_object(processes, own)
         checkpoint["torchatlas"] = self.about(trainer) | {
             "batches": loop.batch_progress.current.ready if within else 0,  # of the present epoch
+            "ended": trainer.global_step >= pl_module.plan.total,
             "seconds_per_step": pl_module.plan.seconds_per_step,
             "threads": torch.get_num_threads(),
             "processes": processes,

@@ -29,8 +29,9 @@ class Record(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """A resumed run goes on after its checkpoint's last whole epoch: lines of later epochs are dropped."""
+        assert isinstance(pl_module, Task)
         self.started = time.monotonic() - self.seconds
-        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= trainer.current_epoch]
+        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= pl_module.epochs_behind]
         if trainer.is_global_zero:
             write_json(self.folder / "data.json", trainer.datamodule.describe())  # type: ignore[attr-defined]
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in self.epochs))

@@ -61,7 +61,7 @@ class Task(lightning.LightningModule):
         self.limits: Sequence[str] = ("1ep",)
         self.plan = Plan(1, 1, 1)
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
-        self.steps_behind = 0  # of a resumed run
+        self.epochs_behind, self.steps_behind = 0, 0  # of a resumed run
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
 
