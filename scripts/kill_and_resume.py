@@ -11,9 +11,11 @@ Processes are forked after the imports, so that a kill comes in the run and not 
 """
 
 import argparse
+import importlib
 import json
 import logging
 import os
+import pkgutil
 import random
 import signal
 import sys
@@ -25,8 +27,12 @@ from typing import Any
 
 import torch
 
-import torchatlas.train  # before the forks
+import torchatlas.train
 from torchatlas import checkpoints, runs
+
+for folder in ("callbacks", "data", "models", "tasks"):  # before the forks, which need not import them then
+    for module in pkgutil.iter_modules([str(Path(torchatlas.train.__file__).parent / folder)]):
+        importlib.import_module(f"torchatlas.{folder}.{module.name}")
 
 # Threads that this process has started would be missing in a fork, which would wait for them forever.
 torch.set_num_threads(1)
