@@ -83,7 +83,7 @@ def test_tested_versions_are_inside_the_declared_ranges() -> None:
     project = PROJECT["project"]
     wanted = [
         *project["dependencies"],
-        *project["optional-dependencies"]["audio"],
+        *(p for extra in project["optional-dependencies"].values() for p in extra),
         *PROJECT["dependency-groups"]["dev"],
     ]
     for requirement in map(Requirement, wanted):
