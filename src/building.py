@@ -63,6 +63,10 @@ def require_trusted(config: Any) -> None:
     own = tuple(f"{name.strip()}." for name in os.environ.get("TORCHATLAS_TRUST", "").split(",") if name.strip())
     trusted = TRUSTED + own
     if isinstance(config, dict):
+        if config.get("dirpath") is not None or Path(str(config.get("filename", "x"))).name != str(
+            config.get("filename", "x")
+        ):
+            raise UserError("the saved config would write files outside of its run folder, which is not allowed")
         if "_target_" in config:
             target = str(config["_target_"])
             found: Any = None
@@ -198,9 +202,9 @@ def check(config: DictConfig, model: str, data: str) -> None:
     Raises:
         UserError: they do not fit; it names a choice of data that does.
     """
-    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or config.seed < 0:
-        raise UserError(f"seed={config.seed} must be a whole number from 0, as in seed=1")
-    limits(config)
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise UserError(f"seed={config.seed} must be a whole number from 0 to 4294967295, as in seed=1")
+    check_numbers(config)
     module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
@@ -222,6 +226,37 @@ def check(config: DictConfig, model: str, data: str) -> None:
             f"model={model} cannot take the batches of data={data}, whose inputs are {shape} ({_root(error)})"
             f"{advice or _size_that_works(config)}"
         ) from error
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse numbers of the trainer that no run can have.
+
+    Raises:
+        UserError: it names the first of them.
+    """
+    limits(config)
+    trainer = config.trainer
+    for key in ("check_val_every_n_epoch", "accumulate_grad_batches", "log_every_n_steps"):
+        if not _positive(trainer[key]):
+            raise UserError(f"trainer.{key}={trainer[key]} must be a positive whole number, as in trainer.{key}=1")
+    for key in ("limit_train_batches", "gradient_clip_val"):
+        if trainer[key] is not None and not (isinstance(trainer[key], int | float) and trainer[key] > 0):
+            raise UserError(f"trainer.{key}={trainer[key]} must be a positive number or null")
+
+
+def check_training(config: DictConfig) -> None:
+    """Refuse, before a resumed run has changed anything, an optimiser or a schedule that cannot be made.
+
+    Raises:
+        UserError: it says why.
+    """
+    check_numbers(config)
+    try:
+        _dry_run(config)
+    except _BadTraining as error:
+        raise UserError(f"{_root(error)}: change it under task=, optim= or schedule=") from error
+    except NotImplementedError:
+        return
 
 
 class _BadTraining(Exception):
@@ -271,6 +306,29 @@ def precision(wanted: str, accelerator: str) -> str:
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
+def saved_config(folder: Path) -> DictConfig:
+    """The resolved config of a run folder.
+
+    Raises:
+        UserError: it is damaged, or would call something that is not allowed.
+    """
+    path = folder / "config.yaml"
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, DictConfig) or not set(PARTS) <= set(config):
+        raise UserError(f"{path} is no config of a run: it has to have {', '.join(PARTS)}")
+    require_trusted(OmegaConf.to_container(config))
+    return config
+
+
+PARTS = (
+    "name", "seed", "duration", "test", "compile", "model", "task", "data", "optim", "schedule", "trainer", "callbacks",
+    "logger",
+)  # fmt: skip
+
+
 def resumed_config(folder: Path, overrides: Sequence[str], path: Path) -> tuple[DictConfig, list[tuple[str, Any, Any]]]:
     """The config with which a run was started, with what is given anew.
 
@@ -289,17 +347,12 @@ def resumed_config(folder: Path, overrides: Sequence[str], path: Path) -> tuple[
         UserError: the config would call something that is not allowed, an override is of no known key, or of one
             that cannot change within a run.
     """
-    try:
-        config = OmegaConf.load(folder / "config.yaml")
-    except YAMLError as error:
-        raise UserError(f"{folder / 'config.yaml'} is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, DictConfig):
-        raise UserError(f"{folder / 'config.yaml'} is no config of a run")
-    require_trusted(OmegaConf.to_container(config))
+    config = saved_config(folder)
     found = checkpoints.read(path)["torchatlas"]["data"]
     require_trusted(found)
     before: Any = OmegaConf.to_container(config)
     OmegaConf.set_struct(config, True)
+    limits_given = False
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key, value = override.key_or_group, override.value()
         if key == "resume":
@@ -308,8 +361,11 @@ def resumed_config(folder: Path, overrides: Sequence[str], path: Path) -> tuple[
         if key in GROUPS:
             change_group(config, key, str(value))
             continue
-        if key in ("trainer.max_epochs", "trainer.max_steps"):
+        if key in ("trainer.max_epochs", "trainer.max_steps"):  # the limits given anew replace the old ones
             config.duration = None
+            if not limits_given:
+                config.trainer.max_epochs = config.trainer.max_steps = -1
+            limits_given = True
         known = list(flat(before))
         try:
             OmegaConf.update(config, key, value)
@@ -322,10 +378,8 @@ def resumed_config(folder: Path, overrides: Sequence[str], path: Path) -> tuple[
     return config, [(k, one.get(k), two.get(k)) for k in {**one, **two} if one.get(k) != two.get(k)]
 
 
-def progress(path: Path, limits_now: Sequence[str]) -> tuple[int, int]:
-    """Epochs and steps that a checkpoint has behind it.
-
-    An unfinished epoch with which a run has ended counts, unless other limits make the run go on within it.
+def progress(path: Path) -> tuple[int, int, bool]:
+    """Whole epochs and steps that a checkpoint has behind it, and whether it was the end of its run.
 
     Raises:
         UserError: the checkpoint holds weights only.
@@ -334,14 +388,16 @@ def progress(path: Path, limits_now: Sequence[str]) -> tuple[int, int]:
     about = checkpoint["torchatlas"]
     if "processes" not in about:
         raise UserError(f"{path} holds weights only, from which no run can go on: use resume={path.parent.parent}")
-    over = about["ended"] and limits(about["config"]) == list(limits_now)
-    return checkpoint["epoch"] + (about["batches"] == 0 or over), checkpoint["global_step"]
+    return checkpoint["epoch"] + (about["batches"] == 0), checkpoint["global_step"], about["ended"]
 
 
 # What decides which numbers the steps so far have computed: with another of these it is another run.
 FIXED = {
     "model": "the network is that of the checkpoint",
     "task._target_": "the task is that of the checkpoint",
+    "task.monitor": "the best weights so far were chosen by it",
+    "trainer.accumulate_grad_batches": "it decides how many steps an epoch has",
+    "trainer.limit_train_batches": "it decides how many steps an epoch has",
     "data": "the data are those of the checkpoint",
     "optim._target_": "the optimiser's state is that of the checkpoint",
     "seed": "the order of the data follows from the seed",
@@ -370,11 +426,13 @@ def require_changeable(key: str, value: Any) -> None:
 
 
 def change_group(config: DictConfig, group: str, name: str) -> None:
-    """A trainer's choice changes the keys that it has itself; a schedule or a logger takes the place of the old one."""
+    """A trainer's choice changes the devices; a schedule or a logger takes the place of the old one."""
     chosen: Any = OmegaConf.create(config_text(group, name))
     chosen.pop("defaults", None)
+    default: Any = OmegaConf.create(config_text("trainer", "default"))
+    devices = {key: default[key] for key in ("accelerator", "devices", "strategy")} | {"sync_batchnorm": False}
     with open_dict(config):
-        config[group] = OmegaConf.merge(config[group], chosen) if group == "trainer" else chosen
+        config[group] = OmegaConf.merge(config[group], devices, chosen) if group == "trainer" else chosen
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Checkpoint files: whole or not there, with a checksum, and free of code."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -60,19 +61,20 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)  # one that a kill has left; and a link in somebody else's folder is not followed
+        with part.open("xb") as file:
             hashed = _Hashed(file)
             try:
                 torch.save(checkpoint, hashed)  # type: ignore[arg-type]  # it asks for no more than write and flush
-            except RuntimeError:
-                raise hashed.error or RuntimeError("torch.save failed") from None
+            except RuntimeError as error:
+                raise hashed.error or error from None
             file.write(MARK + hashed.digest.hexdigest().encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
         sync_folder(path.parent)
     except OSError as error:
-        if part.is_file() and not part.is_symlink():
+        with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise UserError(_why_not_written(error, path)) from error
 
@@ -105,6 +107,7 @@ def keep_as(path: Path, kept: Path) -> None:
     except OSError:  # a file system without links
         shutil.copyfile(path, part)
     os.replace(part, kept)
+    part.unlink(missing_ok=True)  # two names of one file: then replacing does nothing
 
 
 def damage(path: Path) -> str | None:
@@ -149,7 +152,9 @@ def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be loaded safely as a checkpoint: {reason}") from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("torchatlas"), dict):
+    about = checkpoint.get("torchatlas") if isinstance(checkpoint, dict) else None
+    parts = (checkpoint.get("state_dict"), about.get("config"), about.get("data")) if isinstance(about, dict) else ()
+    if not parts or not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{path} is no checkpoint of torchatlas")
     return checkpoint
 

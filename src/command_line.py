@@ -64,6 +64,8 @@ def run_program(run: Callable[[], Any]) -> None:
         runs.typed[:] = sys.argv[1:]
         sys.argv[1:] = debug_arguments(sys.argv[1:])
         for argument in sys.argv[1:]:
+            if argument.startswith("hydra.run.dir=") and not Path(argument.split("=", 1)[1].strip("'\"")).exists():
+                runs.made.add(Path(argument.split("=", 1)[1].strip("'\"")).absolute())
             group, _, name = argument.partition("=")
             if group in GROUPS and re.fullmatch(r"[\d.eE+-]+", name):  # Hydra's answer is a traceback
                 raise UserError(f"there is no {group} {name!r}{nearest(name, options(group))}")
@@ -75,9 +77,14 @@ def run_program(run: Callable[[], Any]) -> None:
         runs.discard()
         _refuse(error)
     except KeyboardInterrupt:
+        logging.shutdown()
         runs.discard()
         print("torchatlas: interrupted", file=sys.stderr)
         sys.exit(130)
+    except ValueError as error:
+        if "Unable to configure handler" not in str(error):
+            raise
+        _refuse(error.__cause__ if isinstance(error.__cause__, OSError) else error)
 
 
 def debug_arguments(arguments: list[str]) -> list[str]:
@@ -100,6 +107,10 @@ def answer_mistakes(run: Callable[[DictConfig], Any]) -> Callable[[DictConfig], 
                 raise
             runs.discard()
             _refuse(error)
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning has made an exit with status 1
+                raise KeyboardInterrupt from error
+            raise
 
     return wrapped
 
@@ -142,15 +153,20 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     if {"-m", "--multirun"} & set(arguments):
         raise UserError("resume= goes on with one run: leave out -m")
     rest = [a for a in arguments if not a.startswith("resume=")]
+    if refused := [a for a in rest if a.startswith(("~", "hydra.run.dir="))]:
+        raise UserError(f"a resumed run keeps its folder and its keys: leave out {' '.join(refused)}")
     where = Path(resume[-1]).expanduser()
     if seeds.is_series(where):
         if changed := [a for a in rest if not a.startswith(("hydra.", "-"))]:
             raise UserError(f"runs with several seeds go on as they began: leave out {' '.join(changed)}")
         return [f"resume={_quote(where.absolute())}", f"hydra.run.dir={_quote(where.absolute())}", *rest]
-    for override in OverridesParser.create().parse_overrides([a for a in rest if not a.startswith(("-", "hydra."))]):
+    for override in OverridesParser.create().parse_overrides(
+        [a for a in rest if "=" in a and not a.startswith(("-", "hydra."))]
+    ):
         building.require_changeable(override.key_or_group, override.get_value_string())
     checkpoint = runs.find_checkpoint(resume[-1])
     folder = runs.folder_of(checkpoint)
+    runs.require_plain(folder)
     if seeds.is_series(folder.parent) and resume[-1] == "auto":  # its newest run is the newest of all
         return resume_arguments([f"resume={folder.parent}", *rest])
     if (folder.parent.parent / "sweep.json").exists() and resume[-1] == "auto":
@@ -183,6 +199,7 @@ def explain(error: Exception) -> str:
         return f"there is no {device} here: use trainer=cpu, or trainer=auto for the best device that is there"
     if match := re.search(r"No match in the defaults list\.|Could not find group", message):
         return message.splitlines()[0]
+    message = message.removeprefix("UserError raised while resolving interpolation: ")
     if isinstance(error, OmegaConfBaseException) and error.__cause__ and isinstance(error.__cause__, UserError):
         return str(error.__cause__)
     if isinstance(error, OSError) and error.strerror:
@@ -193,19 +210,19 @@ def explain(error: Exception) -> str:
     return " ".join(str(cause).split("\n    full_key:")[0].split())
 
 
-def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse values of another kind than those they replace.
+def default_config(overrides: Sequence[str]) -> DictConfig:
+    """The config with the same choices and without the values of the command line."""
+    from hydra import compose
 
-    Args:
-        config: as composed.
-        overrides: the words of the command line; without those that are values the config is composed again.
+    return compose("train", overrides=[o for o in overrides if o.split("=")[0] in GROUPS])
+
+
+def check_types(config: DictConfig, default: DictConfig) -> None:
+    """Refuse values of another kind than those they replace.
 
     Raises:
         UserError: a text where a number is meant, a number where a list is, and so on; it shows the old value.
     """
-    from hydra import compose
-
-    default = compose("train", overrides=[o for o in overrides if o.split("=")[0] in GROUPS])
 
     def compare(old: Any, new: Any, key: str) -> None:
         if old is None or new is None or key == "trainer.devices":

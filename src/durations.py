@@ -43,7 +43,7 @@ class Duration:
         Raises:
             UserError: no unit, an unknown one, or a negative number.
         """
-        match = re.fullmatch(r"\s*(\d+\.?\d*(?:e-?\d+)?|\.\d+)\s*([a-z%]*)\s*", str(text).lower())
+        match = re.fullmatch(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([a-z%]*)\s*", str(text).lower())
         if match:
             number, unit = float(match[1]), match[2]
             if unit in UNITS and not (unit == "%" and number > 100):
@@ -61,7 +61,7 @@ class Duration:
         return self.number * SECONDS[self.unit] if self.unit in SECONDS else None
 
     def __str__(self) -> str:
-        return f"{self.number:g}{self.unit}"
+        return f"{self.number:.15g}{self.unit}"
 
 
 @dataclass

@@ -52,6 +52,8 @@ def seconds_of_a_step(task: "Task") -> float:
     twin = copy.copy(task)
     twin._modules = dict(task._modules)
     twin.network = copy.deepcopy(task.network)
+    if task.network._compiled_call_impl is not None:
+        twin.network.compile()
     twin.train()
     optimizer = twin.build_optimizer()
     devices = [task.device] if task.device.type == "cuda" else []

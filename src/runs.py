@@ -119,6 +119,27 @@ def folder_of(checkpoint: Path) -> Path:
     return folder
 
 
+def require_new(folder: Path) -> None:
+    """Refuse to begin a run where there is one.
+
+    Raises:
+        UserError: the folder has checkpoints.
+    """
+    if any((folder / "checkpoints" / f"{name}.ckpt").exists() for name in ("last", "previous")):
+        raise UserError(f"{folder} holds a run: resume={folder} goes on with it; for a new run name another folder")
+
+
+def require_plain(folder: Path) -> None:
+    """Refuse a run folder with links in it: what goes on there would write where they point.
+
+    Raises:
+        UserError: it names the link.
+    """
+    for path in (*folder.iterdir(), *folder.glob("checkpoints/*")):
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, and a run folder has none: copy what it points to in its place")
+
+
 def hardware() -> dict[str, Any]:
     """Processor, cores, memory and GPUs of this machine."""
     import torch
@@ -185,7 +206,7 @@ def write_record(folder: Path, config: dict[str, Any]) -> None:
     second start, and so on), new files included.
     """
     path = folder / "record.json"
-    record = json.loads(path.read_text()) if path.exists() else {"name": config["name"], "starts": []}
+    record = read_json(path) or {"name": config["name"], "starts": []}
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", __file__) else None
     changes = _changes() if commit else ""
     record["starts"].append(
@@ -202,7 +223,7 @@ def write_record(folder: Path, config: dict[str, Any]) -> None:
     if changes:
         number = len(record["starts"])
         name = "changes.diff" if number == 1 else f"changes-{number}.diff"
-        (folder / name).write_text(changes, encoding="utf-8")
+        write_text(folder / name, changes)
     write_json(path, record)
 
 
@@ -232,7 +253,8 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("w", encoding="utf-8") as file:
+        part.unlink(missing_ok=True)
+        with part.open("x", encoding="utf-8") as file:  # a link in somebody else's folder is not followed
             file.write(text)
             if sync:
                 file.flush()
@@ -266,6 +288,12 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """`metrics.json` of a run, or nothing where it has none yet."""
-    path = folder / "metrics.json"
-    metrics: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return metrics
+    return read_json(folder / "metrics.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a file; an empty one where there is no file, or a power failure has left half of it."""
+    with contextlib.suppress(OSError, ValueError):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    return {}

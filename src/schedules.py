@@ -158,7 +158,7 @@ class Plateau(Schedule):
 
     def observe(self, figure: float) -> None:
         factor, patience, threshold, minimum = self.options
-        if self.best is None or figure < self.best - threshold * abs(self.best):
+        if math.isfinite(figure) and (self.best is None or figure < self.best - threshold * abs(self.best)):
             self.best, self.waited = figure, 0
         else:
             self.waited += 1

@@ -38,10 +38,7 @@ def run_series(execute: Callable[..., Any], config: DictConfig, folder: Path) ->
         UserError: `seeds` is no number from 2 on.
     """
     if is_series(folder):
-        loaded = OmegaConf.load(folder / "config.yaml")
-        assert isinstance(loaded, DictConfig)
-        building.require_trusted(OmegaConf.to_container(loaded))
-        config = loaded
+        config = building.saved_config(folder)
     number, first = config.seeds, config.seed
     if isinstance(number, bool) or not isinstance(number, int) or number < 2:
         raise UserError(f"seeds={number} must be a whole number from 2, as in seeds=5; for one run use seed=")
@@ -62,9 +59,12 @@ def run_series(execute: Callable[..., Any], config: DictConfig, folder: Path) ->
             log.info("seed %d has had its run", seed)
         else:
             log.info("seed %d, of %d to %d", seed, first, first + number - 1)
-            path = runs.find_checkpoint(str(own)) if any(own.glob("checkpoints/last.ckpt")) else None
+            path = runs.find_checkpoint(str(own)) if any(own.glob("checkpoints/*.ckpt")) else None
+            if path is not None:
+                one, _ = building.resumed_config(own, [], path)
             execute(one, own, path, alone=True)
-        monitor = runs.read_metrics(own)["monitor"]
+        if not (monitor := runs.read_metrics(own).get("monitor")):
+            raise UserError("seeds= compares the figures that callbacks.record writes: do not leave it out")
         best.append(runs.read_metrics(own)["best"].get(monitor, math.nan))
     report(folder, range(first, first + number))
     return sum(best) / len(best)
@@ -73,7 +73,7 @@ def run_series(execute: Callable[..., Any], config: DictConfig, folder: Path) ->
 def finished(folder: Path, test: bool) -> bool:
     """Whether a run has come to its end, its test included."""
     metrics = runs.read_metrics(folder)
-    return bool(metrics) and metrics["finished"] and (not test or bool(metrics["test"]))
+    return bool(metrics.get("finished")) and (not test or bool(metrics["test"]))
 
 
 def interval(values: list[float], level: float = 0.95) -> tuple[float, float, float]:

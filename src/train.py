@@ -22,9 +22,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from . import building, runs, seeds
+from . import building, checkpoints, runs, seeds
 from .callbacks.curves import forget_after
-from .command_line import answer_mistakes, check_types, run_program
+from .command_line import answer_mistakes, check_types, default_config, run_program
 from .errors import Stopped, UserError
 from .summary import describe_changes, describe_run, print_summary
 
@@ -41,10 +41,13 @@ def run(config: DictConfig) -> float | None:
     if config.resume and not seeds.is_series(folder):
         path = runs.find_checkpoint(config.resume)
         config, changes = building.resumed_config(folder, list(hydra_config.overrides.task), path)
+        check_types(config, building.saved_config(folder))
+        building.check_training(config)
         if changes:
             log.info(describe_changes(changes))
     elif not config.resume:
-        check_types(config, list(hydra_config.overrides.task))
+        runs.require_new(folder)
+        check_types(config, default_config(list(hydra_config.overrides.task)))
         building.check(config, hydra_config.runtime.choices["model"], hydra_config.runtime.choices["data"])
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     if config.seeds is not None or seeds.is_series(folder):
@@ -77,20 +80,28 @@ def execute(
     if plain["compile"]:
         building.compile_network(network)
     if path is not None:
-        task.epochs_behind, task.steps_behind = building.progress(path, task.limits)
+        task.epochs_behind, task.steps_behind, task.ended = building.progress(path)
     # Weights and two moments each in last, previous and the one that is being written, and weights in the best.
     runs.require_space(folder, 11 * sum(p.numel() * p.element_size() for p in network.parameters()))
+    events = list(folder.glob("events.out.tfevents.*"))
     trainer = building.build_trainer(plain, folder, callbacks)
     if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")
-    if trainer.is_global_zero:
+
+    def begin() -> None:
+        """What is in the folder changes only when the run can be made."""
+        if not trainer.is_global_zero:
+            return
         runs.write_config(folder, plain)
         runs.write_record(folder, plain)
         log.info(describe_run(config.name, network, trainer, data))
         if path is not None:
-            forget_after(folder, task.epochs_behind, task.steps_behind)
+            if path.name != "last.ckpt":  # an older one, from which a run killed soon has to go on too
+                checkpoints.keep_as(path, path.with_name("last.ckpt"))
+            forget_after(events, task.epochs_behind, task.steps_behind)
             log.info("going on from %s, after step %d", runs.shown(path), task.steps_behind)
 
+    task.when_planned = begin
     stopped = None
     try:
         trainer.fit(task, datamodule=data, ckpt_path=None if path is None else str(path), weights_only=True)

@@ -1,5 +1,6 @@
 """A mistake gets one sentence that names it and what to type instead, exit status 2, and nothing half-written stays."""
 
+import errno
 import os
 import re
 import subprocess
@@ -41,6 +42,12 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "text for a section": (["callbacks.checkpoint=often"], "callbacks.checkpoint=often must be a section"),
     "not a seed": (["seed=abc"], "seed=abc must be a whole number"),
     "negative seed": (["seed=-1"], "seed=-1 must be a whole number from 0"),
+    "seed too large": (["seed=5000000000"], "seed=5000000000 must be a whole number from 0 to 4294967295"),
+    "no batches": (["trainer.limit_train_batches=0"], "trainer.limit_train_batches=0 must be a positive number"),
+    "validation never": (["trainer.check_val_every_n_epoch=0"], "must be a positive whole number"),
+    "accumulation of nothing": (["trainer.accumulate_grad_batches=0"], "must be a positive whole number"),
+    "log never": (["trainer.log_every_n_steps=0"], "must be a positive whole number"),
+    "uphill": (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val=-1 must be a positive number or null"),
     "text network, images": (["model=lstm_lm", "data=digits"], "try data=pydoc"),
     "image network, text": (["model=lenet5", "data=pydoc"], "try data=mnist"),
     "image too small": (["model=lenet5", "data=digits"], "32x32"),
@@ -186,26 +193,33 @@ def test_too_little_space_to_begin(refused: Callable[..., str], monkeypatch: pyt
     assert "has 1 MB left and the checkpoints of this run need about 13 MB" in refused("debug=one_batch", "trainer=cpu")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full, which is Linux's")
-def test_no_space_left(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "mine" / "checkpoints"
-    folder.mkdir(parents=True)
-    (folder / "best.ckpt.part").symlink_to("/dev/full")
+def full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_no_space_left(train: Train, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints.os, "fsync", full)
     with pytest.raises(SystemExit) as exit_:
         train("debug=one_batch", "trainer=cpu", "hydra.run.dir=mine", "logger=none", "callbacks=default")
     assert exit_.value.code == 2
-    assert "there is no space left to write" in capsys.readouterr().err
-    assert not (folder / "best.ckpt").exists()
+    assert "cannot be written: No space left on device" in capsys.readouterr().err
+
+
+def test_no_space_left_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    content: dict[str, Any] = {"torchatlas": {"config": {}, "data": {}}, "state_dict": {"x": torch.ones(3)}}
+    checkpoints.write(content, path)
+    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    with pytest.raises(UserError, match=r"there is no space left to write .*last\.ckpt; the checkpoint before it is"):
+        checkpoints.write(content | {"more": 1}, path)
+    assert checkpoints.read(path).keys() == content.keys()
+    assert not list(path.parent.glob("*.part"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full, which is Linux's")
-def test_no_space_left_keeps_the_checkpoint_before(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    checkpoints.write({"torchatlas": {}, "x": torch.ones(3)}, path)
-    path.with_name("last.ckpt.part").symlink_to("/dev/full")
-    with pytest.raises(UserError, match=r"there is no space left to write .*last\.ckpt; the checkpoint before it is"):
-        checkpoints.write({"torchatlas": {}, "x": torch.zeros(100_000)}, path)
-    assert checkpoints.read(path)["x"].tolist() == [1, 1, 1]
+def test_no_space_in_the_middle_of_a_file() -> None:
+    with open("/dev/full", "wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        checkpoints._Hashed(file).write(b"x" * 100)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write to, /proc")

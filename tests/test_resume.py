@@ -213,13 +213,145 @@ def test_what_cannot_change_on_resume(
     assert kept.items() <= files.items()
 
 
+@pytest.mark.parametrize("override", ["trainer.max_epochs=1", "optim.lr=-1", "optim.lr=fast", "schedule.warmup=5"])
+def test_a_refused_resume_changes_nothing(override: str, train: Train) -> None:
+    """Neither the config, which a plain resume needs, nor the curves."""
+    folder = train("trainer.max_epochs=2", "trainer.limit_train_batches=2", "model.widths=[8]", "trainer=cpu")
+    files = {path: path.read_bytes() for path in folder.rglob("*.*") if path.suffix != ".log"}
+    old_events = [path for path in files if "tfevents" in path.name]
+    with pytest.raises(SystemExit) as exit_:
+        train(f"resume={folder}", override)
+    assert exit_.value.code == 2
+    assert {path: path.read_bytes() for path in files} == files
+    assert old_events
+    train(f"resume={folder}", "trainer.max_epochs=3")
+
+
+def test_an_older_checkpoint_becomes_the_last(train: Train) -> None:
+    """A kill soon after a resume from it does not bring back what was abandoned."""
+    folder = train("trainer.max_epochs=4", "schedule=constant", "callbacks.checkpoint.every=2ep", *TINY)
+    previous = folder / "checkpoints" / "previous.ckpt"
+    assert checkpoints.read(previous)["global_step"] == 40
+    stopping = f"callbacks.progress._target_={__name__}.StopsAtOnce"
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(
+        config.replace("torchatlas.callbacks.progress.Progress", stopping.split("=")[1])
+    )
+    os.environ["TORCHATLAS_TRUST"] = __name__
+    try:
+        with pytest.raises(RuntimeError, match="the machine is gone"):
+            train(f"resume={previous}")
+    finally:
+        del os.environ["TORCHATLAS_TRUST"]
+    (folder / "config.yaml").write_text(config)
+    assert checkpoints.read(folder / "checkpoints" / "last.ckpt")["global_step"] == 40
+    train(f"resume={folder}", "trainer.max_epochs=5")
+    assert [(e["epoch"], e["step"]) for e in runs.read_epochs(folder)] == [(n, 20 * n) for n in range(1, 6)]
+
+
+class StopsAtOnce(Progress):
+    def on_train_batch_end(self, *_: Any) -> None:
+        raise RuntimeError("the machine is gone")
+
+
+def test_a_folder_with_links_is_refused(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("debug=one_batch", *TINY)
+    (tmp_path / "thesis.txt").write_text("years")
+    (folder / "config.yaml.part").symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(SystemExit):
+        train(f"resume={folder}", "trainer.max_epochs=2")
+    assert "config.yaml.part is a link" in capsys.readouterr().err
+    link = tmp_path / "made" / "last.ckpt"
+    link.parent.mkdir()
+    link.with_name("last.ckpt.part").symlink_to(tmp_path / "thesis.txt")
+    checkpoints.write({"torchatlas": {}}, link)
+    runs.write_text(tmp_path / "thesis.txt.x", "new")
+    assert (tmp_path / "thesis.txt").read_text() == "years"
+
+
+def test_a_saved_config_writes_nowhere_else(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("debug=one_batch", *TINY)
+    config = (folder / "config.yaml").read_text()
+    target = "{_target_: lightning.pytorch.profilers.SimpleProfiler, dirpath: elsewhere, filename: x}"
+    (folder / "config.yaml").write_text(config.replace("profiler: null", f"profiler: {target}"))
+    with pytest.raises(SystemExit):
+        train(f"resume={folder}", "trainer.max_epochs=2")
+    assert "would write files outside" in capsys.readouterr().err
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_half_a_record_is_no_obstacle(train: Train) -> None:
+    folder = train("trainer.max_epochs=1", "trainer.limit_train_batches=2", *TINY)
+    (folder / "record.json").write_text("")
+    (folder / "metrics.json").write_text('{"name"')
+    train(f"resume={folder}", "trainer.max_epochs=2")
+    assert metrics(folder)["epochs"] == 2
+
+
+def test_the_best_is_not_of_an_abandoned_future(train: Train) -> None:
+    folder = train("trainer.max_epochs=4", "callbacks.checkpoint.every=2ep", *TINY)
+    assert checkpoints.read(folder / "checkpoints" / "best.ckpt")["global_step"] > 40
+    train(f"resume={folder / 'checkpoints' / 'previous.ckpt'}", "optim.lr=1e-7")
+    lines = {e["step"]: e["val/loss"] for e in runs.read_epochs(folder)}
+    best = checkpoints.read(folder / "checkpoints" / "best.ckpt")
+    assert best["torchatlas"]["figure"] == lines[best["global_step"]]
+
+
+def test_a_first_figure_that_is_no_number_is_not_the_best(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchatlas.tasks.classification import Classification
+
+    real = Classification.close_epoch
+
+    def close(self: Any, stage: str) -> None:
+        real(self, stage)
+        if stage == "val" and self.trainer.current_epoch == 0:
+            self.figures["val/loss"] = float("nan")
+
+    monkeypatch.setattr(Classification, "close_epoch", close)
+    folder = train("trainer.max_epochs=3", "callbacks.early_stopping.patience=3", *TINY)
+    assert metrics(folder)["best_epoch"] == 3
+    assert checkpoints.read(folder / "checkpoints" / "best.ckpt")["global_step"] == 60
+
+
+def test_the_same_batch_again_resumes_at_its_batch(train: Train) -> None:
+    arguments = ["debug=overfit", "trainer.max_epochs=3", "trainer.limit_train_batches=8", *TINY]
+    whole = train(*arguments)
+    part = stopped(train, StopsWithin, *arguments, status=128 + signal.SIGTERM)
+    train(f"resume={part}")
+    assert equal(whole, part) == []
+
+
+def test_a_signal_in_the_last_epoch_is_not_lost(train: Train) -> None:
+    folder = stopped(train, StopsInValidation, "trainer.max_epochs=2", *TINY, status=128 + signal.SIGINT)
+    assert "test" not in str(metrics(folder)["test"])
+    train(f"resume={folder}")
+    assert "test/loss" in metrics(folder)["test"]
+
+
+def test_a_new_run_does_not_overwrite_one(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    train("debug=one_batch", "hydra.run.dir=runs/mine/1", *TINY)
+    with pytest.raises(SystemExit):
+        train("debug=one_batch", "hydra.run.dir=runs/mine/1", *TINY)
+    assert "runs/mine/1 holds a run: resume=" in capsys.readouterr().err
+
+
+def test_validation_within_an_epoch(train: Train) -> None:
+    """A stop between the validation and the epoch's end keeps its figures."""
+    arguments = ["trainer.max_epochs=2", "+trainer.val_check_interval=4", "trainer.limit_train_batches=10", *TINY]
+    whole = train(*arguments)
+    part = stopped(train, StopsWithin, *arguments, status=128 + signal.SIGTERM)
+    train(f"resume={part}")
+    assert equal(whole, part) == []
+
+
 # --- the file
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("file") / "last.ckpt"
-    checkpoints.write({"torchatlas": {"x": torch.arange(50)}, "state_dict": {"w": torch.randn(40, 5)}}, path)
+    about = {"config": {}, "data": {}, "x": torch.arange(50)}
+    checkpoints.write({"torchatlas": about, "state_dict": {"w": torch.randn(40, 5)}}, path)
     return path
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: when they are taken, what is in them, and how a run goes on from one."""
 
 import logging
+import math
 import random
 import signal
 import threading
@@ -44,6 +45,8 @@ class Checkpoint(Callback, CheckpointCallback):
 
     def __init__(self, every: str = "10min", share: float = 0.02) -> None:
         self.every = Duration.parse(every, "callbacks.checkpoint.every")
+        if self.every.unit in ("st", "ep") and (self.every.number < 1 or self.every.number % 1):
+            raise UserError(f"callbacks.checkpoint.every={every} must be a whole number of steps or epochs")
         if self.every.unit not in ("st", "ep") and self.every.seconds is None:
             raise UserError(f"callbacks.checkpoint.every={every} must be a time, steps or epochs: 10min, 500st or 1ep")
         self.share = share
@@ -61,15 +64,15 @@ class Checkpoint(Callback, CheckpointCallback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loop = trainer.fit_loop.epoch_loop
-        validates = trainer.val_check_batch is not None and (batch_idx + 1) % trainer.val_check_batch == 0
-        # The epoch's end has its own, and Lightning would leave out a validation that comes before the next batch.
-        if loop._should_accumulate() or loop._num_ready_batches_reached() or validates:
+        if loop._should_accumulate() or loop._num_ready_batches_reached():  # the epoch's end has its own
             return
         assert isinstance(pl_module, Task)
         step = trainer.global_step
         if step >= pl_module.plan.total:  # to be written when the figures of the unfinished epoch are
             self.end = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
             return
+        if trainer.val_check_batch is not None and (batch_idx + 1) % trainer.val_check_batch == 0:
+            return  # Lightning would leave out the validation that comes now
         asked = self.asked_to_stop(trainer, step)
         if asked or self.due_within(trainer, step):
             self.save(trainer)
@@ -82,19 +85,21 @@ class Checkpoint(Callback, CheckpointCallback):
         loop = trainer.fit_loop
         if self.end is not None:  # the run ends within an epoch, and could go on there
             self.save(trainer, self.end)
+            if asked := self.asked_to_stop(trainer, 0):
+                raise Stopped(asked)
             return
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         asked = self.asked_to_stop(trainer, 0)
         over = trainer.should_stop or epoch >= (loop.max_epochs or 0) > 0
         if over or asked or self.due_at_epoch(trainer, epoch, step):
             self.save(trainer)
-        if asked and not over:
+        if asked:
             raise Stopped(asked)
 
     def due_within(self, trainer: lightning.Trainer, step: int) -> bool:
         """Whether a checkpoint is to be taken after a step within an epoch; all processes agree."""
         if self.every.unit == "st":
-            return step % max(1, round(self.every.number)) == 0
+            return step % int(self.every.number) == 0
         if self.every.seconds is None or not self.agree_at(trainer, step):
             return False
         return bool(trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every.seconds))
@@ -102,9 +107,9 @@ class Checkpoint(Callback, CheckpointCallback):
     def due_at_epoch(self, trainer: lightning.Trainer, epoch: int, step: int) -> bool:
         """The same at the end of an epoch."""
         if self.every.unit == "st":
-            return step % max(1, round(self.every.number)) == 0
+            return step % int(self.every.number) == 0
         if self.every.unit == "ep":
-            return epoch % max(1, round(self.every.number)) == 0
+            return epoch % int(self.every.number) == 0
         since = time.monotonic() - self.saved_at
         return bool(trainer.strategy.broadcast(self.share * since >= self.cost or since >= (self.every.seconds or 0)))
 
@@ -156,8 +161,8 @@ class Checkpoint(Callback, CheckpointCallback):
         """Keep a copy of the weights where they are the best so far."""
         figure = task.figures.get(f"val/{task.monitor}")
         sign = 1 if task.mode == "max" else -1
-        if figure is None:
-            better = self.best is None  # as long as nothing was validated the last ones are the best
+        if figure is None or not math.isfinite(figure):
+            better = self.best is None  # as long as no figure can be compared the last weights are the best
         else:
             better = self.best is None or sign * figure > sign * self.best
             self.best = figure if better else self.best
@@ -166,6 +171,8 @@ class Checkpoint(Callback, CheckpointCallback):
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, EMA):
                     weights |= callback.averages
+            if not trainer.is_global_zero:
+                return
             self.new_best = {
                 "epoch": trainer.current_epoch,
                 "global_step": trainer.global_step,
@@ -176,16 +183,31 @@ class Checkpoint(Callback, CheckpointCallback):
 
     def save(self, trainer: lightning.Trainer, checkpoint: dict[str, Any] | None = None) -> None:
         """Write the present state or an earlier one; on all processes, since each has a state of its own."""
-        started = time.monotonic()
-        self.write_best(trainer)  # first: `last.ckpt` says which one is the best
+        started, failure = time.monotonic(), None
+        assert isinstance(trainer.lightning_module, Task)
+        self.require_finite(trainer, trainer.lightning_module)
         path = self.folder(trainer) / "last.ckpt"
-        if trainer.is_global_zero and (self.intact or not path.exists() or checkpoints.damage(path) is None):
-            checkpoints.keep_as(path, path.with_name("previous.ckpt"))
         checkpoint = checkpoint or trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-        trainer.strategy.save_checkpoint(checkpoint, path)
-        trainer.strategy.barrier("checkpoint")
+        try:
+            self.write_best(trainer)  # first: `last.ckpt` says which one is the best
+            if trainer.is_global_zero and (self.intact or not path.exists() or checkpoints.damage(path) is None):
+                checkpoints.keep_as(path, path.with_name("previous.ckpt"))
+            trainer.strategy.save_checkpoint(checkpoint, path)
+        except UserError as error:
+            failure = str(error)
+        if failure := trainer.strategy.broadcast(failure):  # else the other processes would wait for this one
+            raise UserError(failure)
         self.saved_at, self.intact = time.monotonic(), True
         self.cost = self.saved_at - started
+
+    def require_finite(self, trainer: lightning.Trainer, task: Task) -> None:
+        """On a GPU not every step is looked at: a checkpoint after one that ruined the weights must not be the last."""
+        loss = task.sums["train/loss"] if "train/loss" in task.sums else task.figures.get("train/loss", 0.0)
+        if trainer.world_size == 1 and not math.isfinite(float(loss)):
+            raise UserError(
+                "the loss has become NaN or infinite since the last look: go on from the last checkpoint with "
+                "callbacks.finite.every_n_steps=1, which names the step and the layer"
+            )
 
     def write_best(self, trainer: lightning.Trainer) -> None:
         if self.new_best is not None and trainer.is_global_zero:
@@ -218,6 +240,7 @@ class Checkpoint(Callback, CheckpointCallback):
         own = {
             "random": random_state(),
             "sums": {key: value.cpu() for key, value in pl_module.sums.items()},
+            "figures": dict(pl_module.figures) if within else {},  # of a validation within the epoch
         }
         processes: list[Any] = [own]
         if trainer.world_size > 1:
@@ -256,6 +279,7 @@ class Checkpoint(Callback, CheckpointCallback):
         loader: Any = trainer.train_dataloader
         loader.sampler.start = resumed["batches"]
         states = resumed["processes"]
+        pl_module.figures = dict(states[0]["figures"])
         if len(states) == world:
             restore_random_state(states[rank]["random"])
             pl_module.sums = {key: value.to(pl_module.device) for key, value in states[rank]["sums"].items()}
@@ -279,7 +303,9 @@ class Checkpoint(Callback, CheckpointCallback):
             self.best = None
             return
         figure, sign = best["torchatlas"].get("figure"), 1 if task.mode == "max" else -1
-        if figure is not None and best["global_step"] <= step:
+        if best["global_step"] > step:  # of steps that come once more: they, or others in their place, are judged anew
+            self.best = None
+        elif figure is not None and math.isfinite(figure):
             self.best = figure if self.best is None or sign * figure > sign * self.best else self.best
 
 

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,17 @@ class EventLogger(TensorBoardLogger):
 AT_THE_END = ("summary/", "test/", "predictions test/", "test text/")  # written anew when the run ends
 
 
-def forget_after(folder: Path, epochs: int, steps: int) -> None:
-    """Drop the events of a run folder that lie after a checkpoint, so that a resumed run draws each point once.
+def forget_after(files: Iterable[Path], epochs: int, steps: int) -> None:
+    """Drop the events that lie after a checkpoint, so that a resumed run draws each point once.
 
     Args:
-        folder: the run folder.
+        files: the run's event files, none of them open.
         epochs, steps: what the checkpoint has behind it. `step/...` counts in steps, all else in epochs.
     """
-    for path in folder.glob("events.out.tfevents.*"):
+    for path in files:
         part = path.with_name("part." + path.name)
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
             writer = RecordWriter(file)
             for event in LegacyEventFileLoader(str(path)).Load():
                 if event.HasField("session_log"):

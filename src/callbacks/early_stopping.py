@@ -1,6 +1,7 @@
 """The end of a run that no longer improves."""
 
 import logging
+import math
 from typing import Any
 
 import lightning
@@ -42,7 +43,7 @@ class EarlyStopping(Callback):
         assert self.patience is not None
         figure = pl_module.figures[f"val/{pl_module.monitor}"]
         sign = 1 if pl_module.mode == "max" else -1
-        if self.best is None or sign * figure > sign * self.best + self.min_delta:
+        if math.isfinite(figure) and (self.best is None or sign * figure > sign * self.best + self.min_delta):
             self.best, self.waited = figure, 0
             return
         self.waited += 1
@@ -51,7 +52,7 @@ class EarlyStopping(Callback):
             if trainer.is_global_zero:
                 log.info(
                     "early stopping: val %s has not been better than %.4g for %d validations",
-                    pl_module.monitor, self.best, self.waited,
+                    pl_module.monitor, math.nan if self.best is None else self.best, self.waited,
                 )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

@@ -56,12 +56,15 @@ class EMA(Callback):
         torch._foreach_lerp_(averages, parameters, 1 - decay)
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not self.averages:  # a validation before the training
+            return
         averages, parameters = self.pairs(pl_module)
         self.trained = [p.clone() for p in parameters]
         torch._foreach_copy_(parameters, averages)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        torch._foreach_copy_(self.pairs(pl_module)[1], self.trained)
+        if self.trained:
+            torch._foreach_copy_(self.pairs(pl_module)[1], self.trained)
         self.trained = []
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from .checkpoint import random_state, restore_random_state
 
 
 class Finite(Callback):
-    """Stops a run at the first loss that is NaN or infinite, before the optimiser has used it.
+    """Stops a run at a loss that is NaN or infinite.
 
     The batch, the random states from before its forward pass and the weights are saved in `nonfinite.ckpt`, and the
     forward pass is computed once more to name the first layer whose output is not finite.
 
     Args:
-        every_n_steps: steps between two looks. On a GPU a look waits for the device, so there it is `log_every_n_steps`
-            where nothing is given; on a CPU it is every step.
+        every_n_steps: steps between two looks. With 1 the optimiser has not used the loss yet, and weights, batch and
+            layer are those of the first step that failed. On a GPU a look waits for the device, and several processes
+            ask one another, so there it is `log_every_n_steps` where nothing is given; on a CPU it is 1.
     """
 
     def __init__(self, every_n_steps: int | None = None) -> None:
@@ -34,8 +35,8 @@ class Finite(Callback):
         self.every = 1
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        on_cpu = pl_module.device.type == "cpu"
-        self.every = self.given or (1 if on_cpu else trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        cheap = pl_module.device.type == "cpu" and trainer.world_size == 1
+        self.every = self.given or (1 if cheap else trainer.log_every_n_steps)  # type: ignore[attr-defined]
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -47,8 +48,14 @@ class Finite(Callback):
     def on_before_backward(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
     ) -> None:
-        if (trainer.global_step + 1) % self.every == 0 and not bool(loss.isfinite()):
+        if (trainer.global_step + 1) % self.every:
+            return
+        bad = not bool(loss.isfinite())
+        anywhere = bad if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(bad, all=False)
+        if bad:
             self.stop(trainer, pl_module, loss)
+        if anywhere:
+            raise UserError("the loss of another process is NaN or infinite")
 
     def stop(self, trainer: lightning.Trainer, module: lightning.LightningModule, loss: Tensor) -> None:
         assert isinstance(module, Task)

@@ -1,6 +1,7 @@
 """The run's figures as files: a line of JSON per epoch, and the final and best ones."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ class Record(Callback):
         """`metrics.json`, whole or not at all."""
         final = self.epochs[-1]
         key = f"val/{task.monitor}"
-        judged = [epoch for epoch in self.epochs if key in epoch]
+        judged = [epoch for epoch in self.epochs if math.isfinite(epoch.get(key, math.nan))]
         choose = max if task.mode == "max" else min
         best: dict[str, Any] = choose(judged, key=lambda epoch: epoch[key]) if judged else final
         write_json(

@@ -3,11 +3,13 @@
 from typing import Any, ClassVar
 
 import lightning
+import torch
 from torch import Tensor
 
 from ..errors import UserError
 from .loading import BatchDataset, Loader, Order
 
+PURE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}  # without autocast
 SPLIT_SEED = 0  # splits that the authors did not fix are cut by this seed, whatever the run's seed is
 
 
@@ -84,7 +86,9 @@ class DataModule(lightning.LightningDataModule):
         return Loader(dataset, order, self.num_workers or 0)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.transform(batch)
+        batch = self.transform(batch)
+        dtype = PURE.get(str(self.trainer.precision)) if self.trainer else None
+        return batch if dtype is None else tuple(x.to(dtype) if x.is_floating_point() else x for x in batch)
 
     def state_dict(self) -> dict[str, Any]:
         return self.describe()

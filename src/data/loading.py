@@ -70,14 +70,14 @@ class Order:
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """Pairs of the epoch (-1 in evaluation, where nothing is random) and the indices of a batch."""
+        start, self.start = self.start, 0
         if not self.shuffle:
-            for indices in torch.arange(self.rank, self.size, self.world).tensor_split(len(self)):
+            for indices in torch.arange(self.rank, self.size, self.world).tensor_split(len(self))[start:]:
                 yield -1, indices
             return
         # Mersenne Twister needs well-spread seeds: neighbours (seed, epoch) must not give related orders.
         mixed = (self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
         order = torch.randperm(self.size, generator=torch.Generator().manual_seed(mixed))
-        start, self.start = self.start, 0
         for k in range(start, len(self)):
             yield self.epoch, order[k * self.batch_size : (k + 1) * self.batch_size][self.rank :: self.world]
 

@@ -1,6 +1,7 @@
 """What every task has in common: stages that call one `step`, sums on the device, the optimiser."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -37,6 +38,8 @@ class Task(lightning.LightningModule):
     Attributes:
         limits: durations, of which the first to be reached ends the training; set before `fit`.
         plan: the run's length in optimiser steps, made when training begins.
+        epochs_behind, steps_behind, ended: what a resumed run has had, and whether it had come to its end.
+        when_planned: called when plan, optimiser and schedule could be made, before anything is computed.
     """
 
     name: ClassVar[str]
@@ -61,7 +64,8 @@ class Task(lightning.LightningModule):
         self.limits: Sequence[str] = ("1ep",)
         self.plan = Plan(1, 1, 1)
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
-        self.epochs_behind, self.steps_behind = 0, 0  # of a resumed run
+        self.epochs_behind, self.steps_behind, self.ended = 0, 0, False  # of a resumed run
+        self.when_planned: Callable[[], None] = lambda: None
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
 
@@ -181,11 +185,15 @@ class Task(lightning.LightningModule):
                 f"this run has had {self.steps_behind} steps, more than the {self.plan.total} that are asked for: give "
                 f"a longer duration, as in duration={2 * self.steps_behind}st"
             )
+        if self.ended and self.steps_behind == self.plan.total:  # the unfinished epoch with which it ended stays
+            self.epochs_behind = math.ceil(self.steps_behind / self.plan.steps_per_epoch)
         optimizer = self.build_optimizer()
         self.own_options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         if self.make_schedule is None:
+            self.when_planned()
             return optimizer
         schedule = self.make_schedule(optimizer, self.plan)
+        self.when_planned()
         if self.trainer.is_global_zero:
             log.info(describe_plan(self.plan, schedule.lengths))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
