@@ -129,7 +129,8 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(
         with pytest.raises(SystemExit):
             sweep(WORDS)
     folder = only_sweep(here)
-    assert f"go on       torchatlas sweep resume=runs/sweeps/{folder.name}\n" in capsys.readouterr().out
+    lines = capsys.readouterr().out.replace("uv run ", "")  # it is said where the tests are started so
+    assert f"go on       torchatlas sweep resume=runs/sweeps/{folder.name}\n" in lines
     assert [row["trial"] for row in read_rows(folder)] == ["1"]
     sweep([f"resume={folder}"])
     assert read_rows(folder) == read_rows(found)
