@@ -19,9 +19,11 @@ from . import checkpoints
 from .callbacks.base import NoProfiler
 from .checkpoints import CheckpointFiles
 from .data.base import DataModule
+from .data.images import ImageData
 from .durations import Duration, Plan
 from .errors import UserError
 from .tasks.base import Task
+from .weights import load_weights
 from .zoo import GROUPS, config_text, model_card, nearest, options
 
 # A config that came with a checkpoint or a run folder may be somebody else's: only what is defined here may be called.
@@ -205,11 +207,15 @@ def check(config: DictConfig, model: str, data: str) -> None:
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise UserError(f"seed={config.seed} must be a whole number from 0 to 4294967295, as in seed=1")
     check_numbers(config)
+    if config.weights is not None:
+        config.weights = of_network(str(config.weights), model)
+    if "augment" in config.data and "image_size" not in config.data:
+        raise UserError(f"augment= is for images, and data={data} has none: leave it out")
     module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
     task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
-    if task_class.name not in module.tasks:
+    if not {task_class.name, task_class.batches} & set(module.tasks):
         raise UserError(
             f"data={data} is for {' or '.join(module.tasks)} and cannot serve model={model} with the task "
             f"{task_class.name}{advice}"
@@ -226,6 +232,44 @@ def check(config: DictConfig, model: str, data: str) -> None:
             f"model={model} cannot take the batches of data={data}, whose inputs are {shape} ({_root(error)})"
             f"{advice or _size_that_works(config)}"
         ) from error
+
+
+def of_network(weights: str, model: str) -> str:
+    """`torchvision:IMAGENET1K_V2` with the network's name in it, which a saved config then tells."""
+    source, _, rest = weights.partition(":")
+    return f"torchvision:{model}/{rest}" if source == "torchvision" and "/" not in rest else weights
+
+
+def begin_with(weights: str, network: torch.nn.Module, data: DataModule, given: dict[str, Any]) -> str:
+    """Load weights into a new network; the data are normalised as the weights expect it, unless the user said how.
+
+    Args:
+        weights: see `torchatlas.load_weights`.
+        network: it is changed.
+        data: images get the mean and spread that come with the weights.
+        given: the config of the data.
+
+    Returns:
+        What was loaded and what was not, for the log.
+    """
+    report = load_weights(network, weights)
+    lines = [report.describe()]
+    if (found := report.preprocessing) is not None and isinstance(data, ImageData):
+        if given.get("mean") is None and given.get("std") is None:
+            same = data.in_channels == len(found.mean)
+            mean, std = (list(v) if same else [sum(v) / len(v)] * data.in_channels for v in (found.mean, found.std))
+            data.load_state_dict({"mean": mean, "std": std})
+            lines.append(f"images are normalised as for these weights: mean {_short(mean)}, spread {_short(std)}")
+        if data.image_size != found.image_size:
+            lines.append(
+                f"the weights were trained with images of {found.image_size} pixels, and data.image_size is "
+                f"{data.image_size}"
+            )
+    return "\n".join(lines)
+
+
+def _short(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)
 
 
 def check_numbers(config: DictConfig) -> None:
@@ -399,6 +443,8 @@ FIXED = {
     "trainer.accumulate_grad_batches": "it decides how many steps an epoch has",
     "trainer.limit_train_batches": "it decides how many steps an epoch has",
     "data": "the data are those of the checkpoint",
+    "augment": "the data are those of the checkpoint",
+    "weights": "the weights are those of the checkpoint",
     "optim._target_": "the optimiser's state is that of the checkpoint",
     "seed": "the order of the data follows from the seed",
     "name": "the run has its name",

@@ -1,4 +1,4 @@
-"""The command `torchatlas`: train, list, evaluate, predict, export, sweep."""
+"""The command `torchatlas`: train, list, show, preview, lr_range, evaluate, predict, explain, export, sweep."""
 
 import sys
 from collections.abc import Callable
@@ -12,9 +12,16 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
 
     train     train a network; `torchatlas train --help` shows the zoo
     list      the networks: name, parameters, task, default data, paper
+    show      MODEL [image_size=32] [num_classes=10] ...: a table of its layers with output shape, parameters,
+              multiply-accumulates and receptive field
+    preview   data=cifar10 [augment=trivialaugment] ... [n=8] [epochs=6] [output=FILE.png]: what augmentation does
+    lr_range  KEY=VALUE of train ... [low=1e-6] [high=10] [steps=100] [output=FILE.png]: the learning rate range test
     evaluate  ckpt=<run folder | checkpoint> [split=test|val|train] [data.root=FOLDER] [output=FILE.json]
+              classifiers: [tta=none|flip|ten] [mc_samples=20] [seed=0]
     predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
-              images: [top=3]; text: [length=200] [temperature=0.8] [seed=0]
+              images: [top=3] [tta=none|flip|ten] [mc_samples=20]; text: [length=200] [temperature=0.8] [seed=0]
+    explain   ckpt=<run folder | checkpoint> [input=<image or folder>] [output=FOLDER] [class=NAME] [layer=NAME]
+              [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients]
     export    ckpt=<run folder | checkpoint> [output=FOLDER] [formats=safetensors,torch,onnx]
     sweep     [trials=20] [sampler=tpe] [pruner=median] KEY=VALUE ... with values to search among, as in
               optim.lr=log(1e-4,1e-1) model.dropout=interval(0,0.5) optim=adamw,momentum;
@@ -65,30 +72,83 @@ def show_list(arguments: list[str]) -> None:
         print(f"{name:<{widths[0]}}  {parameters:>{widths[1]}}  {task:<{widths[2]}}  {data:<{widths[3]}}  {paper}")
 
 
+def number(values: dict[str, str], key: str, convert: Callable[[str], float]) -> float:
+    """The number of a key.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return convert(values[key])
+    except ValueError:
+        raise UserError(f"{key}={values[key]} is not a {'whole ' if convert is int else ''}number") from None
+
+
 def evaluate(arguments: list[str]) -> None:
     """Figures of a checkpoint on a split of its data."""
-    values = parse(arguments, {"ckpt": None, "split": "test", "data.root": "", "output": ""})
+    known = {
+        "ckpt": None,
+        "split": "test",
+        "data.root": "",
+        "output": "",
+        "tta": "none",
+        "mc_samples": "0",
+        "seed": "0",
+    }
+    values = parse(arguments, known)
     from . import inference
 
-    inference.evaluate(values["ckpt"], values["split"], values["data.root"], values["output"])
+    inference.evaluate(
+        values["ckpt"], values["split"], values["data.root"], values["output"], tta=values["tta"],
+        mc_samples=int(number(values, "mc_samples", int)), seed=int(number(values, "seed", int)),
+    )  # fmt: skip
 
 
 def predict(arguments: list[str]) -> None:
     """What a checkpoint says of a user's files."""
-    known = {"ckpt": None, "input": None, "output": "", "top": "1", "length": "200", "temperature": "0.8", "seed": "0"}
+    known = {
+        "ckpt": None, "input": None, "output": "", "top": "1", "length": "200", "temperature": "0.8", "seed": "0",
+        "tta": "none", "mc_samples": "0",
+    }  # fmt: skip
     values = parse(arguments, known)
     from . import inference
 
-    def number(key: str, convert: Callable[[str], float]) -> float:
-        try:
-            return convert(values[key])
-        except ValueError:
-            raise UserError(f"{key}={values[key]} is not a number") from None
-
     inference.predict(
-        values["ckpt"], values["input"], values["output"], top=int(number("top", int)),
-        length=int(number("length", int)), temperature=number("temperature", float), seed=int(number("seed", int)),
+        values["ckpt"], values["input"], values["output"], top=int(number(values, "top", int)),
+        length=int(number(values, "length", int)), temperature=number(values, "temperature", float),
+        seed=int(number(values, "seed", int)), tta=values["tta"],
+        mc_samples=int(number(values, "mc_samples", int)),
     )  # fmt: skip
+
+
+def show(arguments: list[str]) -> None:
+    """The layers of a network."""
+    from .show import show as show_layers
+
+    show_layers(arguments)
+
+
+def preview(arguments: list[str]) -> None:
+    """Original and augmented images."""
+    from .preview import preview as draw
+
+    draw(arguments)
+
+
+def lr_range(arguments: list[str]) -> None:
+    """The learning-rate range test."""
+    from .lr_range import run
+
+    run(arguments)
+
+
+def explain(arguments: list[str]) -> None:
+    """Pictures of what an image classifier computes, and of what its answers rest on."""
+    known = {"ckpt": None, "input": "", "output": "", "class": "", "layer": "", "methods": ""}
+    values = parse(arguments, known)
+    from .explain import explain as look
+
+    look(values["ckpt"], values["input"], values["output"], values["class"], values["layer"], values["methods"])
 
 
 def export(arguments: list[str]) -> None:
@@ -109,8 +169,12 @@ def search(arguments: list[str]) -> None:
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
     "list": show_list,
+    "show": show,
+    "preview": preview,
+    "lr_range": lr_range,
     "evaluate": evaluate,
     "predict": predict,
+    "explain": explain,
     "export": export,
     "sweep": search,
 }

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from rich.table import Table
 from rich.text import Text
+from torch import nn
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from .building import build_data, build_network, build_task, require_trusted
@@ -25,12 +26,13 @@ from .errors import UserError
 from .runs import find_checkpoint, write_json
 from .summary import format_figure
 from .tasks.base import Task
-from .tasks.classification import Classification
+from .tasks.classification import Classification, passes
 from .tasks.language_modeling import LanguageModeling
 from .zoo import nearest
 
 SPLITS = ("train", "val", "test")
 BATCH = 64
+VIEWS = ("none", "flip", "ten")  # of test-time augmentation
 
 
 def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
@@ -60,7 +62,30 @@ def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
     return path, task.eval(), about
 
 
-def evaluate(where: str, split: str = "test", root: str = "", output: str = "") -> dict[str, float]:
+def average_passes(task: Task, tta: str, mc_samples: int) -> None:
+    """Let a classifier average the probabilities of several forward passes; see `passes`.
+
+    Raises:
+        UserError: another kind of task, an unknown kind of augmentation, or a network without dropout.
+    """
+    if tta not in VIEWS:
+        raise UserError(f"tta={tta} is unknown{nearest(tta, list(VIEWS))}")
+    if mc_samples < 0:
+        raise UserError(f"mc_samples={mc_samples} must not be negative")
+    if tta == "none" and mc_samples == 0:
+        return
+    if not isinstance(task, Classification):
+        raise UserError(f"tta and mc_samples are for classifiers, and this checkpoint is of {task.name}")
+    rates = [m.p for m in task.network.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    if mc_samples and not any(rates):
+        raise UserError(f"mc_samples={mc_samples} needs dropout, and the network of this checkpoint has none")
+    task.averaged = passes(tta, mc_samples)
+
+
+def evaluate(
+    where: str, split: str = "test", root: str = "", output: str = "", *, tta: str = "none", mc_samples: int = 0,
+    seed: int = 0,
+) -> dict[str, float]:  # fmt: skip
     """Compute the task's figures on a split, print them, and return them.
 
     Args:
@@ -68,10 +93,14 @@ def evaluate(where: str, split: str = "test", root: str = "", output: str = "") 
         split: "test", "val" or "train" (without augmentation).
         root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
         output: a JSON file to write the figures to.
+        tta, mc_samples: see `average_passes`.
+        seed: of Monte Carlo dropout.
     """
     if split not in SPLITS:
         raise UserError(f"there is no split {split!r}{nearest(split, list(SPLITS))}")
     path, task, about = restore(where)
+    average_passes(task, tta, mc_samples)
+    torch.manual_seed(seed)
     config = about["config"]
     if "root" in config["data"]:
         if not root and not Path(config["data"]["root"]).exists():
@@ -105,14 +134,17 @@ def evaluate(where: str, split: str = "test", root: str = "", output: str = "") 
 
 def predict(
     where: str, given: str, output: str = "", *, top: int = 1, length: int = 200, temperature: float = 0.8,
-    seed: int = 0,
+    seed: int = 0, tta: str = "none", mc_samples: int = 0,
 ) -> None:  # fmt: skip
     """Print, and write to `output`, what the network says of a file or of all files in a folder.
 
-    Images get their `top` classes with probabilities. Texts get the bits per character that the network needs for
-    them, and a continuation of `length` characters.
+    Images get their `top` classes with probabilities; over several passes (see `average_passes`) these are means, and
+    beside each stands its standard deviation over the passes. Texts get the bits per character that the network needs
+    for them, and a continuation of `length` characters.
     """
     path, task, about = restore(where)
+    average_passes(task, tta, mc_samples)
+    torch.manual_seed(seed)
     source = Path(given).expanduser()
     if not source.exists():
         raise UserError(f"there is no file or folder {source}: name one with input=PATH")
@@ -158,14 +190,20 @@ def _classify(task: Classification, about: dict[str, Any], paths: list[Path], to
     rows = []
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
-        images = torch.stack([load_image(p, about["in_channels"], about["image_size"]) for p in part])
-        probabilities = task.predict(((images / 255 - mean) / std).to(task.device)).cpu()
-        for path, row in zip(part, probabilities, strict=True):
+        images = torch.stack(
+            [load_image(p, about["in_channels"], about["image_size"], about.get("resize")) for p in part]
+        )
+        x = ((images / 255 - mean) / std).to(task.device)
+        each = task.predict(x)[None] if task.averaged is None else task.averaged(task.network, x)
+        spreads = each.std(0, correction=0).cpu()
+        for path, row, spread in zip(part, each.mean(0).cpu(), spreads, strict=True):
             values, places = row.topk(top)
             entry: dict[str, Any] = {"file": str(path)}
             for i, (value, place) in enumerate(zip(values.tolist(), places.tolist(), strict=True), start=1):
                 suffix = "" if top == 1 else f"_{i}"
                 entry |= {f"class{suffix}": classes[place], f"probability{suffix}": round(value, 6)}
+                if task.averaged is not None:
+                    entry[f"spread{suffix}"] = round(float(spread[place]), 6)
             rows.append(entry)
     return rows
 

@@ -14,7 +14,12 @@ MakeOptimizer = Callable[[Any], Optimizer]
 
 
 def build(
-    make: MakeOptimizer, network: nn.Module, *, decay_norms_and_biases: bool = False, fused: bool = True
+    make: MakeOptimizer,
+    network: nn.Module,
+    *,
+    decay_norms_and_biases: bool = False,
+    layer_decay: float = 1.0,
+    fused: bool = True,
 ) -> Optimizer:
     """The optimiser of a network's parameters.
 
@@ -22,6 +27,7 @@ def build(
         make: a `functools.partial` of an optimiser's class, or a function that takes parameters or groups of them.
         network: only parameters that require a gradient are optimised.
         decay_norms_and_biases: whether weight decay also pulls one-dimensional parameters (biases, scales of norms).
+        layer_decay: factor between the learning rates of a layer and the next one; see `layers`.
         fused: whether to take the kernel that updates all parameters at once, where the optimiser and the device have
             one and the user has not said otherwise.
     """
@@ -33,6 +39,9 @@ def build(
     if fused and "fused" in known and not {"fused", "foreach"} & set(given) and devices <= {"cpu", "cuda"}:
         make = partial(make, fused=True)  # type: ignore[call-arg]
     groups = Muon.split(network, parameters) if cls is Muon else [{"params": parameters}]
+    if layer_decay != 1:
+        rate = given.get("lr", known["lr"].default)
+        groups = [part for group in groups for part in _by_layers(group, network, rate, layer_decay)]
     if "weight_decay" in known:  # two groups whatever the decay is, so that it can change when a run goes on
         groups = [part for group in groups for part in _by_axes(group, decay_norms_and_biases)]
     return make(groups)
@@ -43,6 +52,47 @@ def _by_axes(group: dict[str, Any], decay_all: bool) -> list[dict[str, Any]]:
     many = group | {"params": [p for p in group["params"] if p.ndim >= 2]}
     one = group | {"params": [p for p in group["params"] if p.ndim < 2]} | ({} if decay_all else {"weight_decay": 0.0})
     return [part for part in (many, one) if part["params"]]
+
+
+def _by_layers(group: dict[str, Any], network: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
+    """The last layer with the learning rate `rate`, each one before it with `decay` times that of the next."""
+    found = layers(network)
+    parts = []
+    for i, layer in enumerate(found):
+        own = {id(p) for p in layer}
+        members = [p for p in group["params"] if id(p) in own]
+        if members:
+            parts.append(group | {"params": members, "lr": rate * decay ** (len(found) - 1 - i)})
+    return parts
+
+
+def layers(network: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters of each layer or block, from the input to the output.
+
+    Sequences of modules are entered; what is not a sequence is one layer. A normalisation belongs to the layer before
+    it. A parameter that is used twice belongs to the first layer that has it.
+    """
+    found: list[list[nn.Parameter]] = []
+    seen: set[int] = set()
+
+    def visit(module: nn.Module) -> None:
+        direct = [p for p in module.parameters(recurse=False) if id(p) not in seen]
+        if direct:
+            seen.update(map(id, direct))
+            found.append(direct)
+        for child in module.children():
+            if isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+                visit(child)
+                continue
+            own = [p for p in child.parameters() if id(p) not in seen]
+            seen.update(map(id, own))
+            if own and found and all(p.ndim < 2 for p in own):
+                found[-1] += own
+            elif own:
+                found.append(own)
+
+    visit(network)
+    return found
 
 
 class Muon(Optimizer):

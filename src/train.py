@@ -75,6 +75,9 @@ def execute(
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     data = building.build_data(plain["data"])
     network = building.build_network(plain["model"])
+    loaded = None
+    if path is None and plain.get("weights") is not None:
+        loaded = building.begin_with(plain["weights"], network, data, plain["data"])
     task = building.build_task(plain["task"], network, plain["optim"], plain["schedule"])
     task.limits = building.limits(plain)
     if plain["compile"]:
@@ -95,6 +98,8 @@ def execute(
         runs.write_config(folder, plain)
         runs.write_record(folder, plain)
         log.info(describe_run(config.name, network, trainer, data))
+        if loaded is not None:
+            log.info(loaded)
         if path is not None:
             if path.name != "last.ckpt":  # an older one, from which a run killed soon has to go on too
                 checkpoints.keep_as(path, path.with_name("last.ckpt"))

@@ -12,7 +12,9 @@ from .errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-GROUPS = ("model", "data", "task", "optim", "schedule", "trainer", "callbacks", "logger", "experiment", "debug")
+GROUPS = (
+    "model", "data", "augment", "task", "optim", "schedule", "trainer", "callbacks", "logger", "experiment", "debug",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for group in ("model", "data", "experiment"):
         if f"{group}_name" in metafunc.fixturenames:
             metafunc.parametrize(f"{group}_name", options(group))
+    if "tiny_name" in metafunc.fixturenames:
+        metafunc.parametrize("tiny_name", one_of_each())
+
+
+def one_of_each() -> list[str]:
+    """Models that differ when they are tiny: one name where configs differ in sizes only."""
+    found: dict[Any, str] = {}
+    for name in options("model"):
+        config = OmegaConf.create(config_text("model", name)).model
+        choices = {key: config[key] for key in config if not OmegaConf.is_interpolation(config, key)}
+        kind = tuple(sorted((k, str(v)) for k, v in choices.items() if isinstance(v, str | bool)))
+        found.setdefault(kind, name)
+    return list(found.values())
 
 
 _left_out: Counter[str] = Counter()
@@ -77,14 +90,14 @@ def network_class(model_name: str) -> type[torch.nn.Module]:
 
 
 def tiny_arguments(model_name: str) -> dict[str, Any]:
-    """The class's small defaults in place of the published sizes; words (kinds of block, ...) stay."""
+    """The class's small defaults in place of the published sizes; words (kinds of block, ...) and switches stay."""
     config = OmegaConf.create(config_text("model", model_name)).model
     signature = inspect.signature(network_class(model_name)).parameters
     found = {}
     for key in config:
         if key == "_target_" or OmegaConf.is_interpolation(config, key):
             continue
-        found[key] = config[key] if isinstance(config[key], str) else signature[key].default
+        found[key] = config[key] if isinstance(config[key], str | bool) else signature[key].default
     return found
 
 
@@ -92,12 +105,17 @@ def tiny_network(model_name: str, **arguments: Any) -> torch.nn.Module:
     return network_class(model_name)(**{**tiny_arguments(model_name), **arguments})
 
 
+def all_outputs(output: Any) -> tuple[torch.Tensor, ...]:
+    """The logits, and in training those of auxiliary heads."""
+    return output if isinstance(output, tuple) else (output,)
+
+
 def tiny_overrides(model_name: str) -> list[str]:
     """The same for the command line."""
     return [
         f"model.{key}={list(value) if isinstance(value, tuple) else value}"
         for key, value in tiny_arguments(model_name).items()
-        if not isinstance(value, str)
+        if not isinstance(value, str | bool)
     ]
 
 

@@ -1,38 +1,38 @@
 """Networks against independent implementations, after copying weights."""
 
+import re
+import runpy
+
 import pytest
 import torch
-import torch.nn.functional as F
-import torchvision
+from conftest import REPOSITORY
 from torch import nn
 
-from torchatlas import create_model
+from torchatlas import create_model, model_card
 from torchatlas.models.lenet5 import ScaledTanh
 
+parity = runpy.run_path(str(REPOSITORY / "scripts" / "parity.py"))
+ONE_OF_EACH = (
+    "alexnet", "densenet121", "efficientnet_b0", "googlenet", "mobilenet_v2", "resnet18", "resnext50_32x4d",
+    "vgg11_bn",
+)  # fmt: skip
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
-def test_resnet_is_torchvisions(name: str) -> None:
+
+@pytest.mark.parametrize("name", parity["names"]())
+def test_equal_to_torchvision(name: str) -> None:
     """The same names and shapes; with the same weights the same logits in eval and gradients in train."""
-    theirs = getattr(torchvision.models, name)()
-    for module in theirs.modules():  # weights and statistics as after training, where nothing is 0 or 1
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.0)
-            nn.init.normal_(module.bias, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.running_mean, std=0.1)
-    ours = create_model(name)
-    ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        expected = theirs.eval()(x)
-        assert (ours.eval()(x) - expected).norm() <= 1e-5 * expected.norm()
-    if name not in ("resnet18", "resnet50"):  # one of each block is enough for the slow half
-        return
-    labels = torch.tensor([3, 5])
-    for network in (ours, theirs):
-        F.cross_entropy(network.train()(x), labels).backward()
-    for (key, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        assert (p.grad - q.grad).norm() <= 1e-4 * q.grad.norm() + 1e-7, key
+    found = parity["compare"](name, image_size=64, with_gradients=name in ONE_OF_EACH)
+    assert found["parameters"] == found["theirs"]
+    assert found["logits"] <= 1e-5
+    assert found.get("gradients", 0) <= 1e-4
+
+
+def test_the_parity_table_has_every_network() -> None:
+    text = (REPOSITORY / "docs" / "parity.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
+    assert [row[0] for row in rows] == parity["names"]()
+    for name, ours, theirs in rows:
+        assert ours == theirs == f"{model_card(name).parameters:,}"
 
 
 def test_mlp_is_matrix_products() -> None:

@@ -32,9 +32,9 @@ def digits(train: Train) -> Path:
 
 
 @torch.no_grad()
-def test_every_model_in_every_format(model_name: str, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    data = small_data(model_card(model_name).data)
-    folder = train(f"model={model_name}", *FAST, "data.batch_size=8", *data, *tiny_overrides(model_name))
+def test_every_model_in_every_format(tiny_name: str, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small_data(model_card(tiny_name).data)
+    folder = train(f"model={tiny_name}", *FAST, "data.batch_size=8", *data, *tiny_overrides(tiny_name))
     capsys.readouterr()
     files = export(str(folder))
     captured = capsys.readouterr()

@@ -5,60 +5,61 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import tiny_network
+from conftest import all_outputs, tiny_network
 from torch import nn
 
 from torchatlas import create_model, list_models, model_card
 
 
-def loss_of(output: torch.Tensor) -> torch.Tensor:
+def loss_of(*outputs: torch.Tensor) -> torch.Tensor:
     """Something that depends on all outputs, unevenly."""
-    return (output * torch.linspace(0.5, 1.5, output.numel()).view_as(output)).square().mean()
+    weighted = [(out * torch.linspace(0.5, 1.5, out.numel()).view_as(out)).square().mean() for out in outputs]
+    return torch.stack(weighted).sum()
 
 
 def test_published_size(model_name: str) -> None:
     """The YAML's number of parameters is that of the network, and it runs."""
     with torch.device("meta"):
         network = create_model(model_name)
-        output = network(*network.example_input(2))
+        output = all_outputs(network(*network.example_input(2)))[0]
     assert sum(p.numel() for p in network.parameters()) == model_card(model_name).parameters
     assert output.shape[0] == 2
 
 
-def test_every_parameter_gets_a_gradient(model_name: str) -> None:
-    network = tiny_network(model_name)
-    loss_of(network(*network.example_input(4))).backward()
+def test_every_parameter_gets_a_gradient(tiny_name: str) -> None:
+    network = tiny_network(tiny_name)
+    loss_of(*all_outputs(network(*network.example_input(4)))).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_state_dict_round_trip(model_name: str) -> None:
-    network, other = tiny_network(model_name), tiny_network(model_name)
+def test_state_dict_round_trip(tiny_name: str) -> None:
+    network, other = tiny_network(tiny_name), tiny_network(tiny_name)
     inputs = network.example_input(3)
     network(*inputs)  # buffers move
     other.load_state_dict(network.state_dict())
     assert torch.equal(network.eval()(*inputs), other.eval()(*inputs))
 
 
-def test_examples_do_not_influence_each_other_in_eval(model_name: str) -> None:
-    network = tiny_network(model_name).eval()
+def test_examples_do_not_influence_each_other_in_eval(tiny_name: str) -> None:
+    network = tiny_network(tiny_name).eval()
     inputs = network.example_input(4)
     alone = torch.cat([network(*(x[i : i + 1] for x in inputs)) for i in range(4)])
     torch.testing.assert_close(network(*inputs), alone, rtol=1e-5, atol=1e-6)
 
 
-def test_eval_is_deterministic(model_name: str) -> None:
-    network = tiny_network(model_name).eval()
+def test_eval_is_deterministic(tiny_name: str) -> None:
+    network = tiny_network(tiny_name).eval()
     inputs = network.example_input(2)
     assert torch.equal(network(*inputs), network(*inputs))
 
 
-def test_causal(model_name: str) -> None:
-    network = tiny_network(model_name).eval()
+def test_causal(tiny_name: str) -> None:
+    network = tiny_network(tiny_name).eval()
     if not getattr(network, "causal", False):
-        assert model_card(model_name).task != "language_modeling", "a language model has to be, and to say, causal"
+        assert model_card(tiny_name).task != "language_modeling", "a language model has to be, and to say, causal"
         return
     (tokens,) = network.example_input(2)
     changed = tokens.clone()
@@ -69,16 +70,16 @@ def test_causal(model_name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own advice
-def test_compiles_to_the_same_function(model_name: str) -> None:
-    network = tiny_network(model_name).eval()
+def test_compiles_to_the_same_function(tiny_name: str) -> None:
+    network = tiny_network(tiny_name).eval()
     inputs = network.example_input(2)
     torch._dynamo.reset()
     compiled = torch.compile(network, backend="aot_eager")
     torch.testing.assert_close(compiled(*inputs), network(*inputs))
 
 
-def test_bf16_agrees_with_fp32(model_name: str) -> None:
-    network = tiny_network(model_name).eval()
+def test_bf16_agrees_with_fp32(tiny_name: str) -> None:
+    network = tiny_network(tiny_name).eval()
     inputs = network.example_input(4)
     exact = network(*inputs)
     with torch.autocast("cpu", torch.bfloat16):
@@ -86,10 +87,10 @@ def test_bf16_agrees_with_fp32(model_name: str) -> None:
     assert (rough - exact).norm() < 0.05 * exact.norm()
 
 
-def test_initial_loss_is_near_theory(model_name: str) -> None:
+def test_initial_loss_is_near_theory(tiny_name: str) -> None:
     """A new network knows nothing: cross-entropy near ln K."""
-    network = tiny_network(model_name)
-    logits = network(*network.example_input(64)).detach()
+    network = tiny_network(tiny_name)
+    logits = all_outputs(network(*network.example_input(64)))[0].detach()
     classes = logits.shape[-1]
     labels = torch.randint(classes, logits.shape[:-1])
     loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten())

@@ -113,7 +113,7 @@ def test_every_model_has_a_doctest_of_its_size() -> None:
 def test_experiments_compose_and_fit(experiment_name: str, compose: Callable[..., Any]) -> None:
     from torchatlas import building
 
-    config = compose(f"experiment={experiment_name}", "name=test")
+    config = compose(f"experiment={experiment_name}", "name=test", "data.fake=true")
     model, data = (config[group]._target_ for group in ("model", "data"))
     assert model
     assert data

@@ -21,9 +21,9 @@ from torchatlas.zoo import model_card
 FAST = ("trainer=cpu", "data.batch_size=8")
 
 
-def small(model_name: str) -> list[str]:
+def small(tiny_name: str) -> list[str]:
     """The model's own data without files, and its class's tiny defaults."""
-    return [*small_data(model_card(model_name).data), *tiny_overrides(model_name)]
+    return [*small_data(model_card(tiny_name).data), *tiny_overrides(tiny_name)]
 
 
 def metrics(folder: Path) -> Any:
@@ -43,19 +43,19 @@ def events(folder: Path) -> dict[str, list[Any]]:
     return found
 
 
-def test_one_batch(model_name: str, train: Train) -> None:
+def test_one_batch(tiny_name: str, train: Train) -> None:
     """Every model by its own name alone, with its own task and data, small."""
-    folder = train(f"model={model_name}", "debug=one_batch", *FAST, *small(model_name))
+    folder = train(f"model={tiny_name}", "debug=one_batch", *FAST, *small(tiny_name))
     found = metrics(folder)
     assert found["epochs"] == found["steps"] == 1
     assert "test/loss" in found["test"]
-    assert folder.parent.name == f"{model_name}-{model_card(model_name).data}"
+    assert folder.parent.name == f"{tiny_name}-{model_card(tiny_name).data}"
 
 
-def test_overfits_one_batch(model_name: str, train: Train) -> None:
+def test_overfits_one_batch(tiny_name: str, train: Train) -> None:
     folder = train(
-        f"model={model_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", "trainer.max_epochs=500",
-        *small(model_name), "schedule=constant", "optim=adam", "optim.lr=0.007", "callbacks=default", "logger=none",
+        f"model={tiny_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", "trainer.max_epochs=500",
+        *small(tiny_name), "schedule=constant", "optim=adam", "optim.lr=0.007", "callbacks=default", "logger=none",
     )  # fmt: skip
     losses = [json.loads(line)["train/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.1 * losses[0]
@@ -103,6 +103,7 @@ def test_dashboard_of_a_classifier(digits: Path) -> None:
         "predictions validation/wrong", "predictions validation/most confident mistakes", "validation/confusion matrix",
         "validation/per class", "validation/ROC", "validation/precision and recall", "test/confusion matrix",
         "test/per class", "test/ROC", "test/precision and recall", "network/first-layer filters",
+        "validation/reliability", "test/reliability",
     ]  # fmt: skip
     assert set(pictures) <= set(found)
     assert [e.step for e in found["validation/confusion matrix"]] == [2, 3]

@@ -16,6 +16,7 @@ from torchmetrics.classification import (
     MulticlassROC,
 )
 
+from ..tasks.classification import BINS
 from .base import Callback
 from .curves import due, writer_of
 
@@ -27,8 +28,8 @@ class ClassificationPictures(Callback):
     """Pictures of a classifier on validation, and once on the test set.
 
     Input samples as the network gets them, with labels; right, wrong and the most confident wrong predictions;
-    confusion matrix; precision, recall and F1 of each class; ROC and precision-recall curves; the first layer's
-    filters. Drawn every `every_n_epochs` and in the last epoch; between those nothing is computed.
+    confusion matrix; precision, recall and F1 of each class; ROC and precision-recall curves; a reliability diagram;
+    the first layer's filters. Drawn every `every_n_epochs` and in the last epoch; between those nothing is computed.
 
     Args:
         every_n_epochs: epochs between two drawings.
@@ -50,7 +51,7 @@ class ClassificationPictures(Callback):
             self.inputs_shown = True
             if (writer := writer_of(trainer)) and batch[0].ndim == 4:
                 names = self.names(trainer)
-                titles = [names[k] for k in batch[1][:32].tolist()]
+                titles = [describe_label(label, names) for label in batch[1][:32].cpu()]
                 figure = draw_images(self.visible(trainer, batch[0][:32]), titles)
                 writer.add_figure("inputs/training samples as the network gets them", figure, trainer.current_epoch)
 
@@ -70,6 +71,7 @@ class ClassificationPictures(Callback):
         self.confusion = MulticlassConfusionMatrix(**options).to(module.device)
         self.roc: Any = MulticlassROC(thresholds=thresholds, **options).to(module.device)
         self.pr: Any = MulticlassPrecisionRecallCurve(thresholds=thresholds, **options).to(module.device)
+        self.bins = torch.zeros(3, BINS, device=module.device)  # samples, their confidence, their hits
         self.samples: dict[str, list[tuple[float, Tensor, int, int]]] = {"right": [], "wrong": [], "confident": []}
 
     def on_validation_batch_end(
@@ -91,10 +93,12 @@ class ClassificationPictures(Callback):
         probabilities = outputs["logits"].float().softmax(1)
         for metric in (self.confusion, self.roc, self.pr):
             metric.update(probabilities, labels)
-        if x.ndim != 4:
-            return
         confidence, predicted = probabilities.max(1)
         wrong = predicted != labels
+        place = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+        self.bins.index_add_(1, place, torch.stack([torch.ones_like(confidence), confidence, (~wrong).float()]))
+        if x.ndim != 4:
+            return
         for kind, where in (("right", ~wrong), ("wrong", wrong)):
             missing = PICTURES - len(self.samples[kind])
             self.keep(kind, where.nonzero()[:missing, 0], x, confidence, predicted, labels)
@@ -122,6 +126,7 @@ class ClassificationPictures(Callback):
             warnings.simplefilter("ignore")  # of classes without a sample; see below
             fpr, tpr, _ = self.roc.compute()
             precision, recall, _ = self.pr.compute()
+        bins: Tensor = trainer.strategy.reduce(self.bins, reduce_op="sum").cpu()  # type: ignore[union-attr]
         writer = writer_of(trainer)
         if writer is None:
             return
@@ -135,6 +140,7 @@ class ClassificationPictures(Callback):
                 writer.add_figure(f"predictions {stage}/{title}", draw_images(images, titles), epoch)
         writer.add_figure(f"{stage}/confusion matrix", draw_confusion(counts, names), epoch)
         writer.add_figure(f"{stage}/per class", draw_per_class(counts, names), epoch)
+        writer.add_figure(f"{stage}/reliability", draw_reliability(bins), epoch)
         # A class of which there is no sample has an undefined curve (NaN): it is drawn at 0.
         roc = [(x.cpu().nan_to_num(0), y.cpu().nan_to_num(0)) for x, y in zip(fpr, tpr, strict=True)]
         pr = [(x.cpu().nan_to_num(0), y.cpu().nan_to_num(1)) for x, y in zip(recall, precision, strict=True)]
@@ -172,6 +178,39 @@ class ClassificationPictures(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         mean, std = (torch.tensor(v)[:, None, None] for v in (data.mean, data.std))
         return (images.float().cpu() * std + mean).clamp(0, 1)
+
+
+def describe_label(label: Tensor, names: list[str]) -> str:
+    """The class's name; of mixed images the shares of the two largest classes."""
+    if label.ndim == 0:
+        return names[int(label)]
+    shares, places = label.topk(min(2, len(names)))
+    mixed = [f"{s:.1f} {names[k]}" for s, k in zip(shares.tolist(), places.tolist(), strict=True) if s >= 0.05]
+    return "\n".join(mixed) if len(mixed) > 1 else names[int(places[0])]
+
+
+def draw_reliability(bins: Tensor) -> Figure:
+    """Accuracy against confidence (Guo et al. 2017, arXiv:1706.04599, figure 1), and how many samples there are.
+
+    Args:
+        bins: samples, sum of their confidences and number of hits in each of equal bins of confidence, `3 bins`.
+    """
+    samples, confidence, hits = bins
+    filled = samples > 0
+    width = 1 / bins.shape[1]
+    middle = (torch.arange(bins.shape[1]) + 0.5) * width
+    accuracy, mean = (part[filled] / samples[filled] for part in (hits, confidence))
+    error = float(((hits - confidence).abs() / samples.sum().clamp(min=1)).sum())
+    figure = Figure(figsize=(5, 5.5), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.bar(middle[filled].numpy(), accuracy.numpy(), width * 0.95, label="accuracy")
+    axes.plot(mean.numpy(), accuracy.numpy(), "o", color="black", markersize=3, label="at the mean confidence")
+    axes.plot((0, 1), (0, 1), "--", color="grey", label="calibrated")
+    axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"expected calibration error {error:.3f}")
+    axes.legend(loc="upper left", fontsize=8)
+    below.bar(middle.numpy(), samples.numpy(), width * 0.95, color="grey")
+    below.set(xlabel="confidence", ylabel="samples")
+    return figure
 
 
 def draw_images(images: Tensor, titles: list[str] | None = None) -> Figure:

@@ -159,7 +159,7 @@ class Curves(Callback):
         now = time.monotonic()
         values = {
             "loss": outputs["loss"] * trainer.accumulate_grad_batches,  # Lightning has divided it
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": max(group["lr"] for group in trainer.optimizers[0].param_groups),
             "samples_per_second": self.samples * trainer.world_size / max(now - self.since, 1e-9),
         }
         if self.gradient_norm is not None:

@@ -56,7 +56,7 @@ class Record(Callback):
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "seconds": round(time.monotonic() - self.started, 3),
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": max(group["lr"] for group in trainer.optimizers[0].param_groups),
             **{key: value for key, value in pl_module.figures.items() if not key.startswith("test/")},
         }
         self.epochs.append(epoch)

@@ -46,6 +46,7 @@ class LeNet5(nn.Module):
     """
 
     convolutional = True
+    heads = ("classifier.3",)
 
     def __init__(self, *, in_channels: int = 1, image_size: int = 32, num_classes: int = 10) -> None:
         super().__init__()

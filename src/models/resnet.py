@@ -8,6 +8,13 @@ A block learns the residual F of its input (eq. 1, and eq. 2 where the shape cha
 with F two 3x3 convolutions (figure 5, left) or a 1x1-3x3-1x1 bottleneck (figure 5, right), each
 followed by batch normalisation. Four groups of blocks; each but the first halves the image.
 
+Two later papers change the bottleneck's 3x3 convolution and nothing else. Zagoruyko and Komodakis 2016, "Wide
+Residual Networks", arXiv:1605.07146, table 8, make it twice as wide (wide_resnet50_2: widening=2). Xie, Girshick,
+Dollar, Tu and He 2016, "Aggregated Residual Transformations for Deep Neural Networks", arXiv:1611.05431, figure 3c,
+also divide it into 32 groups (resnext50_32x4d: widening=2, groups=32). Huang, Sun, Liu, Sedra and Weinberger 2016,
+"Deep Networks with Stochastic Depth", arXiv:1603.09382, leave out the residual F of block l of L in training with
+probability r l / L (eq. 4).
+
 Differs from the paper, as torchvision does: a bottleneck downsamples in its 3x3 convolution instead of
 the first 1x1 ("ResNet v1.5"). Modules carry torchvision's names, so that its state dicts load as they are.
 
@@ -19,9 +26,11 @@ after the last group.
 >>> with torch.device("meta"):
 ...     sizes = [ResNet(block="basic", depths=(2, 2, 2, 2), width=64, num_classes=1000, image_size=224),
 ...              ResNet(block="bottleneck", depths=(3, 4, 6, 3), width=64, num_classes=1000, image_size=224),
+...              ResNet(block="bottleneck", depths=(3, 4, 6, 3), width=64, widening=2, groups=32, num_classes=1000,
+...                     image_size=224),
 ...              ResNet(block="basic", depths=(2, 2, 2, 2), width=64, num_classes=10, image_size=32)]
 >>> [sum(p.numel() for p in network.parameters()) for network in sizes]
-[11689512, 25557032, 11173962]
+[11689512, 25557032, 25028904, 11173962]
 """
 
 from collections.abc import Sequence
@@ -30,6 +39,30 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+class StochasticDepth(nn.Module):
+    """b F(x) with b from a Bernoulli distribution for each sample in training; all of F in evaluation.
+
+    Huang et al. 2016, eq. 2. F is divided by its probability of survival in training, where the paper multiplies by it
+    in evaluation (eq. 5): the expected value is the same, and evaluation needs nothing.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"the rate of stochastic depth must be from 0 to under 1, not {rate}")
+        self.rate = rate
+
+    def forward(self, residual: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if not self.training or self.rate == 0:
+            return residual
+        shape = (len(residual), *(1,) * (residual.ndim - 1))
+        b = torch.empty(shape, dtype=residual.dtype, device=residual.device).bernoulli_(1 - self.rate)
+        return residual * (b / (1 - self.rate))
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3g}"
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
@@ -44,7 +77,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, drop: float = 0.0) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -52,10 +85,11 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut(in_channels, width, stride)
+        self.drop = StochasticDepth(drop)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         residual = self.relu(self.bn1(self.conv1(x)))
-        residual = self.bn2(self.conv2(residual))
+        residual = self.drop(self.bn2(self.conv2(residual)))
         y: Tensor = self.relu(residual + (x if self.downsample is None else self.downsample(x)))
         return y
 
@@ -65,21 +99,25 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, width: int, stride: int, drop: float = 0.0, *, widening: int = 1, groups: int = 1
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        inner = widening * width
+        self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, 4 * width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut(in_channels, 4 * width, stride)
+        self.drop = StochasticDepth(drop)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         residual = self.relu(self.bn1(self.conv1(x)))
         residual = self.relu(self.bn2(self.conv2(residual)))
-        residual = self.bn3(self.conv3(residual))
+        residual = self.drop(self.bn3(self.conv3(residual)))
         y: Tensor = self.relu(residual + (x if self.downsample is None else self.downsample(x)))
         return y
 
@@ -91,15 +129,19 @@ class ResNet(nn.Module):
         block: "basic" (ResNet-18 and 34) or "bottleneck" (50, 101 and 152).
         depths: blocks in each of the four groups.
         width: channels of the first group; each next group has twice as many.
+        widening: channels of a bottleneck's 3x3 convolution, as a multiple of the group's width.
+        groups: into which a bottleneck's 3x3 convolution is divided ("cardinality" of ResNeXt).
+        stochastic_depth: r, the probability with which the last block's residual is left out in training.
         in_channels: channels of the input image.
         image_size: height and width of the input image, in pixels; under 64 it selects the small stem.
         num_classes: number of logits.
 
     Raises:
-        ValueError: an unknown block, or not four depths.
+        ValueError: an unknown block, not four depths, or widening or groups of basic blocks.
     """
 
     convolutional = True
+    heads = ("fc",)
 
     def __init__(
         self,
@@ -107,17 +149,18 @@ class ResNet(nn.Module):
         block: Literal["basic", "bottleneck"] = "basic",
         depths: Sequence[int] = (1, 1, 1, 1),
         width: int = 8,
+        widening: int = 1,
+        groups: int = 1,
+        stochastic_depth: float = 0.0,
         in_channels: int = 3,
         image_size: int = 32,
         num_classes: int = 10,
     ) -> None:
         super().__init__()
-        blocks: dict[str, type[BasicBlock] | type[Bottleneck]] = {
-            "basic": BasicBlock,
-            "bottleneck": Bottleneck,
-        }
-        if block not in blocks:
+        if block not in ("basic", "bottleneck"):
             raise ValueError(f"ResNet has the blocks basic and bottleneck, not {block!r}")
+        if block == "basic" and (widening, groups) != (1, 1):
+            raise ValueError(f"{widening=} and {groups=} are for block=bottleneck")
         if len(depths) != 4:
             raise ValueError(f"ResNet has four groups of blocks, got depths={list(depths)}")
         self.in_channels, self.image_size = in_channels, image_size
@@ -130,15 +173,22 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if self.small_stem else nn.MaxPool2d(3, stride=2, padding=1)
 
-        channels, groups = width, []
+        channels, layers, number = width, [], 0
         for i, depth in enumerate(depths):
-            group = nn.Sequential()
+            layer = nn.Sequential()
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
-                group.append(blocks[block](channels, width * 2**i, stride))
-                channels = width * 2**i * blocks[block].expansion
-            groups.append(group)
-        self.layer1, self.layer2, self.layer3, self.layer4 = groups
+                number += 1
+                drop = stochastic_depth * number / sum(depths)  # Huang et al. 2016, eq. 4
+                made: BasicBlock | Bottleneck
+                if block == "basic":
+                    made = BasicBlock(channels, width * 2**i, stride, drop)
+                else:
+                    made = Bottleneck(channels, width * 2**i, stride, drop, widening=widening, groups=groups)
+                channels = width * 2**i * made.expansion
+                layer.append(made)
+            layers.append(layer)
+        self.layer1, self.layer2, self.layer3, self.layer4 = layers
         self.fc = nn.Linear(channels, num_classes)
 
         for module in self.modules():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .. import optimizers
-from ..durations import Plan
+from ..durations import Duration, Plan
 from ..errors import UserError
 from ..planning import describe_plan, make_plan
 from ..schedules import Schedule
@@ -34,6 +34,11 @@ class Task(lightning.LightningModule):
         l1: coefficient of the sum of the weights' absolute values (biases and norms apart) that training adds to the
             loss; figures are of the loss without it.
         decay_norms_and_biases: whether the optimiser's weight decay is theirs too.
+        layer_decay: the learning rate of each layer (or block) is that of the next one times this factor, and the last
+            has the optimiser's own (discriminative learning rates: Howard and Ruder 2018, arXiv:1801.06146, section
+            3.2); 1 gives all the same.
+        freeze: a duration in which only the network's `heads` are trained; the backbone keeps its weights and its
+            batch statistics. 100% leaves it so.
 
     Attributes:
         limits: durations, of which the first to be reached ends the training; set before `fit`.
@@ -43,6 +48,7 @@ class Task(lightning.LightningModule):
     """
 
     name: ClassVar[str]
+    batches: ClassVar[str] = ""  # the task whose batches this one takes, where it is another one
     monitor: str = "loss"  # the validation figure by which the best weights are chosen
     mode: Literal["min", "max"] = "min"
     headline: ClassVar[tuple[str, ...]] = ()  # the figures, beside the loss, by which runs are compared
@@ -54,10 +60,19 @@ class Task(lightning.LightningModule):
         schedule: MakeSchedule | None = None,
         l1: float = 0.0,
         decay_norms_and_biases: bool = False,
+        layer_decay: float = 1.0,
+        freeze: str | None = None,
     ) -> None:
         super().__init__()
         if l1 < 0:
             raise ValueError(f"task.l1={l1} must not be negative")
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"task.layer_decay={layer_decay} must be over 0 and at most 1")
+        if freeze is not None and not getattr(network, "heads", ()):
+            raise ValueError(f"task.freeze={freeze}: {type(network).__name__} names no heads to be trained alone")
+        if freeze is not None:
+            Duration.parse(freeze, "task.freeze")
+        self.layer_decay, self.frozen_for, self.frozen = layer_decay, freeze, False
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.l1, self.decay_norms_and_biases = l1, decay_norms_and_biases
@@ -80,7 +95,7 @@ class Task(lightning.LightningModule):
 
         Returns:
             "loss", the mean over the batch, to be minimised; under "metrics/..." further means over the
-            batch, to be averaged; anything else is for callbacks.
+            batch, numbers or vectors, to be averaged; anything else is for callbacks.
         """
         raise NotImplementedError
 
@@ -142,9 +157,14 @@ class Task(lightning.LightningModule):
         keys = [key for key in self.sums if key.startswith(stage + "/")]
         if not keys:
             return
-        sums = torch.stack([self.sums.pop(key) for key in keys])
+        shapes = [self.sums[key].shape for key in keys]
+        sums = torch.cat([self.sums.pop(key).flatten() for key in keys])
         sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        totals = dict(zip((key.removeprefix(stage + "/") for key in keys), sums, strict=True))
+        parts = sums.split([shape.numel() for shape in shapes])
+        totals = {
+            key.removeprefix(stage + "/"): part.view(shape)
+            for key, part, shape in zip(keys, parts, shapes, strict=True)
+        }
         count = totals.pop("count")
         means = self.derive({key: total / count for key, total in totals.items()})
         figures = zip(means, torch.stack(list(means.values())).tolist(), strict=True)
@@ -175,6 +195,7 @@ class Task(lightning.LightningModule):
             self.make_optimizer,
             self.network,
             decay_norms_and_biases=self.decay_norms_and_biases,
+            layer_decay=self.layer_decay,
             fused=not (scaled and self.trainer.gradient_clip_val),
         )
 
@@ -205,10 +226,46 @@ class Task(lightning.LightningModule):
             group.update({key: value for key, value in own.items() if key != "lr"})
         for schedule in self.schedules:
             schedule.restart([own["lr"] for own in self.own_options])
+        if self.frozen_for is not None:
+            self.frozen_steps = self.plan.steps(self.frozen_for, "task.freeze")
+            if self.frozen_steps and self.trainer.world_size > 1:
+                raise UserError(f"task.freeze={self.frozen_for} needs one process: add trainer.devices=1")
+            if self.trainer.global_step < self.frozen_steps:
+                self.freeze_backbone(True)
         self.stop_at_the_end()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.frozen and self.trainer.global_step >= self.frozen_steps < self.plan.total:
+            self.freeze_backbone(False)
         self.stop_at_the_end()
+
+    def freeze_backbone(self, frozen: bool) -> None:
+        """Take all but the heads out of training, or back into it."""
+        self.frozen = frozen
+        heads = [self.network.get_submodule(name) for name in self.network.heads]  # type: ignore[union-attr]
+        trained = {id(p) for head in heads for p in head.parameters()}
+        for p in self.network.parameters():
+            p.requires_grad_(not frozen or id(p) in trained)
+            if not p.requires_grad:
+                p.grad = None
+        self.train()
+        total = sum(p.numel() for p in self.network.parameters())
+        trainable = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+        until = f", the head, until step {self.frozen_steps:,}" if frozen else ""
+        log.info(
+            "step %d: training %s of %s parameters (%.3g %%)%s",
+            self.trainer.global_step, f"{trainable:,}", f"{total:,}", 100 * trainable / total, until,
+        )  # fmt: skip
+
+    def train(self, mode: bool = True) -> "Task":
+        """Frozen layers stay in eval mode, so that their batch statistics stay."""
+        super().train(mode)
+        if self.frozen:
+            heads = [self.network.get_submodule(name) for name in self.network.heads]  # type: ignore[union-attr]
+            self.network.eval()
+            for head in heads:
+                head.train(mode)
+        return self
 
     @property
     def schedules(self) -> list[Schedule]:

@@ -1,5 +1,6 @@
 """Classification with cross-entropy."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -8,19 +9,28 @@ from torch import Tensor, nn
 
 from .base import MakeOptimizer, MakeSchedule, Task
 
+BINS = 15  # of the calibration error, as in Guo et al. 2017
+
 
 class Classification(Task):
     """One class out of K for each input.
 
-    Network: x -> logits `b k`. Batch: (x, labels `b`). Figures: loss (nats) and accuracy (share of right ones).
+    Network: x -> logits `b k`, and in training those of auxiliary heads behind them. Batch: (x, labels `b`, or, where
+    images were mixed, shares of the classes `b k`). Figures: loss (nats), accuracy (share of right ones; of mixed
+    images the larger share counts) and in evaluation the expected calibration error (Guo et al. 2017,
+    arXiv:1706.04599, eq. 5, with 15 bins).
 
     Args:
-        network, optimizer, schedule: see `Task`.
+        network, optimizer, schedule: see `Task`. A network with auxiliary heads has `auxiliary_weight`, the weight
+            of their losses.
         label_smoothing: e of Szegedy et al. 2015 (arXiv:1512.00567, section 7): the target is (1-e) for the
             true class plus e/K for each. Used in training only: validation and test losses are plain.
         monitor: validation figure by which the best weights are chosen: "loss", which a small validation set
             tells more finely, or "accuracy", as most reports on large sets do.
         common: L1 penalty and so on, see `Task`.
+
+    Attributes:
+        averaged: in evaluation, how the probabilities of one input are averaged over several forward passes.
 
     Raises:
         ValueError: an unknown monitor.
@@ -43,18 +53,107 @@ class Classification(Task):
             raise ValueError(f"task.monitor={monitor} must be loss or accuracy")
         self.monitor, self.mode = monitor, "max" if monitor == "accuracy" else "min"
         self.label_smoothing = label_smoothing
+        self.averaged: Callable[[nn.Module, Tensor], Tensor] | None = None
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, labels = batch
-        logits = self.network(x)
-        smoothing = self.label_smoothing if self.training else 0.0
+        if self.training:
+            output = self.network(x)
+            logits, *auxiliary = output if isinstance(output, tuple) else (output,)
+            loss = self.criterion(x, logits, labels)
+            for other in auxiliary:
+                weight: Any = self.network.auxiliary_weight
+                loss = loss + weight * F.cross_entropy(other, labels, label_smoothing=self.label_smoothing)
+            return {"loss": loss, "metrics/accuracy": accuracy(logits, labels), "logits": logits.detach()}
+        logits = self.network(x) if self.averaged is None else self.averaged(self.network, x).mean(0).log()
         return {
-            "loss": F.cross_entropy(logits, labels, label_smoothing=smoothing),
-            "metrics/accuracy": (logits.argmax(1) == labels).float().mean(),
+            "loss": F.cross_entropy(logits, labels),
+            "metrics/accuracy": accuracy(logits, labels),
+            "metrics/calibration_gaps": calibration_gaps(logits, labels),
             "logits": logits.detach(),
         }
+
+    def criterion(self, x: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of training: cross-entropy with smoothed labels."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def derive(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        gaps = means.pop("calibration_gaps", None)
+        return means if gaps is None else means | {"calibration_error": gaps.abs().sum()}
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Class probabilities `b k` of inputs as the network takes them; in eval mode."""
         return self.network.eval()(x).float().softmax(1)  # type: ignore[no-any-return]
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The share of samples whose largest logit is that of the label, or of the largest share in a mixture."""
+    classes = labels if labels.ndim == 1 else labels.argmax(1)
+    return (logits.argmax(1) == classes).float().mean()
+
+
+def calibration_gaps(logits: Tensor, labels: Tensor) -> Tensor:
+    """For each of 15 bins of confidence, the batch's mean of confidence minus hit, over the samples in the bin.
+
+    Averaged over batches, the sum of its absolute values is the expected calibration error (Guo et al. 2017, eq. 5).
+    """
+    confidence, predicted = logits.detach().float().softmax(1).max(1)
+    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    gaps = torch.zeros(BINS, device=logits.device)
+    return gaps.index_add(0, bins, confidence - (predicted == labels).float()) / len(labels)
+
+
+def views(kind: str) -> list[Callable[[Tensor], Tensor]]:
+    """Versions of images `b c h w` for test-time augmentation: the images, mirrored ones, shifted ones.
+
+    Args:
+        kind: "none"; "flip", the images and their mirror images; "ten", both in the middle and shifted by an eighth of
+            the side towards each corner, with zeros from outside (the ten crops of Krizhevsky et al. 2012, section 4.1,
+            for images that have no margin).
+    """
+
+    def shifted(x: Tensor, down: int, right: int) -> Tensor:
+        h, w = x.shape[-2:]
+        dy, dx = down * (h // 8), right * (w // 8)
+        y = torch.zeros_like(x)
+        y[..., max(dy, 0) : h + min(dy, 0), max(dx, 0) : w + min(dx, 0)] = x[
+            ..., max(-dy, 0) : h + min(-dy, 0), max(-dx, 0) : w + min(-dx, 0)
+        ]
+        return y
+
+    def view(down: int, right: int, mirror: bool) -> Callable[[Tensor], Tensor]:
+        return lambda x: shifted(x.flip(-1) if mirror else x, down, right)
+
+    places = [(0, 0)] if kind != "ten" else [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+    return [
+        view(down, right, mirror)
+        for down, right in places
+        for mirror in ((False,) if kind == "none" else (False, True))
+    ]
+
+
+def passes(kind: str, samples: int) -> Callable[[nn.Module, Tensor], Tensor]:
+    """Several forward passes of one input: test-time augmentation, Monte Carlo dropout, or both.
+
+    Args:
+        kind: see `views`.
+        samples: forward passes of each view with the network's dropout layers as in training (Gal and Ghahramani 2015,
+            arXiv:1506.02142, section 4); 0 leaves dropout out.
+
+    Returns:
+        A function of a network in eval mode and inputs `b ...` that gives probabilities `passes b k`.
+    """
+
+    def run(network: nn.Module, x: Tensor) -> Tensor:
+        dropouts = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] if samples else []
+        for module in dropouts:
+            module.train()
+        try:
+            found = [network(view(x)).float().softmax(1) for view in views(kind) for _ in range(max(1, samples))]
+        finally:
+            for module in dropouts:
+                module.eval()
+        return torch.stack(found)
+
+    return run

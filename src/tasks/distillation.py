@@ -1,0 +1,94 @@
+"""Knowledge distillation."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .base import MakeOptimizer, MakeSchedule
+from .classification import Classification
+
+
+class Distillation(Classification):
+    """A student that learns from the labels and from a teacher's probabilities.
+
+    Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2. With the
+    logits z of the student and v of the teacher, softened by the temperature T:
+
+        loss = (1 - w) H(y, softmax(z)) + w T² KL(softmax(v / T) || softmax(z / T))
+
+    T² keeps the size of the second term's gradient where T changes. The paper has the cross-entropy H in place of KL:
+    they differ by the teacher's entropy, which has no gradient, and KL is 0 where student and teacher agree. Validation
+    and test figures are those of `Classification`.
+
+    Args:
+        network, optimizer, schedule: see `Task`.
+        teacher: a run folder or a checkpoint of a classifier of the same classes; it is read when training begins,
+            and a student's checkpoint does not need it.
+        temperature: T.
+        weight: w, from 0 (the labels alone) to 1 (the teacher alone).
+        common: see `Classification`.
+
+    Raises:
+        ValueError: a temperature that is not positive or a weight outside 0..1.
+        UserError: at the start of training: no teacher, or one of other classes, inputs or preprocessing.
+    """
+
+    name = "distillation"
+    batches = "classification"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: MakeOptimizer | None = None,
+        schedule: MakeSchedule | None = None,
+        teacher: str | None = None,
+        temperature: float = 4.0,
+        weight: float = 0.9,
+        **common: Any,
+    ) -> None:
+        super().__init__(network, optimizer, schedule, **common)
+        if temperature <= 0 or not 0 <= weight <= 1:
+            raise ValueError(f"task.temperature={temperature} must be positive and task.weight={weight} from 0 to 1")
+        self.teacher_checkpoint, self.temperature, self.weight_of_teacher = teacher, temperature, weight
+        self.teachers: list[nn.Module] = []  # in a list: the teacher is no part of the task's state
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and not self.teachers:
+            self.teachers.append(self.read_teacher())
+
+    def read_teacher(self) -> nn.Module:
+        """The teacher's network in eval mode, on the task's device.
+
+        Raises:
+            UserError: see the class.
+        """
+        from ..inference import restore  # a checkpoint's task can be any, so inference imports the tasks
+
+        if self.teacher_checkpoint is None:
+            raise UserError("task=distillation needs a teacher: name its run folder, task.teacher=runs/NAME/TIME")
+        path, teacher, about = restore(self.teacher_checkpoint)
+        theirs, ours = about["data"], self.trainer.datamodule.describe()  # type: ignore[attr-defined]
+        for key in ("kind", "classes", "in_channels", "image_size", "mean", "std"):
+            if theirs.get(key) != ours.get(key):
+                raise UserError(
+                    f"the teacher {path} was trained with other data: {key} is {theirs.get(key)} there and "
+                    f"{ours.get(key)} here"
+                )
+        network = teacher.network.requires_grad_(False).to(self.device)
+        if getattr(network, "convolutional", False):
+            network.to(memory_format=torch.channels_last)
+        return network.eval()
+
+    def criterion(self, x: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        loss = super().criterion(x, logits, labels)
+        if not self.teachers:  # a dry run, before there is a teacher
+            return loss
+        with torch.no_grad():
+            v = self.teachers[0](x)
+        t, w = self.temperature, self.weight_of_teacher
+        z, v = (logits / t).log_softmax(1), (v / t).log_softmax(1)
+        return (1 - w) * loss + w * t**2 * F.kl_div(z, v, reduction="batchmean", log_target=True)

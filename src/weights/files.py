@@ -1,0 +1,150 @@
+"""Files of weights, read without running what is in them."""
+
+import argparse
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import UserError
+from .report import Preprocessing
+
+# The keys under which training programs put the state dict, in the order in which they are looked for.
+WRAPPERS = ("state_dict", "model", "net", "network", "model_state_dict", "model_state", "weights", "params")
+PREFIXES = ("network.", "model.", "net.", "backbone.")  # of programs that train a network inside of another module
+WRAPPED = re.compile(
+    r"(?:^|(?<=\.))(?:(?:module|_orig_mod)\.)+"
+)  # DataParallel and torch.compile, of the whole or a part
+# Values that checkpoints of other programs hold beside the tensors; none of them runs anything when it is made.
+PLAIN: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float16", "float32", "float64", "int32", "int64", "bool")),
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]  # of numpy 1
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),  # type: ignore[attr-defined]
+]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A state dict as it was given, and what is known of it.
+
+    Attributes:
+        state: by the names of its source.
+        where: the file or the name, for messages.
+        source: whose names they are, where that is known without looking at the names.
+        preprocessing: of the images, where it is known.
+    """
+
+    state: dict[str, Tensor]
+    where: str
+    source: str | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def read(given: str | Path) -> Found:
+    """The weights in a file, or of a run folder the best.
+
+    Raises:
+        UserError: there is none, or it is no whole file of weights, or it holds more than tensors and plain values.
+    """
+    path = Path(given).expanduser()
+    if path.is_dir():
+        from ..runs import find_checkpoint  # and with it Lightning, which takes its time
+
+        path = find_checkpoint(str(path), "best")
+    try:
+        with path.open("rb") as file:
+            begin = file.read(9)
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no file {path}: weights= takes a file, a run folder, torchvision:NAME or timm:NAME"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+    if not begin:
+        raise UserError(f"{path} is empty: download or copy it again")
+    if path.suffix == ".safetensors" or begin[8:] == b"{":
+        return _read_safetensors(path)
+    content = _load(path)
+    if not (isinstance(content, Mapping) and isinstance(content.get("torchatlas"), Mapping)):
+        return Found(unwrap(content, str(path)), str(path))
+
+    from .. import checkpoints
+
+    checkpoint = checkpoints.read(path)
+    own = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("network.")}
+    return Found(
+        {key.removeprefix("network."): value for key, value in own.items()},
+        str(path),
+        "torchatlas",
+        Preprocessing.of_data(checkpoint["torchatlas"]["data"]),
+    )
+
+
+def _read_safetensors(path: Path) -> Found:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is no whole safetensors file ({_reason(error)}): download or copy it again") from error
+    preprocessing = Preprocessing.from_json(metadata.get("preprocessing", ""))
+    if preprocessing is None and "data" in metadata:  # of torchatlas export
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            preprocessing = Preprocessing.of_data(dict(json.loads(metadata["data"])))
+    return Found(unwrap(state, str(path)), str(path), "torchatlas" if "torchatlas" in metadata else None, preprocessing)
+
+
+def _load(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(PLAIN):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of any kind: what a file of other bytes makes of the reader
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            raise UserError(
+                f"{path} holds {code[1]}, which could run code and is not loaded: save its state dict alone, by "
+                "torch.save(network.state_dict(), PATH) or as safetensors"
+            ) from error
+        if "TorchScript" in str(error):
+            raise UserError(
+                f"{path} is a TorchScript program, which is not loaded: save its state dict alone"
+            ) from error
+        raise UserError(f"{path} is no file of weights, or is cut off: download or copy it again") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def unwrap(content: Any, where: str) -> dict[str, Tensor]:
+    """The state dict inside of what was saved, without the prefixes of modules that were around the network.
+
+    Raises:
+        UserError: there is none, or it is quantised.
+    """
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    tensors = content.items() if isinstance(content, Mapping) else ()
+    state = {WRAPPED.sub("", str(key)): value for key, value in tensors if isinstance(value, Tensor)}
+    if not state:
+        raise UserError(
+            f"{where} holds no state dict: a mapping of names to tensors, under any of {', '.join(WRAPPERS)}"
+        )
+    if any(value.is_quantized for value in state.values()):
+        raise UserError(f"{where} holds quantised weights: give those of the network before it was quantised")
+    for prefix in PREFIXES:
+        if 2 * sum(key.startswith(prefix) for key in state) > len(state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state

@@ -1,0 +1,85 @@
+"""Weights of torchvision: its names are ours, its files come from its own list of addresses.
+
+Names: `torchvision/models/*.py` of torchvision 0.29. DenseNets saved before 2019 have `norm.1` for `norm1`.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import UserError
+from ..zoo import nearest
+from .files import Found
+from .naming import Naming
+from .report import Preprocessing
+
+PREFIX = "torchvision:"
+NAMINGS = (
+    Naming(
+        "torchvision",
+        marks=(r"^features\.denseblock1\.denselayer1\.norm\.1\.",),
+        rules=((r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
+    ),
+)
+# The files of our networks whose class bears torchvision's name.
+NETWORKS = ("alexnet", "densenet", "efficientnet", "googlenet", "mobilenet_v2", "resnet", "vgg")
+# torchvision's GoogLeNet turns ImageNet's statistics into these in its forward; ours does with `transform_input`.
+TRANSFORMED: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+
+def fetch(weights: str, name: str | None) -> Found:
+    """Download, or take from torch.hub's cache, what `torchvision:...` names.
+
+    Args:
+        weights: `torchvision:resnet50/IMAGENET1K_V2`, `torchvision:resnet50` (its default), or
+            `torchvision:IMAGENET1K_V2`, where `name` is that of the network.
+        name: of the network, as in torchvision.
+
+    Raises:
+        UserError: there are no such weights, or they cannot be downloaded.
+    """
+    from torchvision import models
+
+    builders = models.list_models(module=models)
+    given, _, version = weights.removeprefix(PREFIX).partition("/")
+    if not version and given not in builders:
+        given, version = name or "", given
+    if given not in builders:
+        reason = f"torchvision has no network {given!r}" if given else "the name of the network is not known"
+        raise UserError(f"{reason} for weights={weights}: name one, as in weights={PREFIX}resnet50/IMAGENET1K_V2")
+    enum = models.get_model_weights(given)
+    versions = [member.name for member in enum]
+    version = version or "DEFAULT"
+    if version not in [*versions, "DEFAULT"]:
+        raise UserError(f"torchvision's {given} has no weights {version!r}{nearest(version, [*versions, 'DEFAULT'])}")
+    chosen = enum[version]
+    try:
+        state = chosen.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+    except Exception as error:  # of the network, the disk, the checksum: urllib and torch.hub have many
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"{chosen.url} cannot be downloaded ({reason}): fetch it elsewhere and give the file as weights=PATH"
+        ) from error
+    return Found(dict(state), weights, "torchvision", preprocessing(chosen))
+
+
+def preprocessing(weights: Any) -> Preprocessing:
+    """What one of torchvision's sets of weights says of its images, without making the network."""
+    transforms = weights.transforms()
+    return Preprocessing(
+        image_size=transforms.crop_size[0],
+        resize=transforms.resize_size[0],
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        interpolation=transforms.interpolation.value,
+    )
+
+
+def preprocessing_of_file(file_name: str) -> Preprocessing | None:
+    """The same for a downloaded file that still has its name, such as `resnet50-11ad3fa6.pth`."""
+    from torchvision import models
+
+    for builder in models.list_models(module=models):
+        for weights in models.get_model_weights(builder):
+            if urlsplit(weights.url).path.rpartition("/")[2] == file_name:
+                return preprocessing(weights)
+    return None

@@ -1,0 +1,53 @@
+"""Names of weiaicunzai/pytorch-cifar100 (`models/*.py`): networks for 32x32 images and 100 classes."""
+
+from .naming import Naming
+
+SOURCE = "weiaicunzai/pytorch-cifar100"
+NAMINGS = (
+    Naming(
+        SOURCE,
+        marks=(r"^conv1\.0\.", r"^conv2_x\.0\.residual_function\."),
+        rules=(
+            (r"^conv1\.0\.", "conv1."),
+            (r"^conv1\.1\.", "bn1."),
+            *((rf"^conv{i + 1}_x\.", f"layer{i}.") for i in range(1, 5)),
+            (r"\.residual_function\.0\.", ".conv1."),
+            (r"\.residual_function\.1\.", ".bn1."),
+            (r"\.residual_function\.3\.", ".conv2."),
+            (r"\.residual_function\.4\.", ".bn2."),
+            (r"\.residual_function\.6\.", ".conv3."),
+            (r"\.residual_function\.7\.", ".bn3."),
+            (r"\.shortcut\.", ".downsample."),
+        ),
+    ),
+    Naming(
+        SOURCE,
+        marks=(r"^features\.0\.weight$", r"^classifier\.0\.", r"^classifier\.5\."),
+        note="its VGG has three linear layers where ours for small images has one, which is new",
+    ),
+    Naming(
+        SOURCE,
+        marks=(r"^stage1\.0\.residual\.2\.bias$", r"^pre\.1\."),
+        refused="its pre-activation ResNet has biases in the convolutions and no normalisation before the pooling",
+    ),
+    Naming(
+        SOURCE,
+        marks=(r"^init_conv\.bias$", r"^conv2\.0\.residual\.0\."),
+        refused="its wide ResNet has biases in the convolutions and no ReLU before the pooling",
+    ),
+    Naming(
+        SOURCE,
+        marks=(r"^features\.dense_block_layer_0\.", r"^features\.transition_layer_0\.down_sample\."),
+        refused="its DenseNet has no ReLU in the transitions",
+    ),
+    Naming(
+        SOURCE,
+        marks=(r"^prelayer\.0\.", r"^a3\.b1\.0\."),
+        refused="its GoogLeNet has two 3x3 convolutions in place of each 5x5, and biases",
+    ),
+    Naming(
+        SOURCE,
+        marks=(r"^pre\.0\.bias$", r"^stage1\.residual\.0\.", r"^conv2\.bias$"),
+        refused="its MobileNetV2 expands in the first block and has a 1x1 stem",
+    ),
+)
