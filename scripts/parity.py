@@ -24,6 +24,20 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "parity.md"
 GRADIENTS_AT = 128  # pixels: the smallest at which every network still has something to pool
 
 
+OTHERS = {  # what the networks that torchvision has not are held against, and where
+    "lenet5": "the paper's parameters by layer, tests/test_equality.py",
+    "lstm_lm": "the paper's equations, token by token, tests/test_equality.py",
+    "mlp": "matrix products, tests/test_equality.py, and worked examples, tests/test_mlp.py",
+    "perceptron": "Rosenblatt's rule written out, tests/test_perceptron.py",
+    "preact_resnet18": "the network of kuangliu/pytorch-cifar, built anew in tests/test_weights.py",
+    "wrn28_10": "the network of xternalz/WideResNet-pytorch, built anew in tests/test_weights.py",
+    **dict.fromkeys(
+        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
+        "the network of akamaster/pytorch_resnet_cifar10, built anew in tests/test_weights.py",
+    ),
+}
+
+
 def names() -> list[str]:
     """Models that torchvision has under the same name."""
     return [name for name in list_models() if name in torchvision.models.list_models()]
@@ -116,6 +130,16 @@ def main(wanted: list[str]) -> None:
             f"| {found['gradients']:.1e} | {model_card(name).paper} |"
         )
         print(lines[-1], flush=True)
+    lines += [
+        "",
+        "What torchvision has not:",
+        "",
+        "| `model=` | parameters | held against | paper |",
+        "|---|---|---|---|",
+    ]
+    for name in (name for name in list_models() if name in OTHERS):
+        card = model_card(name)
+        lines.append(f"| `{name}` | {card.parameters:,} | {OTHERS[name]} | {card.paper} |")
     if not wanted:
         DOCUMENT.write_text("\n".join(lines) + "\n")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from .data.base import DataModule
 from .data.images import ImageData
 from .durations import Duration, Plan
 from .errors import UserError
+from .show import failing_layer
 from .tasks.base import Task
 from .weights import load_weights
 from .zoo import GROUPS, config_text, model_card, nearest, options
@@ -209,8 +211,7 @@ def check(config: DictConfig, model: str, data: str) -> None:
     check_numbers(config)
     if config.weights is not None:
         config.weights = of_network(str(config.weights), model)
-    if "augment" in config.data and "image_size" not in config.data:
-        raise UserError(f"augment= is for images, and data={data} has none: leave it out")
+    require_images_to_augment(config, data)
     module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
@@ -228,16 +229,23 @@ def check(config: DictConfig, model: str, data: str) -> None:
         return  # an operation of the user's network has no shape rule: the run itself will tell
     except Exception as error:
         shape = "x".join(str(n) for n in module.example_batch(1)[0].shape[1:])
+        layer = _layer_that_fails(config, module)
         raise UserError(
-            f"model={model} cannot take the batches of data={data}, whose inputs are {shape} ({_root(error)})"
+            f"model={model} cannot take the batches of data={data}, whose inputs are {shape} ({layer}{_root(error)})"
             f"{advice or _size_that_works(config)}"
         ) from error
+
+
+def require_images_to_augment(config: DictConfig, data: str) -> None:
+    """Refuse an augmentation of data that are no images."""
+    if "augment" in config.data and not issubclass(get_class(config.data._target_), ImageData):
+        raise UserError(f"augment= is for images, and data={data} has none: leave it out")
 
 
 def of_network(weights: str, model: str) -> str:
     """`torchvision:IMAGENET1K_V2` with the network's name in it, which a saved config then tells."""
     source, _, rest = weights.partition(":")
-    return f"torchvision:{model}/{rest}" if source == "torchvision" and "/" not in rest else weights
+    return f"torchvision:{model}/{rest}" if source == "torchvision" and re.fullmatch(r"[A-Z\d_]+", rest) else weights
 
 
 def begin_with(weights: str, network: torch.nn.Module, data: DataModule, given: dict[str, Any]) -> str:
@@ -324,6 +332,15 @@ def _dry_run(config: DictConfig) -> None:
             task.make_schedule(task.build_optimizer(), LONG)
         except Exception as error:
             raise _BadTraining from error
+
+
+def _layer_that_fails(config: DictConfig, data: DataModule) -> str:
+    """«features.23 (MaxPool2d) gets 512x1x1: », where the network can be made and a layer of it fails."""
+    with contextlib.suppress(Exception), torch.device("meta"):
+        x = data.example_batch(2)[0]
+        found = failing_layer(build_network(config.model), (x,))
+        return f"{found}: " if found else ""
+    return ""
 
 
 def _size_that_works(config: DictConfig) -> str:
@@ -440,6 +457,8 @@ FIXED = {
     "model": "the network is that of the checkpoint",
     "task._target_": "the task is that of the checkpoint",
     "task.monitor": "the best weights so far were chosen by it",
+    "task.layer_decay": "the optimiser's state is divided by it",
+    "task.freeze": "the run has its plan of what is trained when",
     "trainer.accumulate_grad_batches": "it decides how many steps an epoch has",
     "trainer.limit_train_batches": "it decides how many steps an epoch has",
     "data": "the data are those of the checkpoint",

@@ -19,6 +19,7 @@ def build(
     *,
     decay_norms_and_biases: bool = False,
     layer_decay: float = 1.0,
+    by_layers: bool = False,
     fused: bool = True,
 ) -> Optimizer:
     """The optimiser of a network's parameters.
@@ -28,6 +29,8 @@ def build(
         network: only parameters that require a gradient are optimised.
         decay_norms_and_biases: whether weight decay also pulls one-dimensional parameters (biases, scales of norms).
         layer_decay: factor between the learning rates of a layer and the next one; see `layers`.
+        by_layers: whether each layer is a group of its own whatever the factor is, as it has to be where some get their
+            first gradient later: torch's fused SGD wants all or none of a group to have a momentum.
         fused: whether to take the kernel that updates all parameters at once, where the optimiser and the device have
             one and the user has not said otherwise.
     """
@@ -39,7 +42,7 @@ def build(
     if fused and "fused" in known and not {"fused", "foreach"} & set(given) and devices <= {"cpu", "cuda"}:
         make = partial(make, fused=True)  # type: ignore[call-arg]
     groups = Muon.split(network, parameters) if cls is Muon else [{"params": parameters}]
-    if layer_decay != 1:
+    if layer_decay != 1 or by_layers:
         rate = given.get("lr", known["lr"].default)
         groups = [part for group in groups for part in _by_layers(group, network, rate, layer_decay)]
     if "weight_decay" in known:  # two groups whatever the decay is, so that it can change when a run goes on
@@ -70,7 +73,7 @@ def layers(network: nn.Module) -> list[list[nn.Parameter]]:
     """The parameters of each layer or block, from the input to the output.
 
     Sequences of modules are entered; what is not a sequence is one layer. A normalisation belongs to the layer before
-    it. A parameter that is used twice belongs to the first layer that has it.
+    it. A parameter that is used twice belongs to the first layer that has it. Heads, auxiliary ones too, are the last.
     """
     found: list[list[nn.Parameter]] = []
     seen: set[int] = set()
@@ -92,7 +95,9 @@ def layers(network: nn.Module) -> list[list[nn.Parameter]]:
                 found.append(own)
 
     visit(network)
-    return found
+    heads = {id(p) for name in getattr(network, "heads", ()) for p in network.get_submodule(name).parameters()}
+    last = [p for layer in found if heads & set(map(id, layer)) for p in layer]
+    return [layer for layer in found if not heads & set(map(id, layer))] + ([last] if last else [])
 
 
 class Muon(Optimizer):

@@ -67,9 +67,8 @@ def draw(data: ImageData, n: int, epochs: int) -> Figure:
     train = data.splits["train"]
     n = min(n, len(train))
     indices = torch.arange(n) * (len(train) // n)
-    images, labels, _, _ = train[-1, indices]
-    columns = {"original": data.transform((images, labels, indices, -1))}
-    columns |= {f"epoch {epoch}": data.transform((images, labels, indices, epoch)) for epoch in range(epochs)}
+    columns = {"original": data.transform(train[-1, indices])}
+    columns |= {f"epoch {epoch}": data.transform(train[epoch, indices]) for epoch in range(epochs)}
     figure = Figure(figsize=(1.3 * len(columns), 1.5 * n + 0.2), layout="constrained")
     axes = figure.subplots(n, len(columns), squeeze=False)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))

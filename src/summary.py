@@ -47,7 +47,7 @@ def print_summary(folder: Path, finished: bool) -> None:
             "best validation": ("best", "val/"),
             "test of the best": ("test", "test/"),
         }
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for column in columns:
             table.add_column(column, justify="right")
         keys = [key.split("/", 1)[1] for kind in ("test", "final") for key in metrics[kind]]

@@ -83,6 +83,7 @@ def execute(
     if plain["compile"]:
         building.compile_network(network)
     if path is not None:
+        data.load_state_dict(checkpoints.read(path)["torchatlas"]["data"])
         task.epochs_behind, task.steps_behind, task.ended = building.progress(path)
     # Weights and two moments each in last, previous and the one that is being written, and weights in the best.
     runs.require_space(folder, 11 * sum(p.numel() * p.element_size() for p in network.parameters()))

@@ -8,7 +8,7 @@ import torch
 from conftest import REPOSITORY
 from torch import nn
 
-from torchatlas import create_model, model_card
+from torchatlas import create_model, list_models, model_card
 from torchatlas.models.lenet5 import ScaledTanh
 
 parity = runpy.run_path(str(REPOSITORY / "scripts" / "parity.py"))
@@ -31,6 +31,9 @@ def test_the_parity_table_has_every_network() -> None:
     text = (REPOSITORY / "docs" / "parity.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
     assert [row[0] for row in rows] == parity["names"]()
+    assert {*parity["names"](), *parity["OTHERS"]} == set(list_models())
+    others = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| .* tests/", text, re.MULTILINE)
+    assert others == [(name, f"{model_card(name).parameters:,}") for name in list_models() if name in parity["OTHERS"]]
     for name, ours, theirs in rows:
         assert ours == theirs == f"{model_card(name).parameters:,}"
 

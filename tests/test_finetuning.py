@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from torchatlas import checkpoints, cli, create_model
 from torchatlas.errors import UserError
 from torchatlas.optimizers import Muon, build, layers
+from torchatlas.tasks.distillation import Distillation
 
 RESNET = ("model=resnet18", "model.width=4", "model.depths=[1,1,1,1]", "data=cifar10", "data.fake=true", "trainer=cpu")
 FAST = ("data.batch_size=8", "callbacks=default", "logger=none")
@@ -35,8 +37,6 @@ def test_a_block_is_a_layer() -> None:
 
 @pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.AdamW, Muon])
 def test_each_layer_has_its_learning_rate(cls: Any) -> None:
-    from functools import partial
-
     network = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 3), nn.Linear(3, 2))
     optimizer = build(partial(cls, lr=0.1, weight_decay=0.01), network, layer_decay=0.5)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
@@ -81,6 +81,69 @@ def test_training_begins_with_weights(train: Train) -> None:
     assert "the head is new" in (second / "train.log").read_text()
 
 
+def test_a_longer_run_does_not_freeze_again(train: Train) -> None:
+    """A share of the run is that of its first plan."""
+    folder = train(*RESNET, *FAST, "trainer.max_epochs=2", "task.freeze=50%")
+    train(f"resume={folder}", "trainer.max_epochs=6")
+    log = (folder / "train.log").read_text()
+    assert log.count("the head, until step 2") == 1
+    assert log.count("(100 %)") == 1
+    assert "until step 6" not in log
+
+
+def test_a_resumed_run_keeps_its_layers(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train(*RESNET, *FAST, "trainer.max_epochs=1")
+    with pytest.raises(SystemExit):
+        train(f"resume={folder}", "trainer.max_epochs=2", "task.layer_decay=0.5")
+    assert "task.layer_decay=0.5 cannot change in a resumed run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_pure_precisions(precision: str, train: Train) -> None:
+    """Teacher and calibration error follow the data's type."""
+    teacher = train(*RESNET, *FAST, "trainer.max_epochs=1")
+    folder = train(
+        *RESNET, *FAST, "trainer.max_epochs=1", "task=distillation", f"task.teacher={teacher}",
+        f"trainer.precision={precision}",
+    )  # fmt: skip
+    assert "test/calibration_error" in json.loads((folder / "metrics.json").read_text())["test"]
+
+
+def test_a_teacher_gets_images_as_it_was_trained_with(train: Train) -> None:
+    """Students of one teacher, with its normalisation and with another one, and resumed."""
+    teacher = train(*RESNET, *FAST, "trainer.max_epochs=1", "+data.mean=[0.3,0.3,0.3]", "+data.std=[0.5,0.5,0.5]")
+    student = [*RESNET, *FAST, "task=distillation", f"task.teacher={teacher}", "trainer.max_epochs=1"]
+    folder = train(*student, f"weights={teacher}")
+    assert json.loads((folder / "data.json").read_text())["mean"] == [0.3, 0.3, 0.3]
+    train(f"resume={folder}", "trainer.max_epochs=2")  # with the normalisation that came with the weights
+    assert json.loads((folder / "data.json").read_text())["mean"] == [0.3, 0.3, 0.3]
+    other = Distillation(nn.Flatten(), temperature=1.0, weight=1.0)
+    asked: list[torch.Tensor] = []
+    other.teachers.append(Listener(asked))
+    other.scale, other.shift = torch.tensor(0.5), torch.tensor(0.25)
+    other.train().step((torch.full((2, 3), 2.0), torch.tensor([0, 1])))
+    assert torch.equal(asked[0], torch.full((2, 3), 1.25))
+
+
+class Listener(nn.Module):
+    """Keeps what it is asked."""
+
+    def __init__(self, asked: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.asked = asked
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.asked.append(x)
+        return x
+
+
+def test_heads_are_the_last_layer() -> None:
+    network = create_model("googlenet", num_classes=10, image_size=32, width=8)
+    last = {id(p) for p in layers(network)[-1]}
+    assert {id(p) for p in network.fc.parameters()} | {id(p) for p in network.aux1.parameters()} <= last
+    assert not {id(p) for p in network.inception5b.parameters()} & last
+
+
 def test_distillation_follows_the_teacher(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     """A student of the teacher alone agrees with it more than with the labels, which are noise here."""
     teacher = train("trainer.max_epochs=15", "trainer=cpu", *FAST[1:])
@@ -88,7 +151,7 @@ def test_distillation_follows_the_teacher(train: Train, capsys: pytest.CaptureFi
         "task=distillation", f"task.teacher={teacher}", "model.widths=[64]", "trainer.max_epochs=15", "trainer=cpu",
         "task.weight=1.0", "optim.lr=0.01", *FAST[1:],
     )  # fmt: skip
-    assert json.loads((student / "metrics.json").read_text())["test"]["test/accuracy"] > 0.9
+    assert json.loads((student / "metrics.json").read_text())["test"]["test/accuracy"] > 0.8
     assert not any("teacher" in key for key in state(student))
     (teacher / "checkpoints" / "best.ckpt").unlink()
     cli.evaluate([f"ckpt={student}"])  # the student needs no teacher

@@ -143,7 +143,7 @@ def test_mistakes_with_a_checkpoint(
         (["predict", f"ckpt={digits}", f"input={tmp_path / 'empty'}"], "holds no file that ends in"),
         (["predict", f"ckpt={digits}", f"input={tmp_path / 'text.png'}"], "text.png cannot be read as an image"),
         (["predict", f"ckpt={digits}", f"input={tmp_path}", "top=11"], "top=11 must be from 1 to the 10 classes"),
-        (["predict", f"ckpt={digits}", f"input={tmp_path}", "top=many"], "top=many is not a number"),
+        (["predict", f"ckpt={digits}", f"input={tmp_path}", "top=many"], "top=many is not a whole number"),
     ):
         with pytest.raises(SystemExit):
             command(*arguments)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchatlas.tasks.classification import BINS, Classification, calibration_gaps, passes, views
+from torchatlas.tasks.classification import BINS, Classification, calibration_gaps, log_mean, passes, views
 from torchatlas.tasks.distillation import Distillation
 from torchatlas.tasks.language_modeling import LanguageModeling
 from torchatlas.tasks.ngram import WittenBellTrigram
@@ -127,6 +127,8 @@ def test_calibration_error_is_torchmetrics() -> None:
         gaps += calibration_gaps(logits[part], labels[part]) * len(part) / 200
     expected = multiclass_calibration_error(logits.softmax(1), labels, 4, n_bins=BINS, norm="l1")
     torch.testing.assert_close(gaps.abs().sum(), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(log_mean(torch.tensor([[[0.0, 1.0]]])).exp(), torch.tensor([[0.0, 1.0]]))
+    assert log_mean(torch.tensor([[[0.0, 1.0]]])).isfinite().all()
     derived = Classification(Constant(logits)).derive({"loss": torch.tensor(1.0), "calibration_gaps": gaps})
     assert set(derived) == {"loss", "calibration_error"}
 

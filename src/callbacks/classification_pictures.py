@@ -71,7 +71,10 @@ class ClassificationPictures(Callback):
         self.confusion = MulticlassConfusionMatrix(**options).to(module.device)
         self.roc: Any = MulticlassROC(thresholds=thresholds, **options).to(module.device)
         self.pr: Any = MulticlassPrecisionRecallCurve(thresholds=thresholds, **options).to(module.device)
-        self.bins = torch.zeros(3, BINS, device=module.device)  # samples, their confidence, their hits
+        self.calibrated = False  # whether the task takes its logits for log-probabilities
+        self.bins = torch.zeros(
+            3, BINS, dtype=torch.float32, device=module.device
+        )  # samples, their confidence, their hits
         self.samples: dict[str, list[tuple[float, Tensor, int, int]]] = {"right": [], "wrong": [], "confident": []}
 
     def on_validation_batch_end(
@@ -95,6 +98,7 @@ class ClassificationPictures(Callback):
             metric.update(probabilities, labels)
         confidence, predicted = probabilities.max(1)
         wrong = predicted != labels
+        self.calibrated = self.calibrated or "metrics/calibration_gaps" in outputs
         place = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
         self.bins.index_add_(1, place, torch.stack([torch.ones_like(confidence), confidence, (~wrong).float()]))
         if x.ndim != 4:
@@ -140,7 +144,8 @@ class ClassificationPictures(Callback):
                 writer.add_figure(f"predictions {stage}/{title}", draw_images(images, titles), epoch)
         writer.add_figure(f"{stage}/confusion matrix", draw_confusion(counts, names), epoch)
         writer.add_figure(f"{stage}/per class", draw_per_class(counts, names), epoch)
-        writer.add_figure(f"{stage}/reliability", draw_reliability(bins), epoch)
+        if self.calibrated:
+            writer.add_figure(f"{stage}/reliability", draw_reliability(bins), epoch)
         # A class of which there is no sample has an undefined curve (NaN): it is drawn at 0.
         roc = [(x.cpu().nan_to_num(0), y.cpu().nan_to_num(0)) for x, y in zip(fpr, tpr, strict=True)]
         pr = [(x.cpu().nan_to_num(0), y.cpu().nan_to_num(1)) for x, y in zip(recall, precision, strict=True)]

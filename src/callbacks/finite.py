@@ -77,7 +77,7 @@ class Finite(Callback):
         )
         restore_random_state(state)
         where = first_nonfinite(module, self.batch)
-        rate = trainer.optimizers[0].param_groups[0]["initial_lr"]
+        rate = max(group["initial_lr"] for group in trainer.optimizers[0].param_groups)
         raise UserError(
             f"the loss of step {step} (epoch {trainer.current_epoch + 1}) is {value}: {where}; batch, weights and "
             f"random state are in {path}. Try a lower rate (optim.lr={rate / 10:.1g}), trainer.gradient_clip_val=1, a "

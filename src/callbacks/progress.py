@@ -86,8 +86,8 @@ class Progress(Callback):
         now = time.monotonic()
         figures = pl_module.figures
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        for key in ("train/loss", "val/loss", *sorted(k for k in figures if k.startswith("val/"))):
-            if key in figures and not any(part.startswith(_words(key)) for part in parts):
+        for key in ("train/loss", "val/loss", *(f"val/{figure}" for figure in pl_module.headline)):
+            if key in figures:
                 parts.append(f"{_words(key)} {format_figure(key, figures[key])}")
         parts += [f"{now - self.epoch_started:.2f} s"]
         parts += [f"{self.samples_per_second(trainer, self.trained):,.0f} samples/s"]  # without validation and pictures

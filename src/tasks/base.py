@@ -73,6 +73,7 @@ class Task(lightning.LightningModule):
         if freeze is not None:
             Duration.parse(freeze, "task.freeze")
         self.layer_decay, self.frozen_for, self.frozen = layer_decay, freeze, False
+        self.frozen_steps = 0 if freeze is None else -1  # -1: not known yet; a resumed run has that of its first start
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.l1, self.decay_norms_and_biases = l1, decay_norms_and_biases
@@ -196,6 +197,7 @@ class Task(lightning.LightningModule):
             self.network,
             decay_norms_and_biases=self.decay_norms_and_biases,
             layer_decay=self.layer_decay,
+            by_layers=self.frozen_for is not None,
             fused=not (scaled and self.trainer.gradient_clip_val),
         )
 
@@ -208,6 +210,10 @@ class Task(lightning.LightningModule):
             )
         if self.ended and self.steps_behind == self.plan.total:  # the unfinished epoch with which it ended stays
             self.epochs_behind = math.ceil(self.steps_behind / self.plan.steps_per_epoch)
+        if self.frozen_steps < 0:
+            self.frozen_steps = self.plan.steps(str(self.frozen_for), "task.freeze")
+        if self.trainer.world_size > 1 and self.steps_behind < self.frozen_steps:
+            raise UserError(f"task.freeze={self.frozen_for} needs one process: add trainer.devices=1")
         optimizer = self.build_optimizer()
         self.own_options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         if self.make_schedule is None:
@@ -217,6 +223,9 @@ class Task(lightning.LightningModule):
         self.when_planned()
         if self.trainer.is_global_zero:
             log.info(describe_plan(self.plan, schedule.lengths))
+            if self.layer_decay != 1:
+                rates = [own["lr"] for own in self.own_options]
+                log.info("learning rates by layer: %.2g of the first to %.2g of the last", min(rates), max(rates))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -226,12 +235,8 @@ class Task(lightning.LightningModule):
             group.update({key: value for key, value in own.items() if key != "lr"})
         for schedule in self.schedules:
             schedule.restart([own["lr"] for own in self.own_options])
-        if self.frozen_for is not None:
-            self.frozen_steps = self.plan.steps(self.frozen_for, "task.freeze")
-            if self.frozen_steps and self.trainer.world_size > 1:
-                raise UserError(f"task.freeze={self.frozen_for} needs one process: add trainer.devices=1")
-            if self.trainer.global_step < self.frozen_steps:
-                self.freeze_backbone(True)
+        if self.trainer.global_step < self.frozen_steps:
+            self.freeze_backbone(True)
         self.stop_at_the_end()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -241,10 +246,12 @@ class Task(lightning.LightningModule):
 
     def freeze_backbone(self, frozen: bool) -> None:
         """Take all but the heads out of training, or back into it."""
+        if frozen:
+            self.trainable = [p for p in self.network.parameters() if p.requires_grad]
         self.frozen = frozen
         heads = [self.network.get_submodule(name) for name in self.network.heads]  # type: ignore[union-attr]
         trained = {id(p) for head in heads for p in head.parameters()}
-        for p in self.network.parameters():
+        for p in self.trainable:
             p.requires_grad_(not frozen or id(p) in trained)
             if not p.requires_grad:
                 p.grad = None
@@ -263,9 +270,16 @@ class Task(lightning.LightningModule):
         if self.frozen:
             heads = [self.network.get_submodule(name) for name in self.network.heads]  # type: ignore[union-attr]
             self.network.eval()
+            self.network.training = mode  # of the network alone, which then asks its auxiliary heads too
             for head in heads:
                 head.train(mode)
         return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["frozen_steps"] = self.frozen_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.frozen_steps = checkpoint.get("frozen_steps", self.frozen_steps)
 
     @property
     def schedules(self) -> list[Schedule]:

@@ -65,7 +65,7 @@ class Classification(Task):
                 weight: Any = self.network.auxiliary_weight
                 loss = loss + weight * F.cross_entropy(other, labels, label_smoothing=self.label_smoothing)
             return {"loss": loss, "metrics/accuracy": accuracy(logits, labels), "logits": logits.detach()}
-        logits = self.network(x) if self.averaged is None else self.averaged(self.network, x).mean(0).log()
+        logits = self.network(x) if self.averaged is None else log_mean(self.averaged(self.network, x))
         return {
             "loss": F.cross_entropy(logits, labels),
             "metrics/accuracy": accuracy(logits, labels),
@@ -100,8 +100,13 @@ def calibration_gaps(logits: Tensor, labels: Tensor) -> Tensor:
     """
     confidence, predicted = logits.detach().float().softmax(1).max(1)
     bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
-    gaps = torch.zeros(BINS, device=logits.device)
-    return gaps.index_add(0, bins, confidence - (predicted == labels).float()) / len(labels)
+    gaps = torch.zeros(BINS, dtype=torch.float32, device=logits.device)
+    return gaps.index_add(0, bins, confidence - (predicted == labels).to(torch.float32)) / len(labels)
+
+
+def log_mean(probabilities: Tensor) -> Tensor:
+    """The logarithm of the mean over passes, `passes b k` to `b k`, finite where a probability has become 0."""
+    return probabilities.mean(0).clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 def views(kind: str) -> list[Callable[[Tensor], Tensor]]:

@@ -33,7 +33,8 @@ class Distillation(Classification):
 
     Raises:
         ValueError: a temperature that is not positive or a weight outside 0..1.
-        UserError: at the start of training: no teacher, or one of other classes, inputs or preprocessing.
+        UserError: at the start of training: no teacher, or one of other classes or inputs. Images that the teacher
+            wants normalised otherwise are renormalised for it.
     """
 
     name = "distillation"
@@ -54,6 +55,7 @@ class Distillation(Classification):
             raise ValueError(f"task.temperature={temperature} must be positive and task.weight={weight} from 0 to 1")
         self.teacher_checkpoint, self.temperature, self.weight_of_teacher = teacher, temperature, weight
         self.teachers: list[nn.Module] = []  # in a list: the teacher is no part of the task's state
+        self.scale, self.shift = torch.ones(()), torch.zeros(())  # from our normalisation of images to the teacher's
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -70,14 +72,23 @@ class Distillation(Classification):
 
         if self.teacher_checkpoint is None:
             raise UserError("task=distillation needs a teacher: name its run folder, task.teacher=runs/NAME/TIME")
+        if self._trainer is None:
+            raise UserError("a teacher teaches in training only: leave out task=distillation here")
         path, teacher, about = restore(self.teacher_checkpoint)
         theirs, ours = about["data"], self.trainer.datamodule.describe()  # type: ignore[attr-defined]
-        for key in ("kind", "classes", "in_channels", "image_size", "mean", "std"):
+        if not isinstance(teacher, Classification) or teacher.name == "perceptron":
+            raise UserError(f"{path} was trained for {teacher.name}, and a teacher has to be a classifier")
+        for key in ("kind", "classes", "in_channels", "image_size"):
             if theirs.get(key) != ours.get(key):
                 raise UserError(
                     f"the teacher {path} was trained with other data: {key} is {theirs.get(key)} there and "
-                    f"{ours.get(key)} here"
+                    f"{ours.get(key)} here: name a teacher that was trained with these data"
                 )
+        if "mean" in ours:
+            (mean, std), (own_mean, own_std) = (
+                (torch.tensor(about[key])[:, None, None] for key in ("mean", "std")) for about in (theirs, ours)
+            )
+            self.scale, self.shift = own_std / std, (own_mean - mean) / std
         network = teacher.network.requires_grad_(False).to(self.device)
         if getattr(network, "convolutional", False):
             network.to(memory_format=torch.channels_last)
@@ -87,8 +98,11 @@ class Distillation(Classification):
         loss = super().criterion(x, logits, labels)
         if not self.teachers:  # a dry run, before there is a teacher
             return loss
+        if (self.scale.device, self.scale.dtype) != (x.device, x.dtype):  # in the first step
+            self.scale, self.shift = self.scale.to(x), self.shift.to(x)
+            self.teachers[0].to(x.device, x.dtype)
         with torch.no_grad():
-            v = self.teachers[0](x)
+            v = self.teachers[0](x * self.scale + self.shift)
         t, w = self.temperature, self.weight_of_teacher
         z, v = (logits / t).log_softmax(1), (v / t).log_softmax(1)
         return (1 - w) * loss + w * t**2 * F.kl_div(z, v, reduction="batchmean", log_target=True)

@@ -71,7 +71,8 @@ class PerceptronRule(Task):
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, labels = batch
-        logits = self.network(x)
+        output = self.network(x)
+        logits = output[0] if isinstance(output, tuple) else output  # auxiliary heads have no part in the rule
         excess = violation(logits, labels if labels.ndim == 1 else labels.argmax(1))
         mistakes = excess >= 0
         return {
