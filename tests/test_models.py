@@ -9,6 +9,7 @@ from conftest import all_outputs, tiny_network
 from torch import nn
 
 from torchatlas import create_model, list_models, model_card
+from torchatlas.models.resnet import StochasticDepth
 
 
 def loss_of(*outputs: torch.Tensor) -> torch.Tensor:
@@ -125,3 +126,18 @@ def test_resnet_chooses_its_stem_from_the_image_size() -> None:
         assert network.small_stem is small
         assert features.shape[-1] == (size if small else math.ceil(size / 4))
         assert ("small stem" in network.extra_repr()) is small
+
+
+def test_stochastic_depth() -> None:
+    """Whole residuals are left out, as often as was said; the mean stays, and evaluation is untouched."""
+    drop, residual = StochasticDepth(0.3).train(), torch.ones(20_000, 2, 1, 1)
+    dropped = drop(residual)[:, :, 0, 0]
+    assert set(dropped.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.7))}
+    assert torch.equal(dropped[:, 0], dropped[:, 1])
+    assert abs(float((dropped[:, 0] == 0).float().mean()) - 0.3) < 0.015
+    assert torch.equal(drop.eval()(residual), residual)
+    network = create_model("resnet18", num_classes=10, image_size=32, width=4, stochastic_depth=0.5)
+    rates = [m.rate for m in network.modules() if isinstance(m, StochasticDepth)]
+    assert rates == [0.5 * i / 8 for i in range(1, 9)]  # eq. 4, linear in depth
+    with pytest.raises(ValueError, match="stochastic depth"):
+        StochasticDepth(1.0)
