@@ -58,7 +58,7 @@ def compare(name: str, seconds: float, batch: int, size: int) -> tuple[float, fl
     optimizers = [torch.optim.SGD(network.parameters(), 1e-4, momentum=0.9) for network in pair]
     times: tuple[list[float], list[float]] = ([], [])
     begun, turn = time.perf_counter(), 0
-    while turn < 4 or time.perf_counter() - begun < seconds:
+    while turn < 10 or time.perf_counter() - begun < seconds:
         for i in (0, 1) if turn % 2 else (1, 0):  # who begins alternates too
             taken = seconds_of_a_step(pair[i], x, labels, optimizers[i])
             if turn:

@@ -521,10 +521,13 @@ def draw_gradients(subject: Subject) -> Drawn:
         x, y = subject.images(), subject.targets
         source = f"{len(y)} given images with the classes that are explained"
     fresh = build_network(subject.config["model"]).to(subject.device)
-    norms = {
-        "trained weights": ex.gradient_norms(subject.network, x, y),
-        "new weights": ex.gradient_norms(fresh, x, y),
-    }
+    try:
+        norms = {
+            "trained weights": ex.gradient_norms(subject.network, x, y),
+            "new weights": ex.gradient_norms(fresh, x, y),
+        }
+    except ValueError as error:  # batch normalisation of one value a channel
+        raise UserError("gradients of this network need at least two images, or the data of its training") from error
     yield "gradients", {"samples": source, "norms": norms}
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()

@@ -151,7 +151,7 @@ def captum() -> Any:
     try:
         return importlib.import_module("captum.attr")
     except ImportError as error:
-        raise UserError('gradcam, saliency and occlusion need captum: pip install "torchatlas[explain]"') from error
+        raise UserError("gradcam, saliency and occlusion need captum: pip install captum") from error
 
 
 def grad_cam(network: nn.Module, layer: nn.Module, x: Tensor, target: Tensor) -> Tensor:

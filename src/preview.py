@@ -80,7 +80,7 @@ def draw(data: ImageData, n: int, epochs: int) -> Figure:
             cell.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
             cell.set_xticks([])
             cell.set_yticks([])
-            cell.set_xlabel(name_label(y[row], data), fontsize=7)
+            cell.set_xlabel(name_label(y[row], data), fontsize=7, parse_math=False)
     return figure
 
 

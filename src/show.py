@@ -8,7 +8,7 @@ from typing import Any
 
 import rich
 import torch
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +36,7 @@ from .receptive_field import (
 )
 from .zoo import config_text, create_model, list_models, model_card, nearest
 
+SIZES = ("image_size", "in_channels", "num_classes", "vocab_size", "width", "dim")  # of which none can be 0
 COLUMNS = ("layer", "kind", "output", "parameters", "multiply-accumulates", "receptive field", "stride")
 
 
@@ -362,6 +363,8 @@ def read_arguments(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     for key, value in given.items():
         if key not in known:
             raise UserError(f"{name} has no argument {key!r}{nearest(key, [*known, 'data'])}")
+        if key in SIZES and isinstance(value, int) and value < 1:
+            raise UserError(f"{key}={value} must be positive, as in {key}=32")
         _require_kind(key, value, OmegaConf.create({"model": config.model}).model[key])
     resolved: Any = OmegaConf.to_container(OmegaConf.create({"data": declared, "model": config.model}), resolve=True)
     values = {key: value for key, value in resolved["model"].items() if key != "_target_"}
@@ -380,11 +383,12 @@ def _value(key: str, text: str) -> Any:
 def _require_kind(key: str, value: Any, old: Any) -> None:
     """Refuse a text where a number is meant, and the like."""
     kinds: tuple[tuple[Any, Any, str], ...] = ((bool, bool, "true or false"), (int, int, "a whole number"),
-        (float, int | float, "a number"), (str, str, "a word"))  # fmt: skip
+        (float, int | float, "a number"), (str, str, "a word"), (ListConfig, list, "a list"))  # fmt: skip
     for kind, accepted, meant in kinds:
         if isinstance(old, kind):
             if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-                raise UserError(f"{key}={value} must be {meant}, as in {key}={str(old).lower()}")
+                example = str(old).lower().replace(" ", "")
+                raise UserError(f"{key}={value} must be {meant}, as in {key}={example}")
             return
 
 
@@ -406,7 +410,10 @@ def _declaration(name: str, data: str, overrides: dict[str, Any], asked: str) ->
     if not wanted:
         raise UserError(f"data={data} has no sizes for {name}: try data={model_card(name).data}")
     resolved: Any = OmegaConf.create({"data": config, "seed": 0})
-    return {key: resolved.data[key] for key in wanted}
+    try:
+        return {key: resolved.data[key] for key in wanted}
+    except OmegaConfBaseException as error:
+        raise error.__cause__ if isinstance(error.__cause__, UserError) else error from None
 
 
 def cells(row: Row) -> tuple[str, ...]:

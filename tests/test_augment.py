@@ -285,7 +285,7 @@ def test_colour_jitter_equals_its_operations_in_order() -> None:
     assert torch.equal(augment.colour_jitter(images, random, dict.fromkeys(strengths, 0.0)), images)
 
 
-def test_random_erasing_has_the_papers_sizes() -> None:
+def test_random_erasing_has_torchvisions_sizes() -> None:
     n = 4000
     random = uniform(0, 0, torch.arange(n), 23)
     erased = augment.random_erasing(torch.ones(n, 1, 32, 32), random, probability=0.4)[:, 0] == 0

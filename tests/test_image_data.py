@@ -26,7 +26,15 @@ from torchvision.transforms import InterpolationMode, v2
 from torchatlas.data import image_folder
 from torchatlas.data.counter import uniform
 from torchatlas.data.download import md5_of
-from torchatlas.data.image_folder import DRAWS, ImageFolder, list_images, load_crop, load_image, random_crop
+from torchatlas.data.image_folder import (
+    DRAWS,
+    ImageFolder,
+    find_classes,
+    list_images,
+    load_crop,
+    load_image,
+    random_crop,
+)
 from torchatlas.data.imagenet import ImageNet, synset_names
 from torchatlas.data.stl10 import STL10
 from torchatlas.data.svhn import SVHN
@@ -532,3 +540,27 @@ def test_made_imagenet_can_be_learned(compose: Callable[..., Any]) -> None:
     assert (labels[distance.argmin(1)] == labels).all()
     assert images.min() >= 0
     assert images.max() > 200
+
+
+def test_images_with_more_than_8_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow would cut their levels off at 255."""
+    Image.fromarray(np.full((8, 8), 30_000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(UserError, match=r"deep.png has more than 8 bits a channel \(mode I;16\): save it with 8"):
+        load_image(tmp_path / "deep.png", 1, 8)
+
+
+def test_of_a_very_long_image_the_middle_is_read(tmp_path: Path) -> None:
+    """Scaled as a whole it would fill the memory."""
+    levels = np.zeros((1, 20_001), dtype=np.uint8)
+    levels[0, 9_900:10_100] = 200
+    Image.fromarray(levels).save(tmp_path / "line.png")
+    image = load_image(tmp_path / "line.png", 1, 64)
+    assert image.shape == (1, 64, 64)
+    assert image.min() == image.max() == 200
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("car", "plane", "train"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
+    assert find_classes(tmp_path) == ["car", "plane", "train"]

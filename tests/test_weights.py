@@ -720,3 +720,39 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         save_weights(ResNet(), tmp_path / "file" / "weights.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def hostile() -> dict[str, dict[str, Any]]:
+    """State dicts that can be read and must not be taken."""
+    good = {key: value.clone() for key, value in ResNet().state_dict().items()}
+    circle: dict[str, Any] = {}
+    circle["state_dict"] = circle
+    return {
+        "circle": circle,
+        "sparse": good | {"fc.weight": good["fc.weight"].to_sparse()},
+        "meta": good | {"fc.weight": good["fc.weight"].to("meta")},
+        "complex": good | {"fc.weight": good["fc.weight"].to(torch.complex64)},
+        "not finite": good | {"fc.weight": good["fc.weight"] * float("nan")},
+    }
+
+
+@pytest.mark.parametrize("kind", list(hostile()))
+def test_odd_tensors_are_refused_before_anything_changes(kind: str) -> None:
+    network = ResNet()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(UserError):
+        load_weights(network, hostile()[kind])
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"image_size": 1e999, "resize": 8, "mean": [0.5], "std": [0.5], "interpolation": "x"}',
+        '{"image_size": 8, "resize": 8, "mean": [0.5], "std": [0.0], "interpolation": "x"}',
+        '{"image_size": 8, "resize": 8, "mean": [0.5, 0.5], "std": [0.5, 0.5], "interpolation": "x"}',
+        "[" * 200_000,
+    ],
+)
+def test_impossible_preprocessing_is_left_out(text: str) -> None:
+    assert Preprocessing.from_json(text) is None

@@ -176,7 +176,8 @@ class ClassificationPictures(Callback):
             return
 
     def names(self, trainer: lightning.Trainer) -> list[str]:
-        return [str(name) for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
+        # A dollar sign would begin a formula in matplotlib.
+        return [str(name).replace("$", r"\$") for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
 
     def visible(self, trainer: lightning.Trainer, images: Tensor) -> Tensor:
         """Normalised images back on the scale 0..1."""

@@ -468,7 +468,8 @@ ATTEMPTS = 10  # of random erasing at a box that fits, as in torchvision
 def random_erasing(images: Tensor, random: Tensor, *, probability: float) -> Tensor:
     """Random Erasing (Zhong et al. 2017, arXiv:1708.04896, algorithm 1): zeros in a box of random size and shape.
 
-    The box has 0.02 to 0.33 of the area and sides in a ratio of 0.3 to 3.3, uniform in its logarithm as in torchvision.
+    As in torchvision the box has 0.02 to 0.33 of the area and sides in a ratio of 0.3 to 3.3, uniform in its logarithm,
+    and is filled with zeros; the paper has areas to 0.4 and random values.
     Of ten boxes the first that fits is taken; where none does, the image stays as it is.
 
     Args:

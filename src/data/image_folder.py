@@ -26,6 +26,7 @@ SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"),
 MODES = {1: "L", 3: "RGB"}  # Pillow's names
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, see `random_crop`
 ATTEMPTS = 10
+LONGEST = 16  # times the shorter side: of longer images only the middle is read
 DRAWS = 2 * ATTEMPTS + 2
 GAP = 2  # how much larger than wanted a JPEG file is at least decoded, as in Pillow's `thumbnail`
 CROP_STREAM = 0x63726F70  # added to the seed, so that crops share no random numbers with flips and the like
@@ -37,8 +38,8 @@ def find_splits(root: Path) -> dict[str, Path]:
         raise UserError(f"the folder {root} does not exist: name one that holds a folder per class, data.root=FOLDER")
     folders = {entry.name.casefold(): entry for entry in root.iterdir() if entry.is_dir()}
     found = {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
-    if "train" not in found:
-        return {"all": root}
+    if "train" not in found or not any(entry.is_dir() for entry in found["train"].iterdir()):
+        return {"all": root}  # a class may be called train
     return found
 
 
@@ -78,7 +79,11 @@ def _raise(error: OSError) -> NoReturn:
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow would cut their levels off at 255
+                raise UserError(f"{path} has more than 8 bits a channel (mode {image.mode}): save it with 8")
             yield image
+    except UserError:
+        raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}): mend or delete it") from error
 
@@ -96,6 +101,10 @@ def load_image(path: Path, in_channels: int, image_size: int, resize: int | None
         UserError: the file is no readable image; it is named.
     """
     with _opened(path) as image:
+        width, height = image.size
+        if max(width, height) > LONGEST * min(width, height):  # scaled whole, a line of pixels would fill the memory
+            w, h = (min(side, LONGEST * min(width, height)) for side in (width, height))
+            image = image.crop(((width - w) // 2, (height - h) // 2, (width + w) // 2, (height + h) // 2))
         tensor = F.pil_to_tensor(image.convert(MODES[in_channels]))
     tensor = F.resize(tensor, [resize or image_size], antialias=True)
     tensor = F.center_crop(tensor, [image_size, image_size])

@@ -156,7 +156,7 @@ def _module(network: nn.Module) -> str:
 
 
 def _first(state: Mapping[str, Tensor]) -> str:
-    return ", ".join(f"{key} {_shape(tensor)}" for key, tensor in list(state.items())[:NAMED])
+    return ", ".join(f"{ascii(key)[1:-1][:60]} {_shape(tensor)}" for key, tensor in list(state.items())[:NAMED])
 
 
 def _shape(tensor: Tensor) -> str:
@@ -173,8 +173,8 @@ def _try(network: nn.Module, found: Found, naming: Naming) -> _Plan:
     if naming.arrange is not None:
         try:
             given = naming.arrange(given)
-        except (KeyError, IndexError):
-            return plan  # a part of such a network
+        except (KeyError, IndexError, TypeError, RuntimeError):
+            return plan  # a part of such a network, or tensors of other shapes
     if naming.note and found.source is None:
         plan.adapted.append(naming.note)
 
@@ -200,7 +200,7 @@ def _try(network: nn.Module, found: Found, naming: Naming) -> _Plan:
             plan.stem = theirs.shape[2], ours.shape[2]
             plan.reshaped.append(_difference(key, theirs, ours))
             continue
-        elif key == f"{stem}.weight" and theirs.ndim == 4 and len(theirs) == len(ours):
+        elif key == f"{stem}.weight" and theirs.ndim == 4 and len(theirs) == len(ours) and theirs.shape[1]:
             plan.tensors[key] = adapt_channels(theirs, ours.shape[1])
             plan.changed += 1
             how = "summed to 1" if ours.shape[1] == 1 else f"repeated to {ours.shape[1]} and rescaled"

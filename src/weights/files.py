@@ -121,6 +121,9 @@ def _load(path: Path) -> Any:
         raise UserError(f"{path} is no file of weights, or is cut off: download or copy it again") from error
 
 
+LAYERS = 8  # of wrappers, one in another
+
+
 def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
@@ -131,7 +134,9 @@ def unwrap(content: Any, where: str) -> dict[str, Tensor]:
     Raises:
         UserError: there is none, or it is quantised.
     """
-    while isinstance(content, Mapping):
+    for _ in range(LAYERS):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
@@ -144,6 +149,9 @@ def unwrap(content: Any, where: str) -> dict[str, Tensor]:
         )
     if any(value.is_quantized for value in state.values()):
         raise UserError(f"{where} holds quantised weights: give those of the network before it was quantised")
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_meta or value.is_complex() or not bool(value.isfinite().all()):
+            raise UserError(f"{where} holds {key!a:.60}, which is no tensor of finite real numbers: give other weights")
     for prefix in PREFIXES:
         if 2 * sum(key.startswith(prefix) for key in state) > len(state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SHOWN = 6  # names of a list in the log
+LARGEST = 10_000  # pixels of a side that metadata of a file can ask for
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,13 @@ class Preprocessing:
     @classmethod
     def from_json(cls, text: str) -> "Preprocessing | None":
         """What `to_json` wrote; None where it is something else."""
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+        with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             found: dict[str, Any] = json.loads(text)
-            return cls(
-                int(found["image_size"]),
-                int(found["resize"]),
-                tuple(map(float, found["mean"])),
-                tuple(map(float, found["std"])),
-                str(found["interpolation"]),
-            )
+            size, resize = int(found["image_size"]), int(found["resize"])
+            mean, std = tuple(map(float, found["mean"])), tuple(map(float, found["std"]))
+            possible = len(mean) == len(std) in (1, 3) and all(map(math.isfinite, mean + std)) and min(std) > 0
+            if possible and 0 < size <= LARGEST and 0 < resize <= LARGEST:
+                return cls(size, resize, mean, std, str(found["interpolation"])[:40])
         return None
 
     @classmethod
