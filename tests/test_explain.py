@@ -422,7 +422,7 @@ def test_mistakes(run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(UserError, match=expected):
             explain(**{**good, **wrong})
     monkeypatch.setitem(sys.modules, "captum.attr", None)
-    with pytest.raises(UserError, match=r'pip install captum'):
+    with pytest.raises(UserError, match=r"pip install captum"):
         explain(**good, methods="gradcam")
 
 
