@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY, Train, small_data, tiny_overrides
+from conftest import REPOSITORY, Train, network_class, small_data, tiny_overrides
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -53,8 +53,9 @@ def test_one_batch(tiny_name: str, train: Train) -> None:
 
 
 def test_overfits_one_batch(tiny_name: str, train: Train) -> None:
+    epochs = 150 if getattr(network_class(tiny_name), "convolutional", False) else 500
     folder = train(
-        f"model={tiny_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", "trainer.max_epochs=500",
+        f"model={tiny_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", f"trainer.max_epochs={epochs}",
         *small(tiny_name), "schedule=constant", "optim=adam", "optim.lr=0.007", "callbacks=default", "logger=none",
     )  # fmt: skip
     losses = [json.loads(line)["train/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
