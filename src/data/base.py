@@ -25,9 +25,15 @@ class DataModule(lightning.LightningDataModule):
         fake: made data of the declared shape with a rule to learn, in place of files.
         same_batch: training data in their natural order without augmentation, so that a run limited to one
             batch an epoch sees the same batch again and again.
+        targets: what a network has to answer with, declared for sequence models: see the class attribute.
+
+    Attributes:
+        targets: "sequence" (one answer to each input: `b k`), "step" (one at each step of it: `b t k`), or "horizon"
+            (numbers for some steps after it: `b h c`).
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()  # the tasks, by name, that these batches can serve
+    targets: ClassVar[str] = "sequence"
     in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(
@@ -38,8 +44,11 @@ class DataModule(lightning.LightningDataModule):
         seed: int = 0,
         fake: bool = False,
         same_batch: bool = False,
+        targets: str | None = None,
     ) -> None:
         super().__init__()
+        if targets not in (None, self.targets):
+            raise UserError(f"data.targets={targets} cannot be chosen: these data have one target for each {self.targets}")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"data.batch_size={batch_size} must be a positive whole number")
         if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
