@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import re
 import sys
 import warnings
@@ -34,7 +35,10 @@ def small_data(data_name: str) -> list[str]:
 
 def model_for(data_name: str) -> str:
     """A model that takes any sizes of such data: the one whose YAML asks for what the data declare."""
-    return "lstm_lm" if "vocab_size:" in config_text("data", data_name) else "mlp"
+    text = config_text("data", data_name)
+    if "vocab_size:" in text:
+        return "lstm_lm"
+    return "mlp" if "image_size:" in text else "lstm"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -56,12 +60,38 @@ def one_of_each() -> list[str]:
     return list(found.values())
 
 
+# --- side by side: each worker of pytest-xdist has a core of its own, and so has what it starts
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(os, "sched_setaffinity"):
+        available = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {available[int(os.environ["PYTEST_XDIST_WORKER"][2:]) % len(available)]})
+    torch.set_num_threads(1)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many as there are cores for the whole suite; none, which starts faster, for a part of it or on a GPU."""
+    part = config.option.keyword or config.args != ["tests"] or "not slow" not in config.option.markexpr
+    return 0 if part else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 _left_out: Counter[str] = Counter()
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
         _left_out["slow" if "slow" in item.keywords else "gpu" if "gpu" in item.keywords else "not chosen"] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(_left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """Each worker has left out the same."""
+    _left_out.update(Counter(getattr(node, "workeroutput", {}).get("left_out", {})) - _left_out)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -48,9 +48,9 @@ def test_declaration_holds(data_name: str, make: Callable[..., Any]) -> None:
         example = data.example_batch(len(batch[0]))
         assert [(x.shape, x.dtype) for x in batch] == [(x.shape, x.dtype) for x in example]
         if "classification" in data.tasks:
-            assert 0 <= int(batch[1].min()) <= int(batch[1].max()) < data.num_classes
+            assert 0 <= int(batch[-1].min()) <= int(batch[-1].max()) < data.num_classes
             assert len(data.classes) == data.num_classes
-        else:
+        elif hasattr(data, "vocab_size"):
             assert 0 <= int(batch[0].min()) <= int(batch[0].max()) < data.vocab_size
 
 

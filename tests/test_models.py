@@ -1,11 +1,12 @@
 """Properties that every network of the zoo has to have."""
 
+import inspect
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import all_outputs, tiny_network
+from conftest import all_outputs, network_class, tiny_network
 from torch import nn
 
 from torchatlas import create_model, list_models, model_card
@@ -58,16 +59,20 @@ def test_eval_is_deterministic(tiny_name: str) -> None:
 
 
 def test_causal(tiny_name: str) -> None:
-    network = tiny_network(tiny_name).eval()
-    if not getattr(network, "causal", False):
+    """What is answered at a step does not depend on later ones, and does on this one."""
+    chosen = {"targets": "step"} if "targets" in inspect.signature(network_class(tiny_name)).parameters else {}
+    if not getattr(network_class(tiny_name), "causal", False):
         assert model_card(tiny_name).task != "language_modeling", "a language model has to be, and to say, causal"
-        return
-    (tokens,) = network.example_input(2)
-    changed = tokens.clone()
-    changed[:, 5:] = (tokens[:, 5:] + 1) % network.vocab_size
-    before, after = network(tokens), network(changed)
-    assert torch.equal(before[:, :5], after[:, :5])
-    assert not torch.equal(before[:, 5], after[:, 5])
+        if not (chosen and getattr(tiny_network(tiny_name), "causal", False)):
+            return
+    for tokens in (False, True) if chosen else (False,):
+        network = tiny_network(tiny_name, **chosen, **({"vocab_size": 11} if tokens else {})).eval()
+        (x,) = network.example_input(2)
+        changed = x.clone()
+        changed[:, 5:] = x[:, 5:] + 1 if x.is_floating_point() else (x[:, 5:] + 1) % network.vocab_size
+        before, after = network(x), network(changed)
+        assert torch.equal(before[:, :5], after[:, :5])
+        assert not torch.equal(before[:, 5], after[:, 5])
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own advice
@@ -89,8 +94,12 @@ def test_bf16_agrees_with_fp32(tiny_name: str) -> None:
 
 
 def test_initial_loss_is_near_theory(tiny_name: str) -> None:
-    """A new network knows nothing: cross-entropy near ln K."""
+    """A new network knows nothing: cross-entropy near ln K; a new forecast is of the size of its input."""
     network = tiny_network(tiny_name)
+    if model_card(tiny_name).task == "forecasting":
+        forecasts = network(*network.example_input(64)).detach()
+        assert float(forecasts.square().mean()) < 2
+        return
     logits = all_outputs(network(*network.example_input(64)))[0].detach()
     classes = logits.shape[-1]
     labels = torch.randint(classes, logits.shape[:-1])

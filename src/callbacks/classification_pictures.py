@@ -22,14 +22,16 @@ from .curves import due, writer_of
 
 MAX_CLASSES_WITH_NAMES = 20
 PICTURES = 16
+MAX_LINES = 6  # channels of a sequence that are drawn as lines
 
 
 class ClassificationPictures(Callback):
     """Pictures of a classifier on validation, and once on the test set.
 
-    Input samples as the network gets them, with labels; right, wrong and the most confident wrong predictions;
-    confusion matrix; precision, recall and F1 of each class; ROC and precision-recall curves; a reliability diagram;
-    the first layer's filters. Drawn every `every_n_epochs` and in the last epoch; between those nothing is computed.
+    Input samples (images, or sequences `t c`) as the network gets them, with labels; right, wrong and the most
+    confident wrong predictions; confusion matrix; precision, recall and F1 of each class; ROC and precision-recall
+    curves; a reliability diagram; the first layer's filters. Drawn every `every_n_epochs` and in the last epoch;
+    between those nothing is computed.
 
     Args:
         every_n_epochs: epochs between two drawings.
@@ -49,10 +51,11 @@ class ClassificationPictures(Callback):
     ) -> None:
         if not self.inputs_shown:
             self.inputs_shown = True
-            if (writer := writer_of(trainer)) and batch[0].ndim == 4:
+            x, *lengths, labels = batch
+            if (writer := writer_of(trainer)) and x.ndim in (3, 4):
                 names = self.names(trainer)
-                titles = [describe_label(label, names) for label in batch[1][:32].cpu()]
-                figure = draw_images(self.visible(trainer, batch[0][:32]), titles)
+                titles = [describe_label(label, names) for label in labels[:32].cpu()]
+                figure = self.draw_inputs(trainer, unpadded(x[:32].cpu(), *lengths), titles)
                 writer.add_figure("inputs/training samples as the network gets them", figure, trainer.current_epoch)
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -92,7 +95,7 @@ class ClassificationPictures(Callback):
     def collect(self, outputs: Any, batch: Any) -> None:
         if not self.collecting:
             return
-        x, labels = batch
+        x, *lengths, labels = batch
         probabilities = outputs["logits"].float().softmax(1)
         for metric in (self.confusion, self.roc, self.pr):
             metric.update(probabilities, labels)
@@ -101,19 +104,23 @@ class ClassificationPictures(Callback):
         self.calibrated = self.calibrated or "metrics/calibration_gaps" in outputs
         place = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
         self.bins.index_add_(1, place, torch.stack([torch.ones_like(confidence), confidence, (~wrong).float()]))
-        if x.ndim != 4:
+        if x.ndim not in (3, 4):
             return
         for kind, where in (("right", ~wrong), ("wrong", wrong)):
             missing = PICTURES - len(self.samples[kind])
-            self.keep(kind, where.nonzero()[:missing, 0], x, confidence, predicted, labels)
+            self.keep(kind, where.nonzero()[:missing, 0], x, lengths, confidence, predicted, labels)
         mistakes = wrong.nonzero()[:, 0]
         self.keep("confident", mistakes[confidence[mistakes].argsort(descending=True)[:PICTURES]],
-                  x, confidence, predicted, labels)  # fmt: skip
+                  x, lengths, confidence, predicted, labels)  # fmt: skip
         self.samples["confident"] = sorted(self.samples["confident"], key=lambda s: -s[0])[:PICTURES]
 
-    def keep(self, kind: str, where: Tensor, x: Tensor, confidence: Tensor, predicted: Tensor, labels: Tensor) -> None:
-        for i in where.tolist():
-            self.samples[kind].append((float(confidence[i]), x[i].cpu(), int(predicted[i]), int(labels[i])))
+    def keep(
+        self, kind: str, where: Tensor, x: Tensor, lengths: list[Tensor], confidence: Tensor, predicted: Tensor,
+        labels: Tensor,
+    ) -> None:  # fmt: skip
+        chosen = unpadded(x[where].cpu(), *(n[where] for n in lengths))
+        for i, sample in zip(where.tolist(), chosen, strict=True):
+            self.samples[kind].append((float(confidence[i]), sample, int(predicted[i]), int(labels[i])))
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.draw(trainer, pl_module, "validation")
@@ -140,8 +147,8 @@ class ClassificationPictures(Callback):
                 titles = [
                     f"{names[p]} {100 * c:.0f}%" + ("" if p == y else f"\nis {names[y]}") for c, _, p, y in samples
                 ]
-                images = self.visible(trainer, torch.stack([x for _, x, _, _ in samples]))
-                writer.add_figure(f"predictions {stage}/{title}", draw_images(images, titles), epoch)
+                figure = self.draw_inputs(trainer, [x for _, x, _, _ in samples], titles)
+                writer.add_figure(f"predictions {stage}/{title}", figure, epoch)
         writer.add_figure(f"{stage}/confusion matrix", draw_confusion(counts, names), epoch)
         writer.add_figure(f"{stage}/per class", draw_per_class(counts, names), epoch)
         if self.calibrated:
@@ -179,6 +186,12 @@ class ClassificationPictures(Callback):
         # A dollar sign would begin a formula in matplotlib.
         return [str(name).replace("$", r"\$") for name in trainer.datamodule.classes]  # type: ignore[attr-defined]
 
+    def draw_inputs(self, trainer: lightning.Trainer, samples: list[Tensor], titles: list[str]) -> Figure:
+        """Images as they are seen, sequences as lines or, with many channels, as maps."""
+        if samples[0].ndim == 3:
+            return draw_images(self.visible(trainer, torch.stack(samples)), titles)
+        return draw_sequences(samples, titles)
+
     def visible(self, trainer: lightning.Trainer, images: Tensor) -> Tensor:
         """Normalised images back on the scale 0..1."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -193,6 +206,29 @@ def describe_label(label: Tensor, names: list[str]) -> str:
     shares, places = label.topk(min(2, len(names)))
     mixed = [f"{s:.1f} {names[k]}" for s, k in zip(shares.tolist(), places.tolist(), strict=True) if s >= 0.05]
     return "\n".join(mixed) if len(mixed) > 1 else names[int(places[0])]
+
+
+def unpadded(x: Tensor, lengths: Tensor | None = None) -> list[Tensor]:
+    """The samples of a batch one by one, sequences `t c` without the steps behind their ends."""
+    if lengths is None:
+        return list(x)
+    return [sample[:n] for sample, n in zip(x, lengths.tolist(), strict=True)]
+
+
+def draw_sequences(samples: Sequence[Tensor], titles: Sequence[str]) -> Figure:
+    """A grid of sequences `t c`, each with a title: lines over time, or a map of time and channel where c is large."""
+    columns = min(4, len(samples))
+    rows = -(-len(samples) // columns)
+    figure = Figure(figsize=(2.4 * columns, 1.5 * rows), layout="constrained")
+    for i, (sample, title) in enumerate(zip(samples, titles, strict=True)):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        if sample.shape[1] <= MAX_LINES:
+            axes.plot(sample.float().numpy(), linewidth=0.8)
+        else:
+            axes.imshow(sample.float().T.numpy(), aspect="auto", origin="lower", interpolation="nearest")
+        axes.set_title(title.replace("\n", ", "), fontsize=8)
+        axes.tick_params(labelsize=6)
+    return figure
 
 
 def draw_reliability(bins: Tensor) -> Figure:

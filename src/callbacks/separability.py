@@ -141,7 +141,7 @@ class Separability(Callback):
             rivals, features = out["logits"].shape[1] - 1, batch[0][0].numel() + 1
             if len(split) * rivals * 2 * features <= self.limit:
                 inputs.append(batch[0].flatten(1).double().cpu())
-            labels.append(batch[1].cpu())
+            labels.append(batch[-1].cpu())
         task.train(training)
         return mistakes, torch.cat(inputs) if inputs else None, torch.cat(labels)
 

@@ -16,8 +16,9 @@ class Classification(Task):
     """One class out of K for each input.
 
     Network: x -> logits `b k`, and in training those of auxiliary heads behind them. Batch: (x, labels `b`, or, where
-    images were mixed, shares of the classes `b k`). Figures: loss (nats), accuracy (share of right ones; of mixed
-    images the larger share counts) and in evaluation the expected calibration error (Guo et al. 2017,
+    images were mixed, shares of the classes `b k`); of sequences that are padded behind, (x, lengths `b`, labels), with
+    lengths that go to networks whose `variable_length` is true. Figures: loss (nats), accuracy (share of right ones; of
+    mixed images the larger share counts) and in evaluation the expected calibration error (Guo et al. 2017,
     arXiv:1706.04599, eq. 5, with 15 bins).
 
     Args:
@@ -53,19 +54,20 @@ class Classification(Task):
             raise ValueError(f"task.monitor={monitor} must be loss or accuracy")
         self.monitor, self.mode = monitor, "max" if monitor == "accuracy" else "min"
         self.label_smoothing = label_smoothing
-        self.averaged: Callable[[nn.Module, Tensor], Tensor] | None = None
+        self.averaged: Callable[..., Tensor] | None = None
 
     def step(self, batch: Any) -> dict[str, Tensor]:
-        x, labels = batch
+        x, *lengths, labels = batch
+        inputs = inputs_of(self.network, x, lengths)
         if self.training:
-            output = self.network(x)
+            output = self.network(*inputs)
             logits, *auxiliary = output if isinstance(output, tuple) else (output,)
-            loss = self.criterion(x, logits, labels)
+            loss = self.criterion(x, lengths, logits, labels)
             for other in auxiliary:
                 weight: Any = self.network.auxiliary_weight
                 loss = loss + weight * F.cross_entropy(other, labels, label_smoothing=self.label_smoothing)
             return {"loss": loss, "metrics/accuracy": accuracy(logits, labels), "logits": logits.detach()}
-        logits = self.network(x) if self.averaged is None else log_mean(self.averaged(self.network, x))
+        logits = self.network(*inputs) if self.averaged is None else log_mean(self.averaged(self.network, *inputs))
         return {
             "loss": F.cross_entropy(logits, labels),
             "metrics/accuracy": accuracy(logits, labels),
@@ -73,7 +75,7 @@ class Classification(Task):
             "logits": logits.detach(),
         }
 
-    def criterion(self, x: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    def criterion(self, x: Tensor, lengths: list[Tensor], logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of training: cross-entropy with smoothed labels."""
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
@@ -82,9 +84,14 @@ class Classification(Task):
         return means if gaps is None else means | {"calibration_error": gaps.abs().sum()}
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> Tensor:
+    def predict(self, *inputs: Tensor) -> Tensor:
         """Class probabilities `b k` of inputs as the network takes them; in eval mode."""
-        return self.network.eval()(x).float().softmax(1)  # type: ignore[no-any-return]
+        return self.network.eval()(*inputs).float().softmax(1)  # type: ignore[no-any-return]
+
+
+def inputs_of(network: nn.Module, x: Tensor, lengths: list[Tensor]) -> tuple[Tensor, ...]:
+    """What a network gets of a batch: the lengths too, where there are any and it can use them."""
+    return (x, *lengths) if getattr(network, "variable_length", False) else (x,)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -138,7 +145,7 @@ def views(kind: str) -> list[Callable[[Tensor], Tensor]]:
     ]
 
 
-def passes(kind: str, samples: int) -> Callable[[nn.Module, Tensor], Tensor]:
+def passes(kind: str, samples: int) -> Callable[..., Tensor]:
     """Several forward passes of one input: test-time augmentation, Monte Carlo dropout, or both.
 
     Args:
@@ -147,15 +154,18 @@ def passes(kind: str, samples: int) -> Callable[[nn.Module, Tensor], Tensor]:
             arXiv:1506.02142, section 4); 0 leaves dropout out.
 
     Returns:
-        A function of a network in eval mode and inputs `b ...` that gives probabilities `passes b k`.
+        A function of a network in eval mode and its inputs, `b ...` and perhaps lengths, that gives probabilities
+        `passes b k`.
     """
 
-    def run(network: nn.Module, x: Tensor) -> Tensor:
+    def run(network: nn.Module, x: Tensor, *lengths: Tensor) -> Tensor:
         dropouts = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] if samples else []
         for module in dropouts:
             module.train()
         try:
-            found = [network(view(x)).float().softmax(1) for view in views(kind) for _ in range(max(1, samples))]
+            found = [
+                network(view(x), *lengths).float().softmax(1) for view in views(kind) for _ in range(max(1, samples))
+            ]
         finally:
             for module in dropouts:
                 module.eval()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .base import MakeOptimizer, MakeSchedule
-from .classification import Classification
+from .classification import Classification, inputs_of
 
 
 class Distillation(Classification):
@@ -78,13 +78,14 @@ class Distillation(Classification):
         theirs, ours = about["data"], self.trainer.datamodule.describe()  # type: ignore[attr-defined]
         if not isinstance(teacher, Classification) or teacher.name == "perceptron":
             raise UserError(f"{path} was trained for {teacher.name}, and a teacher has to be a classifier")
-        for key in ("kind", "classes", "in_channels", "image_size"):
+        same = {"kind", "classes", "in_channels", "image_size"} if ours["kind"] == "image" else {*theirs, *ours}
+        for key in sorted(same):
             if theirs.get(key) != ours.get(key):
                 raise UserError(
                     f"the teacher {path} was trained with other data: {key} is {theirs.get(key)} there and "
                     f"{ours.get(key)} here: name a teacher that was trained with these data"
                 )
-        if "mean" in ours:
+        if ours["kind"] == "image":
             (mean, std), (own_mean, own_std) = (
                 (torch.tensor(about[key])[:, None, None] for key in ("mean", "std")) for about in (theirs, ours)
             )
@@ -94,15 +95,16 @@ class Distillation(Classification):
             network.to(memory_format=torch.channels_last)
         return network.eval()
 
-    def criterion(self, x: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        loss = super().criterion(x, logits, labels)
+    def criterion(self, x: Tensor, lengths: list[Tensor], logits: Tensor, labels: Tensor) -> Tensor:
+        loss = super().criterion(x, lengths, logits, labels)
         if not self.teachers:  # a dry run, before there is a teacher
             return loss
         if (self.scale.device, self.scale.dtype) != (x.device, x.dtype):  # in the first step
             self.scale, self.shift = self.scale.to(x), self.shift.to(x)
             self.teachers[0].to(x.device, x.dtype)
         with torch.no_grad():
-            v = self.teachers[0](x * self.scale + self.shift)
+            teacher = self.teachers[0]
+            v = teacher(*inputs_of(teacher, x * self.scale + self.shift, lengths))
         t, w = self.temperature, self.weight_of_teacher
         z, v = (logits / t).log_softmax(1), (v / t).log_softmax(1)
         return (1 - w) * loss + w * t**2 * F.kl_div(z, v, reduction="batchmean", log_target=True)

@@ -70,7 +70,7 @@ class PerceptronRule(Task):
         self.monitor, self.mode = monitor, "max" if monitor == "accuracy" else "min"
 
     def step(self, batch: Any) -> dict[str, Tensor]:
-        x, labels = batch
+        x, *_, labels = batch
         output = self.network(x)
         logits = output[0] if isinstance(output, tuple) else output  # auxiliary heads have no part in the rule
         excess = violation(logits, labels if labels.ndim == 1 else labels.argmax(1))
