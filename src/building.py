@@ -39,15 +39,25 @@ LONG = Plan(steps_per_epoch=10**6, samples_per_step=100, total=10**9, seconds_pe
 
 
 def register_resolvers() -> None:
-    """The three functions that configs may call."""
+    """The functions that configs may call: what a folder or a file of the user's holds, and a new run folder."""
     from .data.image_folder import find_classes
+    from .data.series_csv import count_csv_series, count_series
+    from .data.text_file import count_tokens
+    from .data.ucr import count_ucr_classes
     from .runs import new_folder
 
     def count_classes(root: str, fake: bool) -> int:
         return 10 if fake else len(find_classes(root))
 
-    OmegaConf.register_new_resolver("run_folder", new_folder, replace=True, use_cache=True)
-    OmegaConf.register_new_resolver("count_classes", count_classes, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("count_series", count_series, replace=True)
+    for name, resolver in (
+        ("run_folder", new_folder),
+        ("count_classes", count_classes),
+        ("count_tokens", count_tokens),
+        ("count_csv_series", count_csv_series),
+        ("count_ucr_classes", count_ucr_classes),
+    ):
+        OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=True)
 
 
 def require_trusted(config: Any) -> None:
@@ -217,9 +227,10 @@ def check(config: DictConfig, model: str, data: str) -> None:
     advice = f": try data={card.data}" if card and card.data != data else ""
     task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
     if not {task_class.name, task_class.batches} & set(module.tasks):
+        fits = "targets" in config.model or "horizon" in config.model  # a network that answers what the data ask for
         raise UserError(
             f"data={data} is for {' or '.join(module.tasks)} and cannot serve model={model} with the task "
-            f"{task_class.name}{advice}"
+            f"{task_class.name}{f': try task={module.tasks[0]}' if fits else advice}"
         )
     try:
         _dry_run(config)
@@ -316,10 +327,14 @@ class _BadTraining(Exception):
 
 
 def _dry_run(config: DictConfig) -> None:
-    if config.data.get("context"):  # what fits a short text fits a long one, and a recurrent network takes its time
-        shorter = OmegaConf.merge(config, {"data": {"context": min(config.data.context, 16)}})
-        assert isinstance(shorter, DictConfig)
-        config = shorter
+    for key in (
+        "context",
+        "length",
+    ):  # what fits a short sequence fits a long one, and a recurrent network takes its time
+        if isinstance(config.data.get(key), int) and config.data[key] > 16:
+            shorter = OmegaConf.merge(config, {"data": {key: 16}})
+            assert isinstance(shorter, DictConfig)
+            config = shorter
     with torch.device("meta"):
         network = build_network(config.model)
         try:
@@ -458,6 +473,7 @@ FIXED = {
     "task._target_": "the task is that of the checkpoint",
     "task.monitor": "the best weights so far were chosen by it",
     "task.layer_decay": "the optimiser's state is divided by it",
+    "task.carry": "the order of the data follows from it",
     "task.freeze": "the run has its plan of what is trained when",
     "trainer.accumulate_grad_batches": "it decides how many steps an epoch has",
     "trainer.limit_train_batches": "it decides how many steps an epoch has",
@@ -471,7 +487,7 @@ FIXED = {
     "debug": "a debugging run is a run of its own",
     "seeds": "the seeds are those that the series began with",
 }
-FREE = ("data.root", "data.num_workers", "data.memory")
+FREE = ("data.root", "data.path", "data.num_workers", "data.memory")
 CHANGEABLE = "trainer.max_epochs=40, duration=40ep, optim.lr=0.01, schedule=linear, trainer=gpu, data.root=FOLDER"
 
 

@@ -19,9 +19,11 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
     evaluate  ckpt=<run folder | checkpoint> [split=test|val|train] [data.root=FOLDER] [output=FILE.json]
               classifiers: [tta=none|flip|ten] [mc_samples=20] [seed=0]
     predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
-              images: [top=3] [tta=none|flip|ten] [mc_samples=20]; text: [length=200] [temperature=0.8] [seed=0]
-    explain   ckpt=<run folder | checkpoint> [input=<image or folder>] [output=FOLDER] [class=NAME] [layer=NAME]
-              [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients]
+              images: [top=3] [tta=none|flip|ten] [mc_samples=20]; text: [length=200] [temperature=0.8] [seed=0];
+              sounds: [top=3]; a table of series: [mode=forecast|anomalies] [threshold=5]
+    explain   ckpt=<run folder | checkpoint> [input=<image, folder or text>] [output=FOLDER] [class=NAME] [layer=NAME]
+              [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients]; sequences:
+              [methods=gradients,gates,singular_values,receptive_field,causality]
     export    ckpt=<run folder | checkpoint> [output=FOLDER] [formats=safetensors,torch,onnx]
     sweep     [trials=20] [sampler=tpe] [pruner=median] KEY=VALUE ... with values to search among, as in
               optim.lr=log(1e-4,1e-1) model.dropout=interval(0,0.5) optim=adamw,momentum;
@@ -108,7 +110,7 @@ def predict(arguments: list[str]) -> None:
     """What a checkpoint says of a user's files."""
     known = {
         "ckpt": None, "input": None, "output": "", "top": "1", "length": "200", "temperature": "0.8", "seed": "0",
-        "tta": "none", "mc_samples": "0",
+        "tta": "none", "mc_samples": "0", "mode": "forecast", "threshold": "5",
     }  # fmt: skip
     values = parse(arguments, known)
     from . import inference
@@ -117,7 +119,8 @@ def predict(arguments: list[str]) -> None:
         values["ckpt"], values["input"], values["output"], top=int(number(values, "top", int)),
         length=int(number(values, "length", int)), temperature=number(values, "temperature", float),
         seed=int(number(values, "seed", int)), tta=values["tta"],
-        mc_samples=int(number(values, "mc_samples", int)),
+        mc_samples=int(number(values, "mc_samples", int)), mode=values["mode"],
+        threshold=number(values, "threshold", float),
     )  # fmt: skip
 
 

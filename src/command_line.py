@@ -199,7 +199,6 @@ def explain(error: Exception) -> str:
         return f"there is no {device} here: use trainer=cpu, or trainer=auto for the best device that is there"
     if match := re.search(r"No match in the defaults list\.|Could not find group", message):
         return message.splitlines()[0]
-    message = message.removeprefix("UserError raised while resolving interpolation: ")
     if isinstance(error, OmegaConfBaseException) and error.__cause__ and isinstance(error.__cause__, UserError):
         return str(error.__cause__)
     if isinstance(error, OSError) and error.strerror:
@@ -207,7 +206,8 @@ def explain(error: Exception) -> str:
     cause: BaseException = error
     while isinstance(cause.__cause__, Exception) and not isinstance(cause, UserError):
         cause = cause.__cause__
-    return " ".join(str(cause).split("\n    full_key:")[0].split())
+    said = str(cause).removeprefix("UserError raised while resolving interpolation: ")
+    return " ".join(said.split("\n    full_key:")[0].split())
 
 
 def default_config(overrides: Sequence[str]) -> DictConfig:

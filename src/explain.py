@@ -1,4 +1,4 @@
-"""The command `explain`: pictures of what a trained image classifier computes, and of what its answers rest on."""
+"""The command `explain`: pictures of what a trained network computes, and of what its answers rest on."""
 
 import difflib
 import math
@@ -19,13 +19,16 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from . import explanations as ex
+from . import sequence_explanations
 from .building import build_data, build_network
 from .callbacks.classification_pictures import draw_images
+from .data.base import DataModule
 from .data.image_folder import load_image
-from .data.images import ImageData
+from .data.text import codec_of, read_text
 from .errors import UserError
 from .inference import restore
 from .runs import shown, write_json
+from .sequence_explanations import Sequences
 from .tasks.classification import Classification
 from .zoo import nearest
 
@@ -129,31 +132,9 @@ class Subject:
         return found
 
     @cached_property
-    def data(self) -> ImageData:
-        """The data of training, in their folder or in TORCHATLAS_DATA; never downloaded.
-
-        Raises:
-            UserError: they are not there.
-        """
-        config = dict(self.config["data"])
-        if "classes" in config:  # a user's folder: the labels are those of training
-            config["classes"] = self.about["classes"]
-        given = str(config["root"]) if "root" in config else ""
-        roots = list(dict.fromkeys(filter(None, (given, os.environ.get("TORCHATLAS_DATA"))))) if given else [""]
-        for root in roots:
-            try:
-                data = build_data(config | ({"root": root} if root else {}))
-                data.load_state_dict(self.about)
-                data.setup("test")
-            except (OSError, RuntimeError, UserError) as error:
-                reason = str(error).partition("\n")[0]
-            else:
-                assert isinstance(data, ImageData)
-                return data
-        raise UserError(
-            f"the data of training are not in {' or '.join(roots)} ({reason}): name their folder in the environment "
-            "variable TORCHATLAS_DATA"
-        )
+    def data(self) -> DataModule:
+        """The data of training; see `training_data`."""
+        return training_data(self.config, self.about)
 
     def samples(self, split: str, most: int) -> tuple[Tensor, Tensor]:
         """Images and labels, evenly spaced, not augmented."""
@@ -163,19 +144,55 @@ class Subject:
         return x.to(self.device), y.to(self.device)
 
 
+def training_data(config: dict[str, Any], about: dict[str, Any]) -> DataModule:
+    """The data of training, in their folder or in TORCHATLAS_DATA; never downloaded.
+
+    Args:
+        config: of the run.
+        about: what the checkpoint says of the data.
+
+    Raises:
+        UserError: they are not there.
+    """
+    options = dict(config["data"])
+    if "classes" in options:  # a user's folder: the labels are those of training
+        options["classes"] = about["classes"]
+    given = str(options["root"]) if "root" in options else ""
+    roots = list(dict.fromkeys(filter(None, (given, os.environ.get("TORCHATLAS_DATA"))))) if given else [""]
+    for root in roots:
+        try:
+            data = build_data(options | ({"root": root} if root else {}))
+            data.load_state_dict(about)
+            data.setup("test")
+        except (OSError, RuntimeError, UserError) as error:
+            reason = str(error).partition("\n")[0]
+        else:
+            return data
+    raise UserError(
+        f"the data of training are not in {' or '.join(roots)} ({reason}): name their folder in the environment "
+        "variable TORCHATLAS_DATA"
+    )
+
+
 def explain(
     where: str, given: str = "", output: str = "", target: str = "", layer: str = "", methods: str = ""
 ) -> Path:
-    """Draw pictures of a trained image classifier, as PNG files and in TensorBoard under `explain/...`.
+    """Draw pictures of a trained network, as PNG files and in TensorBoard under `explain/...`.
 
-    filters: the first layer's. features: the maps of its stages for each image. gradcam, saliency (with integrated
-    gradients) and occlusion: which places of an image speak for a class. maximisation: images that excite classes and
-    channels most. lesion: accuracy without one block each, on at most 1000 validation samples. gradients: their norm
-    in each layer, of the trained weights and of new ones. The mathematics is in `explanations`.
+    Of an image classifier. filters: the first layer's. features: the maps of its stages for each image. gradcam,
+    saliency (with integrated gradients) and occlusion: which places of an image speak for a class. maximisation: images
+    that excite classes and channels most. lesion: accuracy without one block each, on at most 1000 validation samples.
+    gradients: their norm in each layer, of the trained weights and of new ones. The mathematics is in `explanations`.
+
+    Of a network for sequences (`sequence_explanations`). gradients: how strongly the last answer depends on each
+    earlier step, of the trained weights and of new ones. gates: what gates, cell and state of recurrent layers do
+    over a sequence. singular_values: of the matrices through time. receptive_field: of a TCN, by the formula and as
+    measured. causality: each step is changed alone, and the states that change are marked.
 
     Args:
         where: a checkpoint, or a run folder, of which the best checkpoint is taken.
-        given: an image, or a folder, of which the first eight are taken; some methods need none.
+        given: an image, or a folder, of which the first eight are taken; of a language model a text file. Some
+            methods need none.
         output: folder of the files, the event file included; else `explain` in the run folder, or beside a checkpoint
             that is in none, and events in the run folder.
         target: the class to be explained; else the one that the network sees in each image.
@@ -186,29 +203,37 @@ def explain(
         The folder.
 
     Raises:
-        UserError: something named does not exist or cannot be read or written, the network is no image
-            classifier, or a method that was named does not apply.
+        UserError: something named does not exist or cannot be read or written, the network is of another kind, or a
+            method that was named does not apply.
     """
-    wanted = [name.strip() for name in methods.split(",") if name.strip()] or list(METHODS)
-    for name in wanted:
-        if name not in METHODS:
-            raise UserError(f"there is no method {name!r}{nearest(name, list(METHODS))}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         path, task, about = restore(where)
-        if not isinstance(task, Classification) or about["data"]["kind"] != "image":
+        task.network.float().to(device)
+        of_images = isinstance(task, Classification) and about["data"]["kind"] == "image"
+        known = METHODS if of_images else sequence_explanations.METHODS
+        if not of_images and not sequence_explanations.applies(task.network):
             raise UserError(
-                f"{path} was trained for {task.name} on {about['data']['kind']}, and explain is for image classifiers"
+                f"{path} was trained for {task.name} on {about['data']['kind']}, and explain is for image classifiers, "
+                "recurrent networks and TCNs"
             )
-        subject = _subject(task.network.float().to(device), about, device, given, target, layer)
+        wanted = [name.strip() for name in methods.split(",") if name.strip()] or list(known)
+        for name in wanted:
+            if name not in known:
+                raise UserError(f"there is no method {name!r}{nearest(name, list(known))}")
+        subject: Any = (
+            _subject(task.network, about, device, given, target, layer)
+            if of_images
+            else _sequences(task.network, about, device, given)
+        )
         folder, events = _folders(path, output)
         made, reasons = 0, []
         writer = SummaryWriter(str(events), filename_suffix=EVENTS)
         try:
             for name in dict.fromkeys(wanted):
                 try:
-                    for key, figure in METHODS[name](subject):
+                    for key, figure in known[name](subject):  # type: ignore[operator]
                         _write(key, figure, folder, writer)
                         made += 1
                 except UserError as error:
@@ -221,6 +246,45 @@ def explain(
     if not made:
         raise UserError("; ".join(reasons))
     return folder
+
+
+def _sequences(network: nn.Module, about: dict[str, Any], device: torch.device, given: str) -> Sequences:
+    """A text of the user's, or else validation samples of training, or else made ones."""
+    data, config = about["data"], about["config"]["model"]
+    codec = codec_of(data) if data["kind"] in ("characters", "words") else None
+
+    def words(tokens: Tensor) -> list[str]:
+        return [] if codec is None else [codec.decode(token[None]) for token in tokens.cpu()]
+
+    if given:
+        if codec is None:
+            raise UserError("input= names a text for a language model: leave it out")
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise UserError(f"there is no file {path}: name a text with input=FILE")
+        tokens = codec.encode(read_text(path))[: data["context"]]
+        if len(tokens) < 2:
+            raise UserError(f"{path} has {len(tokens)} tokens where at least 2 are needed")
+        return Sequences(network, config, tokens[None].to(device), path.name, words(tokens))
+    try:
+        module: Any = training_data(about["config"], data)
+    except UserError as error:
+        print(f"noise is taken: {error}")
+        (x,) = network.example_input(BATCH)  # type: ignore[operator]
+        return Sequences(network, config, x.to(device), "noise", words(x[0]) if not x.is_floating_point() else [])
+    split = module.splits["val"]
+    if codec is not None:
+        count = min(BATCH, len(split.tokens) // module.context)
+        x = split.tokens[: count * module.context].view(count, -1)
+    else:
+        x, *rest = module.transform(split[-1, torch.arange(min(BATCH, len(split)))])
+        lengths = next((part for part in rest if part.ndim == 1 and part is not rest[-1]), None)
+        if lengths is None and data["kind"] == "polyphonic":
+            lengths = rest[-1]
+        if lengths is not None:  # the steps that half of the sequences have
+            length = int(lengths.median())
+            x = x[lengths >= length][:, :length]
+    return Sequences(network, config, x.to(device), f"{len(x)} validation samples", words(x[0]) if codec else [])
 
 
 def _subject(

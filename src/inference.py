@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 import os
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import lightning
 import rich
 import torch
-import torch.nn.functional as F
 from rich.table import Table
 from rich.text import Text
 from torch import nn
@@ -21,18 +21,23 @@ from .callbacks.threads import cores, divide
 from .checkpoints import read
 from .command_line import quiet_libraries
 from .data.image_folder import load_image
-from .data.text import CharacterCodec
+from .data.text import Codec, codec_of, read_text
 from .errors import UserError
+from .forecast import forecast_file, score_file
 from .runs import find_checkpoint, write_json
 from .summary import format_figure
 from .tasks.base import Task
 from .tasks.classification import Classification, passes
+from .tasks.forecasting import Forecasting
 from .tasks.language_modeling import LanguageModeling
 from .zoo import nearest
 
+log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 BATCH = 64
+SHOWN = 10  # unknown characters or words that a warning names
 VIEWS = ("none", "flip", "ten")  # of test-time augmentation
+MODES = ("forecast", "anomalies")  # what is said of a table of series
 
 
 def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
@@ -62,7 +67,7 @@ def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
     return path, task.eval(), about
 
 
-def average_passes(task: Task, tta: str, mc_samples: int) -> None:
+def average_passes(task: Task, tta: str, mc_samples: int, kind: str) -> None:
     """Let a classifier average the probabilities of several forward passes; see `passes`.
 
     Raises:
@@ -76,6 +81,8 @@ def average_passes(task: Task, tta: str, mc_samples: int) -> None:
         return
     if not isinstance(task, Classification):
         raise UserError(f"tta and mc_samples are for classifiers, and this checkpoint is of {task.name}")
+    if tta != "none" and kind != "image":
+        raise UserError(f"tta={tta} is for images, and this checkpoint is of data of kind {kind}: leave it out")
     rates = [m.p for m in task.network.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
     if mc_samples and not any(rates):
         raise UserError(f"mc_samples={mc_samples} needs dropout, and the network of this checkpoint has none")
@@ -99,7 +106,7 @@ def evaluate(
     if split not in SPLITS:
         raise UserError(f"there is no split {split!r}{nearest(split, list(SPLITS))}")
     path, task, about = restore(where)
-    average_passes(task, tta, mc_samples)
+    average_passes(task, tta, mc_samples, about["data"]["kind"])
     torch.manual_seed(seed)
     config = about["config"]
     if "root" in config["data"]:
@@ -134,26 +141,37 @@ def evaluate(
 
 def predict(
     where: str, given: str, output: str = "", *, top: int = 1, length: int = 200, temperature: float = 0.8,
-    seed: int = 0, tta: str = "none", mc_samples: int = 0,
+    seed: int = 0, tta: str = "none", mc_samples: int = 0, mode: str = "forecast", threshold: float = 5.0,
 ) -> None:  # fmt: skip
     """Print, and write to `output`, what the network says of a file or of all files in a folder.
 
     Images get their `top` classes with probabilities; over several passes (see `average_passes`) these are means, and
-    beside each stands its standard deviation over the passes. Texts get the bits per character that the network needs
-    for them, and a continuation of `length` characters.
+    beside each stands its standard deviation over the passes. Texts get the bits per character, or the perplexity per
+    word, of the network, and a continuation of `length` characters or words. Sounds get their `top` classes. A table of
+    series gets, by `mode`, a "forecast" of the steps after its end, or "anomalies": for each of its steps how far the
+    forecast from before was off, and whether that is over `threshold` (see `forecast`).
     """
     path, task, about = restore(where)
-    average_passes(task, tta, mc_samples)
+    average_passes(task, tta, mc_samples, about["data"]["kind"])
     torch.manual_seed(seed)
     source = Path(given).expanduser()
     if not source.exists():
         raise UserError(f"there is no file or folder {source}: name one with input=PATH")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     task.to(device)
-    if isinstance(task, Classification) and about["data"]["kind"] == "image":
+    if mode not in MODES:
+        raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
+    if isinstance(task, Classification) and about["data"]["kind"] in ("image", "pixels"):
         rows = _classify(task, about["data"], _files(source, IMG_EXTENSIONS), top)
     elif isinstance(task, LanguageModeling):
         rows = _continue(task, about["data"], _files(source, (".txt", ".md", ".rst")), length, temperature, seed)
+    elif isinstance(task, Forecasting) and about["data"]["kind"] == "series":
+        if source.is_dir():
+            raise UserError(f"{source} is a folder: name one table, input=FILE.csv")
+        if mode == "forecast":
+            rows = forecast_file(task, about["data"], source)
+        else:
+            rows = score_file(task, about["data"], source, threshold)
     else:
         raise UserError(f"{path} was trained for {task.name} on {about['data']['kind']}, which predict cannot read")
     if output:
@@ -194,6 +212,9 @@ def _classify(task: Classification, about: dict[str, Any], paths: list[Path], to
             [load_image(p, about["in_channels"], about["image_size"], about.get("resize")) for p in part]
         )
         x = ((images / 255 - mean) / std).to(task.device)
+        if about["kind"] == "pixels":  # read row by row or pixel by pixel
+            x = x.flatten(1) if about["order"] is None else x.flatten(1)[:, about["order"]]
+            x = x.unflatten(1, (-1, about["image_size"] if about["by"] == "row" else 1))
         each = task.predict(x)[None] if task.averaged is None else task.averaged(task.network, x)
         spreads = each.std(0, correction=0).cpu()
         for path, row, spread in zip(part, each.mean(0).cpu(), spreads, strict=True):
@@ -212,27 +233,38 @@ def _classify(task: Classification, about: dict[str, Any], paths: list[Path], to
 def _continue(
     task: LanguageModeling, about: dict[str, Any], paths: list[Path], length: int, temperature: float, seed: int
 ) -> list[dict[str, Any]]:
-    codec, context = CharacterCodec(about["alphabet"]), about["context"]
+    codec, context = codec_of(about), about["context"]
     rows = []
     for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is no UTF-8 text: {error}") from error
-        if len(text) < 2:
-            raise UserError(f"{path} has {len(text)} characters where at least 2 are needed")
+        text = read_text(path)
         tokens = codec.encode(text)
-        nll = 0.0
-        for start in range(0, len(tokens) - 1, context):  # each token but the first is predicted once
-            window = tokens[start : start + context + 1].to(task.device)
-            nll += float(F.cross_entropy(task(window[None, :-1])[0], window[1:], reduction="sum"))
+        if len(tokens) < 2:
+            raise UserError(f"{path} has {len(tokens)} {codec.unit}s where at least 2 are needed")
+        _tell_unknown(path, text, codec, len(tokens))
+        nats = task.nll(tokens, context) / (len(tokens) - 1)
         written = task.generate(tokens, length, context=context, temperature=temperature, seed=seed)
-        rows.append(
-            {
-                "file": str(path),
-                "characters": len(text),
-                "bits_per_character": round(nll / math.log(2) / (len(tokens) - 1), 4),
-                "continuation": codec.decode(written[len(tokens) :]),
-            }
-        )
+        if codec.unit == "character":
+            figure = {"bits_per_character": round(nats / math.log(2), 4)}
+        else:
+            figure = {"perplexity": round(math.exp(nats), 4)}
+        row: dict[str, Any] = {"file": str(path), f"{codec.unit}s": len(tokens), **figure}
+        rows.append(row | {"continuation": codec.decode(written[len(tokens) :])})
     return rows
+
+
+def _tell_unknown(path: Path, text: str, codec: Codec, total: int) -> None:
+    """Warn of what the training did not have; refuse a text that has nothing else."""
+    unknown = codec.unknown(text)
+    times = unknown.total()
+    if not times:
+        return
+    if times == total:
+        raise UserError(
+            f"{path} has no {codec.unit} that the network was trained on: give a text in the language of the training"
+        )
+    shown = ", ".join(f"{token!r} {n}" for token, n in unknown.most_common(SHOWN))
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    log.warning(
+        "%s: %d of %d %ss are unknown to the network, which sees one sign for all of them: %s%s",
+        path, times, total, codec.unit, shown, more,
+    )  # fmt: skip

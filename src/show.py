@@ -395,7 +395,7 @@ def _require_kind(key: str, value: Any, old: Any) -> None:
 def _declaration(name: str, data: str, overrides: dict[str, Any], asked: str) -> dict[str, Any]:
     """What a data set tells networks of its sizes."""
     text = config_text("data", data)
-    if "${count_classes:" in text:
+    if "${count_" in text:
         from .building import register_resolvers  # brings Lightning with it
 
         register_resolvers()

@@ -23,14 +23,19 @@ Train = Callable[..., Path]
 
 
 def without_files(data_name: str) -> list[str]:
-    """Overrides with which a data set runs without files: made data, where it reads from a folder."""
-    return ["data.fake=true"] if re.search(r"^root:", config_text("data", data_name), re.MULTILINE) else []
+    """Overrides with which a data set runs without files, and small: made data, where it reads or makes many."""
+    return (
+        ["data.fake=true"]
+        if re.search(r"^(root|path|train_size):", config_text("data", data_name), re.MULTILINE)
+        else []
+    )
 
 
 def small_data(data_name: str) -> list[str]:
-    """The same, with short texts."""
-    text = re.search(r"^context:", config_text("data", data_name), re.MULTILINE)
-    return [*without_files(data_name), *(["data.context=16"] if text else [])]
+    """The same, with short texts and sequences."""
+    text = config_text("data", data_name)
+    shorter = [f"data.{key}=16" for key in ("context", "length") if re.search(rf"^{key}: \d", text, re.MULTILINE)]
+    return [*without_files(data_name), *shorter]
 
 
 def model_for(data_name: str) -> str:

@@ -241,6 +241,7 @@ class Checkpoint(Callback, CheckpointCallback):
             "random": random_state(),
             "sums": {key: value.cpu() for key, value in pl_module.sums.items()},
             "figures": dict(pl_module.figures) if within else {},  # of a validation within the epoch
+            "carried": carried_rows(pl_module) if within else [],
         }
         processes: list[Any] = [own]
         if trainer.world_size > 1:
@@ -289,6 +290,7 @@ class Checkpoint(Callback, CheckpointCallback):
                 key: torch.stack([state["sums"][key] for state in states]).sum(0).to(pl_module.device) * (rank == 0)
                 for key in states[0]["sums"]
             }
+        carry_on(pl_module, [state.get("carried", []) for state in states], rank, world)
         if (threads := torch.get_num_threads()) != resumed["threads"] and trainer.is_global_zero:
             log.info("%d threads in place of %d: the figures agree up to rounding", threads, resumed["threads"])
         self.judge_the_file(trainer, pl_module, resumed["step"])
@@ -307,6 +309,23 @@ class Checkpoint(Callback, CheckpointCallback):
             self.best = None
         elif figure is not None and math.isfinite(figure):
             self.best = figure if self.best is None or sign * figure > sign * self.best else self.best
+
+
+def carried_rows(task: Task) -> list[torch.Tensor]:
+    """The recurrent state `layers b dim` that a task carries from one training batch to the next, as a list."""
+    state = getattr(task, "states", {}).get("train", ())
+    return [part.cpu() for part in ((state,) if isinstance(state, torch.Tensor) else state)]
+
+
+def carry_on(task: Task, processes: list[list[torch.Tensor]], rank: int, world: int) -> None:
+    """Give the task the rows of this process; rows are dealt out to processes in turn, see `StreamOrder`."""
+    if not processes[0]:
+        return
+    parts = []
+    for shares in zip(*processes, strict=True):
+        rows = torch.stack(shares, 2).flatten(1, 2)
+        parts.append(rows[:, rank::world].contiguous().to(task.device))
+    task.states = {"train": tuple(parts) if len(parts) > 1 else parts[0]}
 
 
 def random_state() -> dict[str, Any]:

@@ -11,7 +11,9 @@ from .curves import due, writer_of
 
 
 class TextSamples(Callback):
-    """Sampled continuations of the first validation window, at several temperatures.
+    """Sampled continuations of the first words or characters of the validation text, at several temperatures.
+
+    What is written stands between ⟦ and ⟧.
 
     Drawn every `every_n_epochs`, in the last epoch, and of the tested weights.
 
@@ -46,5 +48,5 @@ class TextSamples(Callback):
             tokens = module.generate(prompt, self.length, context=data.context, temperature=temperature)
             given, written = data.codec.decode(prompt), data.codec.decode(tokens[len(prompt) :])
             # Indented lines are a code block in TensorBoard's Markdown: nothing in the text is interpreted.
-            text = "\n".join("    " + line for line in f"{given}⟦{written}⟧".splitlines())
+            text = "\n".join("    " + line for line in f"{given}{data.codec.joint}⟦{written}⟧".splitlines())
             writer.add_text(f"{stage} text/temperature {temperature}", text, epoch)

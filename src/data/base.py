@@ -48,7 +48,9 @@ class DataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         if targets not in (None, self.targets):
-            raise UserError(f"data.targets={targets} cannot be chosen: these data have one target for each {self.targets}")
+            raise UserError(
+                f"data.targets={targets} cannot be chosen: these data have one target for each {self.targets}"
+            )
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"data.batch_size={batch_size} must be a positive whole number")
         if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):

@@ -5,7 +5,7 @@ import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
@@ -63,6 +63,44 @@ def fetch(urls: Sequence[str], path: Path, md5: str, *, timeout: float = 20.0) -
             if not continued:
                 reasons.append(f"{url}: the file has a wrong checksum")
                 break
+    raise UserError(
+        f"{path.name} is not in {path.parent} and could not be downloaded ({'; '.join(reasons)}): put the file "
+        "there, or name the folder that has it with data.root=FOLDER or TORCHATLAS_DATA"
+    )
+
+
+def fetch_checked(urls: Sequence[str], path: Path, fault: Callable[[Path], str], *, timeout: float = 20.0) -> Path:
+    """Like `fetch`, for files without a published MD5: make sure that `path` is there and nothing is wrong with it.
+
+    Args:
+        urls: the official address first, then mirrors.
+        path: where the file is to be.
+        fault: says what is wrong with a file, or nothing.
+        timeout: seconds without an answer after which an address is given up.
+
+    Raises:
+        UserError: no address gave the file.
+    """
+    if path.is_file():
+        if not (reason := fault(path)):
+            return path
+        log.warning("%s: %s; it is downloaded anew", path, reason)
+        path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    reasons = []
+    for url in urls:
+        part.unlink(missing_ok=True)  # of unknown origin: nothing would tell that its continuation is wrong
+        try:
+            _download(url, part, timeout)
+        except (OSError, HTTPException, ValueError) as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        if not (reason := fault(part)):
+            part.rename(path)
+            return path
+        reasons.append(f"{url}: {reason}")
+    part.unlink(missing_ok=True)
     raise UserError(
         f"{path.name} is not in {path.parent} and could not be downloaded ({'; '.join(reasons)}): put the file "
         "there, or name the folder that has it with data.root=FOLDER or TORCHATLAS_DATA"

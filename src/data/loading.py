@@ -1,5 +1,6 @@
 """The order of samples, and the loader that follows it."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -10,11 +11,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..errors import UserError
+from .counter import uniform
 
 
 @runtime_checkable
 class BatchDataset(Protocol):
-    """What a loader reads: `(epoch, indices)` of a batch in, the batch's tensors out."""
+    """What a loader reads: `(epoch, indices)` of a batch in, the batch's tensors out.
+
+    Indices are of samples, int64 `b`; in a text that is read in streams of tokens, `b t`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -82,6 +87,83 @@ class Order:
             yield self.epoch, order[k * self.batch_size : (k + 1) * self.batch_size][self.rank :: self.world]
 
 
+class StreamOrder(Order):
+    """Positions of tokens in one long text, so that each row of a batch goes on where it ended in the batch before.
+
+    The text is divided into as many contiguous streams as a batch has rows, one stream a row (Zaremba, Sutskever and
+    Vinyals 2014, arXiv:1409.2329, section 4.1), and the k-th batch of an epoch holds the k-th `context` tokens of each
+    stream. With the state carried from batch to batch this is truncated back-propagation through time (Williams and
+    Peng 1990, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network Trajectories"). Process
+    `rank` has the rows `rank`, `rank + world`, ...
+
+    In training all streams are equally long, and what is left of the text is divided between its beginning and its end
+    by a number that depends on (seed, epoch), so that the cuts differ. In evaluation each token but the first is
+    predicted exactly once: the first streams may be longer by one token, which has a last batch of its own, so that
+    rows never need padding; only rows at the end of a batch drop out.
+
+    Args:
+        size: tokens of the text.
+        batch_size: streams, over all processes together; evaluation has fewer where the text is short.
+        context: tokens that a batch predicts of each stream.
+        shuffle: for training; nothing is in random order.
+        seed, rank, world: see `Order`.
+
+    Raises:
+        UserError: the text is too short for so many streams, or processes cannot share them equally.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        context: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch_size < 1 or batch_size % world:
+            raise UserError(f"data.batch_size={batch_size} must be a positive multiple of the {world} processes")
+        self.size, self.batch_size, self.context, self.shuffle, self.seed = size, batch_size, context, shuffle, seed
+        self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
+        most = (size - context if shuffle else size - 1) // context  # streams that are at least one batch long
+        if most < (batch_size if shuffle else world):
+            raise UserError(
+                f"{batch_size} streams of data.context={context} need more than the {size} tokens of this text: use "
+                f"data.batch_size={max(1, most)} or a smaller data.context"
+            )
+        self.rows = batch_size if shuffle else min(batch_size, most // world * world)
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return (self.size - self.context) // (self.rows * self.context)
+        return -(-(self.longest - 1) // self.context) + 1
+
+    @property
+    def longest(self) -> int:
+        """Predicted tokens of this process's first stream in evaluation."""
+        return (self.size - 1) // self.rows + (self.rank < (self.size - 1) % self.rows)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """Pairs of the epoch (-1 in evaluation) and the positions of a batch's tokens, int64 `b t+1`."""
+        start, self.start = self.start, 0
+        rows = torch.arange(self.rank, self.rows, self.world)
+        if self.shuffle:
+            length = len(self) * self.context
+            spare = self.size - self.rows * length  # at least `context`
+            shift = int(float(uniform(self.seed, self.epoch, torch.tensor([-1]), 1)) * spare)
+            first = shift + rows * length
+            for k in range(start, len(self)):
+                yield self.epoch, first[:, None] + torch.arange(k * self.context, (k + 1) * self.context + 1)
+            return
+        base, longer = divmod(self.size - 1, self.rows)
+        lengths, first = base + (rows < longer).long(), rows * base + rows.clamp(max=longer)
+        cuts = [*range(0, self.longest - 1, self.context), self.longest - 1, self.longest]
+        for begin, end in itertools.islice(itertools.pairwise(cuts), start, None):
+            yield -1, first[lengths >= end, None] + torch.arange(begin, end + 1)
+
+
 class _Seeded:
     """A data set whose random numbers in a worker depend on the batch alone, not on what the worker has read before."""
 
@@ -90,7 +172,7 @@ class _Seeded:
 
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]:
         epoch, indices = key
-        mixed = hash((self.seed, epoch, int(indices[0]))) % 2**32
+        mixed = hash((self.seed, epoch, int(indices.flatten()[0]))) % 2**32
         random.seed(mixed)
         np.random.seed(mixed)
         torch.manual_seed(mixed)

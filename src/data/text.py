@@ -1,6 +1,9 @@
-"""Text by character: what language-model data modules share."""
+"""Text by character or by word: what language-model data modules share."""
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -8,14 +11,43 @@ from torch import Tensor
 from ..errors import UserError
 from .base import DataModule
 from .counter import uniform
+from .loading import Loader, StreamOrder
+from .words import UNKNOWN_WORD, WordCodec, most_frequent, split_words
 
 # Printable ASCII, the line break and the commonest typographic signs. The last place is for all else.
 ALPHABET = "\n" + "".join(map(chr, range(32, 127))) + "“”‘’–—…"
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+PIECE = 2**16  # tokens of a stream that the baseline looks at together
+
+
+class Codec(Protocol):
+    """Text to token numbers and back.
+
+    Attributes:
+        unit: what a token is, "character" or "word".
+        joint: what stands between two decoded pieces of text.
+    """
+
+    unit: str
+    joint: str
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode(self, text: str) -> Tensor: ...
+
+    def decode(self, tokens: Tensor) -> str: ...
+
+    def unknown(self, text: str) -> Counter[str]: ...
+
+    def describe(self) -> dict[str, Any]: ...
 
 
 class CharacterCodec:
     """Characters to token numbers and back; what the alphabet lacks becomes the last token."""
+
+    unit = "character"
+    joint = ""
 
     def __init__(self, alphabet: str = ALPHABET) -> None:
         self.alphabet = alphabet
@@ -31,6 +63,39 @@ class CharacterCodec:
 
     def decode(self, tokens: Tensor) -> str:
         return "".join((self.alphabet + UNKNOWN)[i] for i in tokens.tolist())
+
+    def unknown(self, text: str) -> Counter[str]:
+        """How often each character comes that the alphabet lacks."""
+        return Counter(c for c in text if c not in self.number)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for `codec_of`; a list, since a text of `$` and `{` would look like an interpolation."""
+        return {"kind": "characters", "alphabet": list(self.alphabet)}
+
+
+def codec_of(about: dict[str, Any]) -> Codec:
+    """The codec that text data have described.
+
+    Raises:
+        UserError: the data were no text.
+    """
+    if about["kind"] == "characters":
+        return CharacterCodec("".join(about["alphabet"]))
+    if about["kind"] == "words":
+        return WordCodec(about["words"], about["rule"])
+    raise UserError(f"data of kind {about['kind']} are no text: give a checkpoint of a language model")
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with line feeds at the ends of lines and without a byte order mark.
+
+    Raises:
+        UserError: it is not in UTF-8; it is named.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): save it in UTF-8") from error
 
 
 class Windows:
@@ -55,51 +120,130 @@ class Windows:
             start = start + int(uniform(self.seed, epoch, torch.tensor([-1]), 1) * self.shift)
         return (self.tokens[start[:, None] + torch.arange(self.context + 1)],)
 
+    def windows(self) -> Iterator[Tensor]:
+        """All windows as in evaluation, `n t+1` at a time: what a baseline counts and is judged on."""
+        for indices in torch.arange(self.size).split(1024):
+            yield self[-1, indices][0]
 
-class CharacterData(DataModule):
-    """Text for language models by character. A subclass implements `read_texts`.
+
+class Streams:
+    """One text, read by the positions that a `StreamOrder` gives."""
+
+    def __init__(self, tokens: Tensor, context: int) -> None:
+        self.tokens, self.context = tokens, context
+
+    def __len__(self) -> int:
+        return (len(self.tokens) - 1) // self.context
+
+    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor]:
+        return (self.tokens[key[1]],)
+
+    def windows(self) -> Iterator[Tensor]:
+        """The text in long pieces, `1 t+1`: a baseline has no less history than a network that carries its state."""
+        for start in range(0, len(self.tokens) - 1, PIECE):
+            yield self.tokens[None, start : start + PIECE + 1]
+
+
+class TextData(DataModule):
+    """Text for language models. A subclass implements `read_texts`, and makes or knows the codec.
 
     Args:
         vocab_size: tokens of the codec; declared for the network and checked against the codec.
         context: tokens that the network sees at once.
+        streams: the rows of a batch are contiguous streams of text, and the next batch goes on where this one ends, so
+            that a network can carry its state (see `StreamOrder`); else windows in random order.
         common: batch size, workers, seed and so on, see `DataModule`.
+
+    Attributes:
+        unit: what a token is, "character" or "word".
     """
 
     tasks = ("language_modeling",)
+    targets = "step"
+    unit: str
 
-    def __init__(self, *, vocab_size: int, context: int = 128, **common: Any) -> None:
+    def __init__(self, *, vocab_size: int, context: int = 128, streams: bool = False, **common: Any) -> None:
         super().__init__(**common)
-        self.codec = CharacterCodec()
-        if vocab_size != self.codec.vocab_size:
-            raise UserError(f"data.vocab_size={vocab_size} is not the {self.codec.vocab_size} of the character codec")
         if context < 1:
             raise UserError(f"data.context={context} must be positive")
-        self.vocab_size, self.context = vocab_size, context
+        if vocab_size < 2:
+            raise UserError(f"data.vocab_size={vocab_size} must be at least 2")
+        self.vocab_size, self.context, self.streams = vocab_size, context, streams
+        self.known_codec: Codec | None = None
+
+    @property
+    def codec(self) -> Codec:
+        assert self.known_codec is not None, "the codec is known after setup"
+        return self.known_codec
 
     def read_texts(self) -> dict[str, str]:
         """The text of each split."""
         raise NotImplementedError
 
-    def fake_texts(self) -> dict[str, str]:
-        """A counting text: the next character follows from the last one."""
+    def make_codec(self, train: str) -> Codec:
+        """The codec, from the training text where the data set does not fix it."""
+        raise NotImplementedError
+
+    def fake_codec(self) -> Codec:
+        """A codec of the declared size for made data."""
+        raise NotImplementedError
+
+    def fake_tokens(self) -> dict[str, Tensor]:
+        """A counting text: the next token follows from the last one."""
         length = (2 * self.batch_size + 2) * self.context
-        text = "".join(ALPHABET[1 + (7 * i) % 90] for i in range(length))
-        return {"train": text, "val": text[: length // 2], "test": text[length // 2 :]}
+        tokens = 1 + (7 * torch.arange(length)) % max(1, min(90, self.vocab_size - 2))
+        return {"train": tokens, "val": tokens[: length // 2], "test": tokens[length // 2 :]}
+
+    def read_tokens(self) -> dict[str, Tensor]:
+        """The tokens of each split; the codec is known then."""
+        if self.fake:
+            self.known_codec = self.known_codec or self.fake_codec()
+            return self.fake_tokens()
+        texts = self.read_texts()
+        for name, text in texts.items():
+            if not text.strip():
+                raise UserError(f"the {name} text is empty: give a longer text")
+        self.known_codec = self.known_codec or self.make_codec(texts["train"])
+        return {name: self.codec.encode(text) for name, text in texts.items()}
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
-        texts = self.fake_texts() if self.fake else self.read_texts()
-        for name, text in texts.items():
-            if len(text) <= 2 * self.context:
+        splits = self.read_tokens()
+        if self.codec.vocab_size != self.vocab_size:
+            raise UserError(
+                f"data.vocab_size={self.vocab_size} is not the {self.codec.vocab_size} of this text: use "
+                f"data.vocab_size={self.codec.vocab_size}"
+            )
+        for name, tokens in splits.items():
+            if len(tokens) <= 2 * self.context:
                 raise UserError(
-                    f"the {name} text has {len(text)} characters, too few for data.context={self.context}: "
-                    f"use data.context={max(1, len(text) // 8)}"
+                    f"the {name} text has {len(tokens)} {self.unit}s, too few for data.context={self.context}: "
+                    f"use data.context={max(1, len(tokens) // 8)}"
                 )
         self.splits = {
-            name: Windows(self.codec.encode(text), self.context, self.seed, shift=name == "train")
-            for name, text in texts.items()
+            name: Streams(tokens, self.context)
+            if self.streams
+            else Windows(tokens, self.context, self.seed, shift=name == "train")
+            for name, tokens in splits.items()
         }
+
+    def loader(self, split: str, *, shuffle: bool = False) -> Loader:
+        """Batches of a split for this process; see `Order` and `StreamOrder`."""
+        if not self.streams:
+            return super().loader(split, shuffle=shuffle)
+        text = self.splits[split]
+        assert isinstance(text, Streams)
+        order = StreamOrder(
+            len(text.tokens),
+            self.batch_size,
+            self.context,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world=self.trainer.world_size if self.trainer else 1,
+        )
+        return Loader(text, order, self.num_workers or 0)
 
     def transform(self, batch: tuple[Any, ...]) -> tuple[Tensor, ...]:
         return batch
@@ -108,4 +252,55 @@ class CharacterData(DataModule):
         return (torch.randint(self.vocab_size, (batch, self.context + 1)),)
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "characters", "alphabet": self.codec.alphabet, "context": self.context}
+        return self.codec.describe() | {"context": self.context}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The numbers of the tokens are those of the checkpoint, even where the text has changed since."""
+        self.known_codec = codec_of(state_dict)
+
+
+class CharacterData(TextData):
+    """Text by character, with an alphabet that the class fixes. A subclass implements `read_texts`.
+
+    Args:
+        arguments: see `TextData`.
+    """
+
+    alphabet: ClassVar[str] = ALPHABET
+    unit = "character"
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.known_codec = CharacterCodec(self.alphabet)
+        if self.vocab_size != self.codec.vocab_size:
+            raise UserError(
+                f"data.vocab_size={self.vocab_size} is not the {self.codec.vocab_size} of the character codec: leave "
+                "it out"
+            )
+
+    def make_codec(self, train: str) -> Codec:
+        return CharacterCodec(self.alphabet)
+
+    def fake_codec(self) -> Codec:
+        return CharacterCodec(self.alphabet)
+
+
+class WordData(TextData):
+    """Text by word. A subclass implements `read_texts`.
+
+    The vocabulary are the `vocab_size - 1` most frequent words of the training text and <unk>, the most frequent first,
+    ties in alphabetical order; <unk> is the last. A perplexity can be compared only with one on the same vocabulary.
+
+    Args:
+        arguments: see `TextData`.
+    """
+
+    rule: ClassVar[str] = "punctuation"  # see `split_words`
+    unit = "word"
+
+    def make_codec(self, train: str) -> Codec:
+        found = most_frequent(split_words(train, self.rule), self.vocab_size - 1, unknown=[UNKNOWN_WORD])
+        return WordCodec(found, self.rule)
+
+    def fake_codec(self) -> Codec:
+        return WordCodec([f"word{i}" for i in range(self.vocab_size - 1)], self.rule)

@@ -9,8 +9,8 @@ dropout operator, which touches the connections between layers and never those t
 
 The logits of token t+1 are a linear map of D(h_t^L).
 
-Differs from the paper: torch's LSTM has two bias vectors a layer where one is enough; each call starts
-from a zero state (the paper carries the state from one mini-batch to the next).
+Differs from the paper: torch's LSTM has two bias vectors a layer where one is enough. A call of `forward` starts from
+a zero state; `advance` goes on from one, as the paper does from mini-batch to mini-batch (task.carry=true).
 
 >>> import torch
 >>> with torch.device("meta"):

@@ -100,8 +100,8 @@ class Task(lightning.LightningModule):
         """
         raise NotImplementedError
 
-    def weight(self, batch: Any) -> int:
-        """How much a batch counts in averages: its samples."""
+    def weight(self, batch: Any) -> int | Tensor:
+        """How much a batch counts in averages: its samples; a number on the device where it has to be counted there."""
         return len(batch[0])
 
     def derive(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -136,7 +136,8 @@ class Task(lightning.LightningModule):
         for key, value in out.items():
             if key == "loss" or key.startswith("metrics/"):
                 self._add(f"{stage}/{key.removeprefix('metrics/')}", value.detach().float() * weight)
-        self._add(f"{stage}/count", torch.full((), float(weight), device=out["loss"].device))
+        count = weight if isinstance(weight, Tensor) else torch.full((), weight, device=out["loss"].device)
+        self._add(f"{stage}/count", count.float())
         return out
 
     def _add(self, key: str, value: Tensor) -> None:
@@ -170,6 +171,20 @@ class Task(lightning.LightningModule):
         means = self.derive({key: total / count for key, total in totals.items()})
         figures = zip(means, torch.stack(list(means.values())).tolist(), strict=True)
         self.figures |= {f"{stage}/{key}": value for key, value in figures}
+
+        if stage != "train":
+            self.figures |= {f"{stage}/{key}": value for key, value in self.baselines_of_data().items()}
+
+    def baselines_of_data(self) -> dict[str, float]:
+        """What the data know to be reached without any skill, by the name of the figure."""
+        found: dict[str, float] = getattr(self.trainer.datamodule, "baselines", {})  # type: ignore[attr-defined]
+        return found
+
+    def on_fit_start(self) -> None:
+        """Say before training what needs no skill."""
+        if self.trainer.is_global_zero:
+            for key, value in self.baselines_of_data().items():
+                log.info("baseline, which needs no skill: %s %.4g", key.replace("_", " "), value)
 
     def on_train_epoch_start(self) -> None:
         self.figures = {}

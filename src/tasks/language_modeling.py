@@ -2,63 +2,150 @@
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import UserError
 from .base import Task
 from .ngram import WittenBellTrigram
+from .sparse_ngram import SparseWittenBellTrigram
 
 log = logging.getLogger(__name__)
+State = Tensor | tuple[Tensor, ...]  # of a recurrent network, `layers b dim` each
 
 
 class LanguageModeling(Task):
     """Next-token prediction.
 
     Network: tokens `b t` -> logits `b t v`, causal. Batch: (tokens `b t+1`,), shifted here. Figures: loss
-    (nats a token), perplexity, bits per character (per token, where a token is no character), and the bits
-    of a trigram baseline, which is counted on the training split and judged on the same tokens as the network.
+    (nats a token), perplexity (per character or per word, whatever a token is), bits per character where tokens are
+    characters, and the same of a trigram baseline, which is counted on the training split and judged on the same tokens
+    as the network.
+
+    With `carry` the network goes on, in each batch, from the state in which the batch before has left it, without
+    gradients through that border: truncated back-propagation through time (Williams and Peng 1990; Zaremba, Sutskever
+    and Vinyals 2014, arXiv:1409.2329, section 4.1). The rows of the data are streams then (`data.streams`). Each epoch
+    of training, validation or test begins with an empty state.
+
+    Args:
+        arguments: see `Task`.
+        carry: whether the network's state is carried. It needs the method `advance(tokens, state) -> (logits, state)`,
+            where a state is a tensor or a tuple of tensors with the batch on axis 1.
+
+    Attributes:
+        states: of each stage, train, val or test, the state after the last batch.
+
+    Raises:
+        ValueError: the state of a network is to be carried that has none.
     """
 
     name = "language_modeling"
     headline = ("bits_per_character",)
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, carry: bool = False, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self.trigram_bits: dict[str, float] = {}
+        if carry and not hasattr(self.network, "advance"):
+            raise ValueError(
+                f"task.carry=true needs a recurrent network, and {type(self.network).__name__} has no state to carry"
+            )
+        self.carry = carry
+        self.states: dict[str, State] = {}
+        self.baselines: dict[str, float] = {}
+
+    @property
+    def unit(self) -> str:
+        """What a token is: "character" where the data do not say otherwise."""
+        data = getattr(self._trainer, "datamodule", None)
+        return getattr(data, "unit", "character")
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self.require_causal()
+        if self.unit != "character":
+            self.headline = ("perplexity",)  # type: ignore[misc]  # it depends on the data
+        if self.carry and not getattr(self.trainer.datamodule, "streams", False):  # type: ignore[attr-defined]
+            raise UserError("task.carry=true needs batches that go on where the last ones ended: add data.streams=true")
+
+    def require_causal(self) -> None:
+        """Refuse a network that may see the token that it has to predict.
+
+        Raises:
+            UserError: the network does not claim to be causal.
+        """
+        if not getattr(self.network, "causal", False):
+            raise UserError(
+                f"{type(self.network).__name__} is not causal: it sees the tokens that it would have to predict; use "
+                "a network in one direction, as in model=lstm_lm"
+            )
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         (tokens,) = batch
-        logits = self.network(tokens[:, :-1])
+        logits = self.read_on(tokens[:, :-1]) if self.carry else self.network(tokens[:, :-1])
         return {"loss": F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())}
+
+    def read_on(self, tokens: Tensor) -> Tensor:
+        """Logits `b t v` from the carried state; fewer rows than before are the first ones, see `StreamOrder`."""
+        stage = "train" if self._trainer is None else self.stage
+        state = self.states.get(stage)
+        if state is not None:
+            state = _each(state, lambda s: s[:, : len(tokens)].contiguous())
+        network: Any = self.network
+        logits, state = network.advance(tokens, state)
+        self.states = {**self.states, stage: _each(state, Tensor.detach)}
+        return logits  # type: ignore[no-any-return]
 
     def weight(self, batch: Any) -> int:
         return batch[0].shape[0] * (batch[0].shape[1] - 1)  # type: ignore[no-any-return]
 
     def derive(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        bits = means["loss"] / math.log(2)
-        return means | {"perplexity": means["loss"].exp(), "bits_per_character": bits}
+        figures = means | {"perplexity": means["loss"].exp()}
+        if self.unit == "character":
+            figures["bits_per_character"] = means["loss"] / math.log(2)
+        return figures
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.states.pop("train", None)
+
+    def on_validation_epoch_start(self) -> None:
+        self.states.pop("val", None)
+
+    def on_test_epoch_start(self) -> None:
+        self.states.pop("test", None)
 
     def on_fit_start(self) -> None:
-        """Say the baseline before training, where the vocabulary is small enough for a table of trigrams."""
-        if (bits := self.baseline("val")) is not None and self.trainer.is_global_zero:
-            log.info("trigram baseline: %.3f bits per character on validation", bits)
+        """Say the baseline before training."""
+        if (found := self.baseline("val")) is not None and self.trainer.is_global_zero:
+            name, value = found
+            if name == "bits_per_character":
+                log.info("trigram baseline: %.3f bits per character on validation", value)
+            else:
+                log.info("trigram baseline: perplexity %.4g on validation", value)
 
     def close_epoch(self, stage: str) -> None:
         super().close_epoch(stage)
-        if stage != "train" and (bits := self.baseline(stage)) is not None:
-            self.figures[f"{stage}/trigram_bits_per_character"] = bits
+        if stage != "train" and (found := self.baseline(stage)) is not None:
+            name, value = found
+            self.figures[f"{stage}/trigram_{name}"] = value
 
-    def baseline(self, split: str) -> float | None:
-        """Bits per token of the trigrams of the training split on another; computed once."""
+    def baseline(self, split: str) -> tuple[str, float] | None:
+        """The headline figure of the trigrams of the training split on another; counted once.
+
+        None where the data are no text with windows to count.
+        """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data.vocab_size > WittenBellTrigram.MAX_VOCABULARY:
+        if not hasattr(data.splits["train"], "windows"):
             return None
-        if split not in self.trigram_bits:
-            self.trigram_bits[split] = trigram_bits(data.splits["train"], data.splits[split], data.vocab_size)
-        return self.trigram_bits[split]
+        if split not in self.baselines:
+            self.baselines[split] = trigram_nll(data.splits["train"], data.splits[split], data.vocab_size)
+        nll = self.baselines[split]
+        if self.unit == "character":
+            return "bits_per_character", nll / math.log(2)
+        return "perplexity", math.exp(nll)
 
     @torch.no_grad()
     def generate(self, prompt: Tensor, length: int, *, context: int, temperature: float = 1.0, seed: int = 0) -> Tensor:
@@ -67,19 +154,24 @@ class LanguageModeling(Task):
         Args:
             prompt: int64 tokens `t`, at least one.
             length: how many tokens to add.
-            context: how many of the last tokens the network sees; a recurrent one starts there and then goes on.
+            context: how many of the last tokens the network sees; a recurrent one starts there and then goes on, one
+                that was trained to carry its state starts at the beginning of the prompt.
             temperature: divides the logits; 0 takes the likeliest token.
             seed: of a generator of its own, so that training's random numbers are untouched.
 
         Returns:
             int64 of shape `t+length`, on the CPU.
+
+        Raises:
+            UserError: the network is not causal.
         """
+        self.require_causal()
         generator = torch.Generator().manual_seed(seed)
         device = next(self.network.parameters()).device
         training = self.network.training
         self.network.eval()
         advance: Any = getattr(self.network, "advance", None)
-        tokens, new, state = prompt.cpu(), prompt[-context:].to(device), None
+        tokens, new, state = prompt.cpu(), (prompt if self.carry else prompt[-context:]).to(device), None
         for _ in range(length):
             if advance is not None:  # a recurrent network carries what it has read
                 logits, state = advance(new[None], state)
@@ -94,11 +186,43 @@ class LanguageModeling(Task):
         self.network.train(training)
         return tokens
 
+    @torch.no_grad()
+    def nll(self, tokens: Tensor, context: int) -> float:
+        """-ln p of each token of a text but the first, as in evaluation, their sum.
 
-def trigram_bits(train: Any, judged: Any, vocab_size: int) -> float:
-    """Bits per token of the trigram baseline: counted on one data set of windows, judged on another."""
-    model = WittenBellTrigram(vocab_size)
-    for indices in torch.arange(len(train)).split(1024):
-        model.update(train[-1, indices][0])
-    nll = [model.nll(judged[-1, indices][0]).double() for indices in torch.arange(len(judged)).split(1024)]
-    return float(torch.cat(nll).mean() / math.log(2))
+        Args:
+            tokens: int64 `t`, at least two.
+            context: tokens that the network sees at once; beyond them it knows what its state has kept.
+        """
+        device = next(self.network.parameters()).device
+        network: Any = self.network
+        total, state = 0.0, None
+        for start in range(0, len(tokens) - 1, context):
+            window = tokens[None, start : start + context + 1].to(device)
+            if self.carry:
+                logits, state = network.advance(window[:, :-1], state)
+            else:
+                logits = network(window[:, :-1])
+            total += float(F.cross_entropy(logits[0], window[0, 1:], reduction="sum"))
+        return total
+
+
+def _each(state: State, function: Callable[[Tensor], Tensor]) -> State:
+    return function(state) if isinstance(state, Tensor) else tuple(map(function, state))
+
+
+def trigram_nll(train: Any, judged: Any, vocab_size: int) -> float:
+    """Nats per token of the trigram baseline: counted on one text, judged on another.
+
+    Args:
+        train, judged: their `windows` are int64 `b t`, in which each token but the first is predicted.
+        vocab_size: decides whether there is room for a table of all trigrams.
+    """
+    model: WittenBellTrigram | SparseWittenBellTrigram
+    if vocab_size > WittenBellTrigram.MAX_VOCABULARY:
+        model = SparseWittenBellTrigram(vocab_size, train.windows())
+    else:
+        model = WittenBellTrigram(vocab_size)
+        for windows in train.windows():
+            model.update(windows)
+    return float(torch.cat([model.nll(windows).double().flatten() for windows in judged.windows()]).mean())
