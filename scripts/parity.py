@@ -31,6 +31,11 @@ OTHERS = {  # what the networks that torchvision has not are held against, and w
     "perceptron": "Rosenblatt's rule written out, tests/test_perceptron.py",
     "preact_resnet18": "the network of kuangliu/pytorch-cifar, built anew in tests/test_weights.py",
     "wrn28_10": "the network of xternalz/WideResNet-pytorch, built anew in tests/test_weights.py",
+    "tcn": "the papers' parameters and equations written out, tests/test_sequence_models.py",
+    "cnn1d": "the parameters of the paper's network, padding and length, tests/test_sequence_models.py",
+    **dict.fromkeys(("rnn", "lstm", "gru"), "cells written out, which are torch's, tests/test_sequence_models.py"),
+    **dict.fromkeys(("d_linear", "n_linear"), "the paper's equations, tests/test_forecasting.py"),
+    **dict.fromkeys(("m5", "res8", "res15"), "the layers of the papers' tables, tests/test_sound.py"),
     **dict.fromkeys(
         ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
         "the network of akamaster/pytorch_resnet_cifar10, built anew in tests/test_weights.py",

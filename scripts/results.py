@@ -20,6 +20,11 @@ from torchatlas.summary import format_figure
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "records"
 README = ROOT / "README.md"
+# What a row of the table says of the test set, where the task has it.
+FIGURES = (
+    "accuracy", "bits_per_character", "mse", "mae", "mse_over_best_baseline", "nll", "recall_accuracy", "mean_mse",
+    "memoryless_loss",
+)  # fmt: skip
 
 
 def keep(folder: Path) -> None:
@@ -45,12 +50,14 @@ def results_table() -> str:
         figures = [
             f"{key.removeprefix('test/').replace('_', ' ')} {format_figure(key, value)}"
             for key, value in metrics["test"].items()
-            if key.removeprefix("test/") in ("accuracy", "bits_per_character")
+            if key.removeprefix("test/") in FIGURES
         ]
-        if "val/trigram_bits_per_character" in metrics["best"]:
-            best = metrics["best"]
-            figures.append(f"validation {best['val/bits_per_character']:.3f}")
-            figures.append(f"trigram baseline {best['val/trigram_bits_per_character']:.3f}")
+        best = metrics["best"]
+        for key, name in (("bits_per_character", "bits per character"), ("perplexity", "perplexity")):
+            baseline = best.get(f"val/trigram_{key}")
+            if baseline is not None:
+                nats = f" ({best['val/loss']:.3f} nats)" if key == "bits_per_character" else ""
+                figures.append(f"validation {best[f'val/{key}']:.3f} {name}{nats}, trigrams {baseline:.3f}")
         commit = (first["commit"] or "none")[:9] + (" with changes" if first["uncommitted_changes"] else "")
         lines.append(
             f"| {commands} | {', '.join(figures)} | {metrics['epochs']} | {metrics['seconds'] / 60:.1f} min "

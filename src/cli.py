@@ -20,7 +20,7 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
               classifiers: [tta=none|flip|ten] [mc_samples=20] [seed=0]
     predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
               images: [top=3] [tta=none|flip|ten] [mc_samples=20]; text: [length=200] [temperature=0.8] [seed=0];
-              sounds: [top=3]; a table of series: [mode=forecast|anomalies] [threshold=5]
+              sounds: [top=3] [mc_samples=20]; a table of series: [mode=forecast|anomalies] [threshold=5]
     explain   ckpt=<run folder | checkpoint> [input=<image, folder or text>] [output=FOLDER] [class=NAME] [layer=NAME]
               [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients]; sequences:
               [methods=gradients,gates,singular_values,receptive_field,causality]

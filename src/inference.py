@@ -21,9 +21,11 @@ from .callbacks.threads import cores, divide
 from .checkpoints import read
 from .command_line import quiet_libraries
 from .data.image_folder import load_image
+from .data.sound import ENDINGS
 from .data.text import Codec, codec_of, read_text
 from .errors import UserError
 from .forecast import forecast_file, score_file
+from .hear import classify_sounds
 from .runs import find_checkpoint, write_json
 from .summary import format_figure
 from .tasks.base import Task
@@ -165,6 +167,8 @@ def predict(
         rows = _classify(task, about["data"], _files(source, IMG_EXTENSIONS), top)
     elif isinstance(task, LanguageModeling):
         rows = _continue(task, about["data"], _files(source, (".txt", ".md", ".rst")), length, temperature, seed)
+    elif isinstance(task, Classification) and about["data"]["kind"] == "sound":
+        rows = classify_sounds(task, about["data"], _files(source, ENDINGS), top)
     elif isinstance(task, Forecasting) and about["data"]["kind"] == "series":
         if source.is_dir():
             raise UserError(f"{source} is a folder: name one table, input=FILE.csv")

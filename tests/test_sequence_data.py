@@ -311,7 +311,7 @@ def test_damaged_music_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(*_: Any) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr("torchatlas.data.download._download", refuse)
+    monkeypatch.setattr("torchatlas.data.download.download_file", refuse)
     with pytest.raises(UserError, match=r"could not be downloaded .*no network"):
         kind(root=str(tmp_path)).prepare_data()
 
@@ -568,7 +568,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 raise OSError("404")
             part.write_bytes(content)
 
-        monkeypatch.setattr("torchatlas.data.download._download", download)
+        monkeypatch.setattr("torchatlas.data.download.download_file", download)
         return asked
 
     return serve

@@ -55,7 +55,7 @@ class ClassificationPictures(Callback):
             if (writer := writer_of(trainer)) and x.ndim in (3, 4):
                 names = self.names(trainer)
                 titles = [describe_label(label, names) for label in labels[:32].cpu()]
-                figure = self.draw_inputs(trainer, unpadded(x[:32].cpu(), *lengths), titles)
+                figure = self.draw_inputs(trainer, unpadded(x[:32].cpu(), *(n[:32] for n in lengths)), titles)
                 writer.add_figure("inputs/training samples as the network gets them", figure, trainer.current_epoch)
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -52,7 +52,7 @@ def fetch(urls: Sequence[str], path: Path, md5: str, *, timeout: float = 20.0) -
         for _ in range(2):
             continued = part.exists() and part.stat().st_size > 0
             try:
-                _download(url, part, timeout)
+                download_file(url, part, timeout)
             except (OSError, HTTPException, ValueError) as error:
                 reasons.append(f"{url}: {error}")
                 break
@@ -92,7 +92,7 @@ def fetch_checked(urls: Sequence[str], path: Path, fault: Callable[[Path], str],
     for url in urls:
         part.unlink(missing_ok=True)  # of unknown origin: nothing would tell that its continuation is wrong
         try:
-            _download(url, part, timeout)
+            download_file(url, part, timeout)
         except (OSError, HTTPException, ValueError) as error:
             reasons.append(f"{url}: {error}")
             continue
@@ -107,7 +107,7 @@ def fetch_checked(urls: Sequence[str], path: Path, fault: Callable[[Path], str],
     )
 
 
-def _download(url: str, part: Path, timeout: float) -> None:
+def download_file(url: str, part: Path, timeout: float) -> None:
     start = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "torchatlas"} | ({"Range": f"bytes={start}-"} if start else {})
     try:

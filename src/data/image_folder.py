@@ -57,7 +57,7 @@ def class_folders(splits: dict[str, Path]) -> list[str]:
     folder = splits["train" if "train" in splits else "all"]
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
     if len(classes) < 2:
-        raise UserError(f"{folder} holds {len(classes)} class folders where at least 2 are needed: FOLDER/CLASS/IMAGE")
+        raise UserError(f"{folder} holds {len(classes)} class folders where at least 2 are needed: FOLDER/CLASS/FILE")
     return classes
 
 
@@ -166,7 +166,7 @@ def load_crop(path: Path, in_channels: int, image_size: int, random: Sequence[fl
     return torch.nn.functional.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
 
 
-def _place(name: bytes, split: str) -> float:
+def place_of(name: bytes, split: str) -> float:
     """A number in [0, 1) that depends on the file's name alone, so that new files do not move the others."""
     text = f"{SPLIT_SEED} {split} ".encode() + name
     return int.from_bytes(hashlib.sha256(text).digest()[:6]) / 2**48
@@ -296,7 +296,7 @@ class ImageFolder(ImageData):
         names, labels = files.pop("all") if "all" in files else files.pop("train")
         missing = [split for split in ("val", "test") if split not in files]
         for split in missing:  # the second of two cuts is from what the first has left
-            cut = np.array([_place(name, split) < self.share for name in names.tolist()])
+            cut = np.array([place_of(name, split) < self.share for name in names.tolist()])
             if not 0 < int(cut.sum()) < len(names):
                 raise UserError(f"{len(names)} images in {self.root} are too few to cut the {split} split from")
             files[split] = names[cut], labels[torch.from_numpy(cut)]

@@ -130,7 +130,7 @@ class Task(lightning.LightningModule):
 
     # Training and evaluation interleave, so each has its own sums: "train/loss", "val/loss", ...
     def _accumulate(self, batch: Any) -> dict[str, Tensor]:
-        out = self.step(batch)
+        out = {key: value if key == "loss" else value.detach() for key, value in self.step(batch).items()}
         weight = self.weight(batch)
         stage = self.stage
         for key, value in out.items():
