@@ -11,7 +11,9 @@ by ReLU and dropout, beside an identity (a 1x1 convolution where the channels di
 has dilation 2^l, so that L blocks see 1 + 2 (k-1) (2^L - 1) steps: two convolutions a block.
 
 Differs from the paper: dropout is of single values, as in the authors' code, and not of whole channels. Token inputs
-get an embedding of `dim` values.
+get an embedding of `dim` values. The weights of 1x1 convolutions and of the read-out start from N(0, 0.01²), the others
+from U(±1/√fan_in): their code asks for N(0, 0.01²) there too, on weights that its weight normalisation then computes
+anew from others, so that it has no effect.
 
 >>> import torch
 >>> sizes = {  # the authors' configurations (section 5 and their code)
@@ -52,9 +54,8 @@ class TemporalBlock(nn.Module):
         conv1 = CausalConv1d(in_channels, dim, kernel_size, dilation=dilation)
         conv2 = CausalConv1d(dim, dim, kernel_size, dilation=dilation)
         self.shortcut = nn.Conv1d(in_channels, dim, 1) if in_channels != dim else nn.Identity()
-        for conv in (conv1, conv2, self.shortcut):
-            if isinstance(conv, nn.Conv1d):
-                nn.init.normal_(conv.weight, 0, 0.01)
+        if isinstance(self.shortcut, nn.Conv1d):
+            nn.init.normal_(self.shortcut.weight, 0, 0.01)
         self.conv1, self.conv2 = weight_norm(conv1), weight_norm(conv2)
         self.dropout = nn.Dropout(dropout)
 
