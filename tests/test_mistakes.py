@@ -88,6 +88,36 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "nothing to resume": (["resume=auto"], "found no checkpoint"),
     "resume in a sweep": (["resume=auto", "-m"], "leave out -m"),
     "no such run": (["resume=runs/none"], "there is no checkpoint"),
+    "sequence network, text": (
+        ["model=lstm", "data=pydoc"],
+        "with the task classification: try task=language_modeling",
+    ),
+    "future of a forecast": (
+        ["model=gru", "data=weather", "task=forecasting", "model.bidirectional=true"],
+        "seen the future and cannot forecast: use bidirectional=false",
+    ),
+    "future of a text": (
+        ["model=lstm", "data=pydoc", "task=language_modeling", "model.bidirectional=true"],
+        "seen the future and cannot generate or label step by step: use bidirectional=false",
+    ),
+    "horizon longer than the data": (["model=n_linear", "data=weather", "data.horizon=2000"], "data.horizon="),
+    "lookback longer than the data": (["model=n_linear", "data=weather", "data.lookback=5000"], "data.lookback="),
+    "quantiles in disorder": (["model=n_linear", "data=weather", "task.quantiles=[0.9,0.5]"], "increasing levels"),
+    "no table": (["model=n_linear", "data=series_csv"], "data.path="),
+    "table that is not there": (["model=n_linear", "data=series_csv", "data.path=no.csv"], "no.csv"),
+    "no text": (["model=lstm_lm", "data=text_file"], "data.path=FILE"),
+    "unknown set of the archive": (["model=cnn1d", "data=ucr", "data.name=GunPont"], "did you mean GunPoint"),
+    "unknown speaker": (["model=res8", "data.fake=true", "data.held_out_speaker=teo"], "did you mean theo"),
+    "features of another size": (["model=res8", "data.fake=true", "data.features=waveform"], "data.in_channels"),
+    "state of a network without one": (
+        ["model=tcn", "data=pydoc", "task=language_modeling", "task.carry=true"],
+        "task.carry",
+    ),
+    "tied to nothing": (["model=lstm", "model.tied=true"], "use tied=false"),
+    "step by step with a look ahead": (
+        ["model=cnn1d", "data=copy_memory", "task=sequence_labeling"],
+        "a target at each step: use tcn",
+    ),
     "unknown choice of -m": (["-m", "model=mlp,mpl"], "there is no model 'mpl'"),
 }
 if not torch.cuda.is_available():
