@@ -77,11 +77,12 @@ def results_table() -> str:
                 nats = f" ({best['val/loss']:.3f} nats)" if key == "bits_per_character" else ""
                 figures.append(f"validation {best[f'val/{key}']:.3f} {name}{nats}, trigrams {baseline:.3f}")
         commit = (first["commit"] or "none")[:9] + (" with changes" if first["uncommitted_changes"] else "")
-        published = PUBLISHED.get(record["name"], "")
-        lines.append(
-            f"| {commands} | {', '.join(figures)} | {published} | {metrics['epochs']} "
-            f"| {metrics['seconds'] / 60:.1f} min | {', '.join(hardware)}, {record['config']['trainer']['precision']} | {commit} |"
-        )
+        cells = [
+            commands, ", ".join(figures), PUBLISHED.get(record["name"], ""), metrics["epochs"],
+            f"{metrics['seconds'] / 60:.1f} min", f"{', '.join(hardware)}, {record['config']['trainer']['precision']}",
+            commit,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
