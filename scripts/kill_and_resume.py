@@ -61,6 +61,17 @@ CASES: dict[str, list[str]] = {
         "model=mlp", "model.widths=[64]", "trainer=cpu", "trainer.max_epochs=12", "trainer.precision=bf16-mixed",
         "callbacks.checkpoint.every=0.05s", "callbacks.early_stopping.patience=3",
     ],
+    "gru, carried state": [
+        "model=gru", "model.dim=32", "model.depth=2", "model.dropout=0.2", "data=pydoc", "task=language_modeling",
+        "task.carry=true", "trainer=cpu", "duration=75st", "trainer.limit_train_batches=30",
+        "trainer.limit_val_batches=4", "trainer.limit_test_batches=4", "callbacks.samples.length=20",
+        "callbacks.checkpoint.every=1st",
+    ],
+    "res8, sounds, SpecAugment": [
+        "model=res8", "model.width=4", "data=fsdd", "data.fake=true", "data.batch_size=16", "data.speed=0.1",
+        "data.shift=30.0", "data.noise=[10,30]", "data.frequency_masks=1", "data.time_masks=1", "trainer=cpu",
+        "trainer.max_epochs=15", "callbacks=default", "callbacks.checkpoint.every=1st",
+    ],
     "mlp, two processes": [
         "model=mlp", "model.widths=[64]", "trainer=ddp_cpu", "trainer.max_epochs=6", "callbacks=default",
         "callbacks.checkpoint.every=4st",
