@@ -77,8 +77,10 @@ def results_table() -> str:
                 nats = f" ({best['val/loss']:.3f} nats)" if key == "bits_per_character" else ""
                 figures.append(f"validation {best[f'val/{key}']:.3f} {name}{nats}, trigrams {baseline:.3f}")
         commit = (first["commit"] or "none")[:9] + (" with changes" if first["uncommitted_changes"] else "")
+        permuted = record["config"]["data"].get("permute")
+        published = "" if permuted else PUBLISHED.get(record["name"], "")
         cells = [
-            commands, ", ".join(figures), PUBLISHED.get(record["name"], ""), metrics["epochs"],
+            commands, ", ".join(figures), published, metrics["epochs"],
             f"{metrics['seconds'] / 60:.1f} min", f"{', '.join(hardware)}, {record['config']['trainer']['precision']}",
             commit,
         ]  # fmt: skip

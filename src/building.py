@@ -12,7 +12,7 @@ import lightning
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, get_object, instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError
 from yaml import YAMLError
 
@@ -298,6 +298,9 @@ def check_numbers(config: DictConfig) -> None:
         UserError: it names the first of them.
     """
     limits(config)
+    levels = config.task.get("quantiles")
+    if levels is not None and not (isinstance(levels, ListConfig) and all(isinstance(q, int | float) for q in levels)):
+        raise UserError(f"task.quantiles={levels} must be a list of numbers, as in task.quantiles=[0.1,0.5,0.9]")
     trainer = config.trainer
     for key in ("check_val_every_n_epoch", "accumulate_grad_batches", "log_every_n_steps"):
         if not _positive(trainer[key]):

@@ -279,7 +279,7 @@ def _sequences(network: nn.Module, about: dict[str, Any], device: torch.device, 
     else:
         x, *rest = module.transform(split[-1, torch.arange(min(BATCH, len(split)))])
         lengths = next((part for part in rest if part.ndim == 1 and part is not rest[-1]), None)
-        if lengths is None and data["kind"] == "polyphonic":
+        if lengths is None and data["kind"] == "piano_roll":
             lengths = rest[-1]
         if lengths is not None:  # the steps that half of the sequences have
             length = int(lengths.median())

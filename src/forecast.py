@@ -1,5 +1,6 @@
 """A trained forecaster and a user's file: what comes after its end, and where it was surprised."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def read_like(about: dict[str, Any], path: str | Path) -> tuple[Table, Tensor]:
         path: a CSV file with the columns and the step of the training.
 
     Returns:
-        The table, filled, and its scaled values, float32 `t c`.
+        The table as it is in the file, and its scaled values, float32 `t c`, of which none is missing.
 
     Raises:
         UserError: a column is missing, the step is another one, there are too few rows, or the file has a mistake.
@@ -34,18 +35,21 @@ def read_like(about: dict[str, Any], path: str | Path) -> tuple[Table, Tensor]:
     if about.get("kind") != "series":
         raise UserError(f"this checkpoint was trained on {about.get('kind')}, and not on series to forecast")
     missing = about["missing"]
-    table = read_table(
-        path, time=about["time"], series=about["series"], covariates=about["covariates"], missing=missing
-    )
+    try:
+        table = read_table(
+            path, time=about["time"], series=about["series"], covariates=about["covariates"], missing=missing
+        )
+    except UserError as error:  # what it says of data.missing and the like is for training
+        raise UserError(re.sub(r", or use data\.missing.*| for data\.\w+", "", str(error))) from error
     if table.step != about["step"]:
         raise UserError(
             f"{path} has the step {table.step}, and the network was trained with the step {about['step']}: resample it"
         )
     if len(table.values) < about["lookback"]:
         raise UserError(f"{path} has {len(table.values)} rows, and the network looks back on {about['lookback']}")
-    values = fill(table, [0], missing)
+    values = fill(table, 0, missing)
     scaled = torch.from_numpy(((values - about["mean"]) / about["std"]).astype(np.float32))
-    return Table(table.time, table.series, table.covariates, table.times, table.step, values), scaled
+    return table, scaled
 
 
 def forecast_file(task: Forecasting, about_data: dict[str, Any], path: str | Path) -> list[dict[str, Any]]:
@@ -91,7 +95,8 @@ def score_file(
 
     Returns:
         For each row after the first lookback: the time; score, the largest over the series; anomaly, whether it is over
-        the threshold; and for each series value, forecast and score. See `robust_scores`.
+        the threshold; and for each series value, forecast and score. What the file does not have has no score. See
+        `robust_scores`.
     """
     if not threshold > 0:
         raise UserError(f"threshold={threshold} must be a positive number, as in threshold=5")
@@ -107,34 +112,43 @@ def score_file(
         x = scaled[start[:, None] + torch.arange(look)].to(task.device)
         parts.append(task.point(_predict(task, x))[:, 0].cpu())
     forecast = torch.cat(parts)
-    scores = robust_scores((scaled[look:, :c] - forecast).double().numpy())
+    errors = (scaled[look:, :c] - forecast).double().numpy()
+    errors[np.isnan(table.values[look:, :c])] = np.nan
+    scores = robust_scores(errors)
     mean, std = (np.array(about_data[key][:c]) for key in ("mean", "std"))
     in_units = forecast.double().numpy() * std + mean
     rows = []
     for i, score in enumerate(scores):
-        largest = float(score.max())
+        if np.isnan(score).all():
+            continue
+        largest = float(np.nanmax(score))
         row: dict[str, Any] = {
             "time": text_of(table.times[look + i]), "score": largest, "anomaly": largest > threshold,
         }  # fmt: skip
         for k, name in enumerate(table.series):
+            known = not np.isnan(score[k])
             row |= {
-                name: float(table.values[look + i, k]),
+                name: float(table.values[look + i, k]) if known else None,
                 f"{name} forecast": float(in_units[i, k]),
-                f"{name} score": float(score[k]),
+                f"{name} score": float(score[k]) if known else None,
             }
         rows.append(row)
     return rows
 
 
 def robust_scores(errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances from the median in robust standard deviations, `t c` (Iglewicz and Hoaglin 1993, chapter 3).
+    """Distances from the median in robust standard deviations, `t c`, NaN where there is none.
+
+    Iglewicz and Hoaglin 1993, "How to Detect and Handle Outliers", chapter 3.
 
     The standard deviation is 1.4826 times the median absolute deviation, or, where more than half of the errors are
     equal, 1.2533 times the mean one; where all are equal the scores are zero.
     """
-    distances = np.abs(errors - np.median(errors, 0))
-    scale = MAD * np.median(distances, 0)
-    scale = np.where(scale > 0, scale, MEAN_DEVIATION * distances.mean(0))
+    if (unknown := np.isnan(errors).all(0)).any():  # a series of which no value is known
+        errors = np.where(unknown, 0.0, errors)
+    distances = np.abs(errors - np.nanmedian(errors, 0))
+    scale = MAD * np.nanmedian(distances, 0)
+    scale = np.where(scale > 0, scale, MEAN_DEVIATION * np.nanmean(distances, 0))
     scores: NDArray[np.float64] = distances / np.where(scale > 0, scale, 1.0)
     return scores
 

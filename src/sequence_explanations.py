@@ -1,5 +1,6 @@
 """What a network for sequences computes, and how far it sees: the mathematics and pictures of `explain`."""
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ GATE_NAMES = {
 }  # fmt: skip
 STEPS, UNITS = 60, 48  # of a gate trace
 MATRICES = {"RNN_TANH": ("U",), "LSTM": ("U of i", "U of f", "U of g", "U of o"), "GRU": ("U of r", "U of z", "U of n")}
+SEQUENCES = 4  # in which a receptive field is looked for
 PROJECTIONS = 4  # random directions in which answers are differentiated
 
 
@@ -183,6 +185,8 @@ def gate_traces(layers: nn.RNNBase, inputs: Tensor) -> list[dict[str, Tensor]]:
 def draw_gates(subject: Sequences) -> Drawn:
     """A map of steps and units for each gate, layer by layer, over the first sequence."""
     layers = recurrent_layers(subject.network)
+    if layers.bidirectional and layers.num_layers > 1:
+        raise UserError("gates are drawn of networks with one direction or one layer")
     with evaluating(subject.network), torch.no_grad():
         inputs = inputs_of_layers(subject.network, subject.x[:1])[0, :STEPS]
     for number, traces in enumerate(gate_traces(layers, inputs), start=1):
@@ -214,9 +218,11 @@ def singular_values(layers: nn.RNNBase) -> dict[str, Tensor]:
     """Of the matrices through time, gate by gate, largest first."""
     found = {}
     for layer in range(layers.num_layers):
-        matrix: Tensor = getattr(layers, f"weight_hh_l{layer}").float().cpu()
-        for name, part in zip(MATRICES[layers.mode], matrix.split(layers.hidden_size), strict=True):
-            found[f"layer {layer + 1}, {name}"] = torch.linalg.svdvals(part)
+        for suffix in ("", "_reverse") if layers.bidirectional else ("",):
+            matrix: Tensor = getattr(layers, f"weight_hh_l{layer}{suffix}").float().cpu()
+            for name, part in zip(MATRICES[layers.mode], matrix.split(layers.hidden_size), strict=True):
+                back = " backwards" if suffix else ""
+                found[f"layer {layer + 1}{back}, {name}"] = torch.linalg.svdvals(part)
     return found
 
 
@@ -245,39 +251,51 @@ def draw_singular_values(subject: Sequences) -> Drawn:
 
 
 class Reach:
-    """Which steps of the input one answer depends on, measured.
+    """Which steps of the input one answer depends on, measured by gradients in double precision.
+
+    A step that has no way to the answer has a gradient of exactly zero.
+
+    Args:
+        network: it is left as it was.
+        x: sequences `b t c` or tokens `b t`; several, since a ReLU may be at zero in one of them.
+        place: the step of the answer.
 
     Attributes:
-        place: the step of the answer.
         first, last: the first and the last step with an influence.
     """
 
     def __init__(self, network: nn.Module, x: Tensor, place: int) -> None:
-        """Change each step alone, `t` copies of one sequence `t c` or tokens `t`, and look at the answer at `place`.
-
-        The comparison is exact: a step that has no way to the answer changes no bit of it.
-        """
-        copies = x.expand(len(x) + 1, *x.shape).clone()
-        steps = torch.arange(len(x))
-        embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
-        if x.is_floating_point():
-            copies[steps, steps] += 1.0
-        else:
-            copies[steps, steps] = (copies[steps, steps] + 1) % embeddings[0].num_embeddings
-        with torch.no_grad(), evaluating(network):
-            answers = torch.cat([states_of(network, part)[:, place] for part in copies.split(64)])
-        changed = (answers[:-1] != answers[-1]).any(1).nonzero()[:, 0]
-        self.place = place
-        self.first = int(changed.min()) if len(changed) else place
-        self.last = int(changed.max()) if len(changed) else place
+        network = copy.deepcopy(network).double()
+        with evaluating(network), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            inputs = inputs_of_layers(network, x.double() if x.is_floating_point() else x).detach().requires_grad_()
+            states = states_from(network, inputs)[:, place]
+            weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            (gradient,) = torch.autograd.grad((states * weights.to(states)).sum(), inputs)
+        reached = gradient.abs().amax((0, 2)).nonzero()[:, 0].cpu()
+        self.first, self.last = (int(reached.min()), int(reached.max())) if len(reached) else (place + 1, place)
 
 
-def states_of(network: nn.Module, x: Tensor) -> Tensor:
-    """What the network has at each step before its read-out, `b t d`."""
+def changed_alone(network: nn.Module, x: Tensor, steps: Tensor) -> Tensor:
+    """Copies of a sequence, in each of which one step is another, and behind them the sequence itself."""
+    copies, rows = x.expand(len(steps) + 1, *x.shape).clone(), torch.arange(len(steps))
+    if x.is_floating_point():
+        copies[rows, steps] += 1.0
+    else:
+        size = next(module for module in network.modules() if isinstance(module, nn.Embedding)).num_embeddings
+        copies[rows, steps] = (copies[rows, steps] + 1) % size
+    return copies
+
+
+def differs(answers: Tensor, reference: Tensor) -> Tensor:
+    """Whether vectors `n ... d` are others than the reference, beyond the last digits of double precision."""
+    return ((answers - reference).abs() > 1e-14 * (1 + reference.abs())).any(-1)
+
+
+def states_from(network: nn.Module, inputs: Tensor) -> Tensor:
+    """What the network has at each step before its read-out, `b t d`, of what stands behind an embedding, `b t c`."""
     if isinstance(network, TCN):
-        inputs = x if network.embedding is None else network.embedding(x)
         return network.blocks(inputs.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
-    states: Tensor = recurrent_layers(network)(inputs_of_layers(network, x))[0]
+    states: Tensor = recurrent_layers(network)(inputs)[0]
     return states
 
 
@@ -287,14 +305,13 @@ def draw_receptive_field(subject: Sequences) -> Drawn:
     if not isinstance(network, TCN):
         raise UserError("the picture of dilated convolutions is for a TCN")
     claimed = network.receptive_field
-    length = min(max(3 * claimed // 2, 24), 1500)
-    place = length - 4
+    length, place = claimed + 8, claimed + 3
     generator = torch.Generator().manual_seed(0)
     if network.vocab_size:
-        x = torch.randint(network.vocab_size, (length,), generator=generator)
+        x = torch.randint(network.vocab_size, (SEQUENCES, length), generator=generator)
     else:
-        x = torch.randn(length, network.in_channels, generator=generator)
-    reach = Reach(network.to(subject.x.device), x.to(subject.x.device), place)
+        x = torch.randn(SEQUENCES, length, network.in_channels, generator=generator)
+    reach = Reach(network, x.to(subject.x.device), place)
     measured = place - reach.first + 1
     causal = reach.last <= place
     found = {
@@ -339,17 +356,13 @@ def draw_causality(subject: Sequences) -> Drawn:
     """Each step of a sequence is changed alone; a mark where the state at another step changed."""
     network = subject.network
     x = subject.x[0, : min(STEPS, subject.x.shape[1])]
-    table = torch.zeros(len(x), len(x))
-    steps = torch.arange(len(x))
-    copies = x.expand(len(x) + 1, *x.shape).clone()
-    embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
-    if embeddings:
-        copies[steps, steps] = (copies[steps, steps] + 1) % embeddings[0].num_embeddings
-    else:
-        copies[steps, steps] += 1.0
+    network = copy.deepcopy(network).double()
+    x = x.double() if x.is_floating_point() else x
     with torch.no_grad(), evaluating(network):
-        states = states_of(network, copies)
+        inputs = inputs_of_layers(network, changed_alone(network, x, torch.arange(len(x))))
+        states = states_from(network, inputs)
     table = (states[:-1] - states[-1]).norm(dim=2).cpu()
+    table = table * differs(states[:-1], states[-1]).cpu()
     future = float(table.tril(-1).max()) if len(x) > 1 else 0.0
     yield "causality", {"largest_change_of_an_earlier_state": future, "causal": future == 0.0, "steps": len(x)}
     figure = Figure(figsize=(5.5, 5), layout="constrained")

@@ -12,7 +12,16 @@ from rich.table import Table
 from torch import nn
 
 from .data.base import DataModule
-from .runs import read_metrics, shown
+from .runs import read_json, read_metrics, shown
+
+PREDICTABLE = (
+    "image",
+    "pixels",
+    "characters",
+    "words",
+    "series",
+    "sound",
+)  # kinds of data of which predict reads files
 
 
 def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
@@ -60,11 +69,13 @@ def print_summary(folder: Path, finished: bool) -> None:
     more = " duration=NUMBERep" if finished else ""
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
+    readable = read_json(folder / "data.json").get("kind") in PREDICTABLE
+    use, more_input = ("predict", " input=FILE") if readable else ("evaluate", "")
     for label, text in (
         ("run folder", str(shown(folder))),
         ("dashboard", f"{uv}tensorboard --logdir {quoted}"),
         ("go on", f"{uv}{train} resume={quoted}{more}"),
-        ("use it", f"{uv}torchatlas predict ckpt={quoted} input=FILE"),
+        ("use it", f"{uv}torchatlas {use} ckpt={quoted}{more_input}"),
     ):
         console.print(f"{label:<11} {text}", markup=False, highlight=False, soft_wrap=True)
 

@@ -237,13 +237,53 @@ def test_missing_values_and_rows_are_filled_as_asked(tmp_path: Path) -> None:
         series_csv(write(frame, tmp_path / "b.csv"))
     for missing, expected in (("last", [9, 9, 9, 9, 13]), ("interpolate", [9, 10, 11, 12, 13])):
         table = read_table(gap, missing=missing)
-        values = fill(table, [0, 280], missing)
+        values = fill(table, 280, missing)
         assert len(values) == 400
         assert values[9:14, 0].tolist() == expected
         assert values[51, 0] == (49 if missing == "last" else pytest.approx(51))
+    later = read_table(write(frame.drop(index=range(300, 310)), tmp_path / "c.csv"), missing="interpolate")
+    assert fill(later, 280, "interpolate")[305, 0] == 299  # behind the training rows nothing knows what comes
     frame.loc[0, "oil"] = np.nan
     with pytest.raises(UserError, match=r"'oil' begins without a value"):
         series_csv(write(frame, tmp_path / "b.csv"), missing="last")
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%d/%m/%Y", "%Y-%m-%d"])
+def test_months_are_months_whichever_way_they_are_written(form: str, tmp_path: Path) -> None:
+    """01.02.1990 could be the second of January; as days before months the steps are even."""
+    times = pd.date_range("1990-01-01", periods=48, freq="MS")
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"month": times.strftime(form), "x": np.arange(48.0)}).to_csv(path, index=False)
+    table = read_table(path)
+    assert (table.step, len(table.values)) == ("MS", 48)
+
+
+@pytest.mark.parametrize(("freq", "step"), [("QS", "QS-JAN"), ("YE", "YE-DEC"), ("2MS", "2MS")])
+def test_a_missing_quarter_or_year_makes_no_months(freq: str, step: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"time": pd.date_range("1980-01-01", periods=24, freq=freq), "x": np.arange(24.0)})
+    path = tmp_path / "a.csv"
+    frame.drop(index=7).to_csv(path, index=False)
+    table = read_table(path, missing="last")
+    assert (table.step, len(table.values), int(np.isnan(table.values).sum())) == (step, 24, 1)
+
+
+def test_decimal_commas_blank_lines_and_columns_of_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.csv"
+    lines = [
+        "day;a;b;who",
+        "",
+        *(f"{d};{i},5;{i};me" for i, d in enumerate(pd.date_range("2024-01-01", periods=30).date)),
+    ]
+    path.write_text("\n".join(lines))
+    with caplog.at_level("INFO"):
+        table = read_table(path)
+    assert table.series == ["a", "b"]
+    assert table.values[3].tolist() == [3.5, 3]
+    assert "left out, since they hold no numbers: who" in caplog.text
+    lines[5] = lines[5].replace(",5", "?")
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"'3\?' in line 6, which is no number|'2\?' in line 6"):
+        read_table(path, series=["a"])
 
 
 # --- baselines
@@ -431,7 +471,7 @@ def test_predict_and_anomalies(resolved: Callable[..., Path], tmp_path: Path) ->
     daily = frame.assign(when=pd.date_range("2024-01-01", periods=200, freq="D").astype(str))
     mistakes = {
         r"step D, and the network was trained with the step h": daily,
-        r"no column 'oil' for data\.series: did you mean": frame.rename(columns={"oil": "oils"}),
+        r"no column 'oil': did you mean": frame.rename(columns={"oil": "oils"}),
         r"has 20 rows, and the network looks back on 24": frame[:20],
     }
     for message, wrong in mistakes.items():

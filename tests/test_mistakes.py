@@ -102,6 +102,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "horizon longer than the data": (["model=n_linear", "data=weather", "data.horizon=2000"], "data.horizon="),
     "lookback longer than the data": (["model=n_linear", "data=weather", "data.lookback=5000"], "data.lookback="),
+    "one quantile": (["model=n_linear", "data=weather", "task.quantiles=0.5"], "must be a list of numbers"),
+    "noise of one number": (["model=res8", "data.fake=true", "data.noise=10"], "as in data.noise=[10,40]"),
     "quantiles in disorder": (["model=n_linear", "data=weather", "task.quantiles=[0.9,0.5]"], "increasing levels"),
     "no table": (["model=n_linear", "data=series_csv"], "data.path="),
     "table that is not there": (["model=n_linear", "data=series_csv", "data.path=no.csv"], "no.csv"),

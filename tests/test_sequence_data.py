@@ -94,7 +94,6 @@ def test_made_samples_depend_on_split_and_index_alone(kind: Any) -> None:
         ({"length": 1}, "data.length=1 must be at least 2"),
         ({"train_size": 0}, "data.train_size=0"),
         ({"horizon": 3}, "data.horizon=3 .* change data.length alone"),
-        ({"lookback": 7}, "data.lookback=7 must be data.length=200"),
         ({"targets": "step"}, "data.targets=step"),
     ],
 )
@@ -626,3 +625,17 @@ def test_fetch_checked_keeps_a_good_file_and_replaces_a_bad_one(
     with pytest.raises(UserError, match="it is bad"):
         fetch_checked(["http://b.org/file"], path, fault)
     assert not list(path.parent.iterdir())
+
+
+# --- through the command line
+
+
+def test_permuted_pixels_train_and_sums_go_on(train: Any) -> None:
+    """What a config says by interpolation holds when it is tried on the meta device, and in a resumed run."""
+    small = ("debug=one_batch", "trainer=cpu", "model.dim=4", "logger=none", "callbacks=default")
+    train("model=gru", "data=digits_pixels", "data.permute=true", *small)
+    folder = train("model=gru", "data=adding", "task=regression", "data.fake=true", *small)
+    train(f"resume={folder}", "trainer.max_epochs=2")
+    figures = (folder / "metrics.jsonl").read_text().splitlines()
+    assert len(figures) == 2
+    assert '"val/mean_mse": 0.1666' in figures[1]

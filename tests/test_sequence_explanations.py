@@ -17,6 +17,8 @@ from torchatlas.sequence_explanations import (
     Reach,
     Sequences,
     draw_causality,
+    draw_gates,
+    draw_receptive_field,
     gate_traces,
     gradient_by_distance,
     singular_values,
@@ -95,9 +97,27 @@ def test_reach_of_a_tcn_is_its_receptive_field() -> None:
     network = create_model("tcn", in_channels=2, dim=6, depth=3, kernel_size=3)
     for p in network.parameters():
         torch.nn.init.uniform_(p, 0.1, 0.3)
-    reach = Reach(network, torch.rand(60, 2), 50)
+    reach = Reach(network, torch.rand(1, 60, 2), 50)
     assert network.receptive_field == 1 + 2 * 2 * 7
     assert (reach.first, reach.last) == (50 - network.receptive_field + 1, 50)
+
+
+def test_the_receptive_field_of_a_long_tcn_is_measured() -> None:
+    """Longer than any batch of changed sequences, and than what one would want to draw."""
+    for kernel_size, depth in ((4, 3), (7, 8)):
+        network = create_model("tcn", in_channels=1, dim=8, depth=depth, kernel_size=kernel_size)
+        for p in network.parameters():
+            torch.nn.init.uniform_(p, 0.1, 0.3)
+        found = next(draw_receptive_field(Sequences(network, {}, torch.randn(1, 9, 1), "", [])))[1]
+        assert found["measured_steps"] == found["claimed_steps"] == 1 + 2 * (kernel_size - 1) * (2**depth - 1)
+        assert found["causal"] is True
+
+
+def test_gates_of_two_directions_are_those_of_the_first_layer_only() -> None:
+    network = create_model("gru", in_channels=2, dim=4, depth=2, bidirectional=True)
+    with pytest.raises(UserError, match="one direction or one layer"):
+        next(draw_gates(Sequences(network, {}, torch.randn(1, 9, 2), "", [])))
+    assert len(singular_values(network.layers)) == 12
 
 
 def test_causality_is_measured() -> None:

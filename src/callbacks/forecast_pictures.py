@@ -72,7 +72,8 @@ class ForecastPictures(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         split, title = data.splits[stage], "validation" if stage == "val" else "test"
         indices = torch.linspace(0, len(split) - 1, min(self.windows, len(split))).round().long().unique()
-        output = module.step([part.to(module.device) for part in split[-1, indices]])["forecast"].cpu()
+        batch = data.on_after_batch_transfer(tuple(part.to(module.device) for part in split[-1, indices]), 0)
+        output = module.step(batch)["forecast"].cpu()
         assert module.baselines is not None
         best = module.best_baseline(stage)
         baseline = module.baselines.forecasts(split, indices)[best]

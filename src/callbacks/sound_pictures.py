@@ -31,7 +31,7 @@ class SoundPictures(Callback):
     def __init__(self, every_n_epochs: int = 10, clips: int = 12) -> None:
         self.every_n_epochs, self.clips = every_n_epochs, clips
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if due(trainer, self.every_n_epochs):
             self.write(trainer, pl_module, "val", trainer.current_epoch + 1)
 

@@ -30,7 +30,7 @@ class TextSamples(Callback):
         self.every_n_epochs, self.length, self.temperatures = every_n_epochs, length, list(temperatures)
         self.prompt = prompt
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if due(trainer, self.every_n_epochs):
             self.write(trainer, pl_module, "validation", trainer.current_epoch + 1)
 

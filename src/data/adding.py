@@ -59,7 +59,6 @@ class Adding(DataModule):
         length: T, at least 2. Known figures are for 200, 400 and 600.
         train_size, val_size: samples of training and validation; the paper's authors have 50,000 for training.
         in_channels, horizon, out_channels: what networks are told: two numbers a step in, one number out.
-        lookback: steps of the input, which are T.
         common: batch size, seed and so on, see `DataModule`. Made data (`fake`) are the same problem with few samples.
 
     Raises:
@@ -78,7 +77,6 @@ class Adding(DataModule):
         in_channels: int = 2,
         horizon: int = 1,
         out_channels: int = 1,
-        lookback: int | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -91,10 +89,8 @@ class Adding(DataModule):
                 f"data.in_channels={in_channels}, data.horizon={horizon} and data.out_channels={out_channels} must be "
                 "2, 1 and 1 for the adding problem: change data.length alone"
             )
-        if lookback not in (None, length):
-            raise UserError(f"data.lookback={lookback} must be data.length={length}: change data.length alone")
         self.length, self.train_size, self.val_size = length, train_size, val_size
-        self.in_channels, self.horizon, self.out_channels, self.lookback = in_channels, horizon, out_channels, length
+        self.in_channels, self.horizon, self.out_channels = in_channels, horizon, out_channels
 
     @property
     def baselines(self) -> dict[str, float]:

@@ -43,7 +43,6 @@ def fetch(urls: Sequence[str], path: Path, md5: str, *, timeout: float = 20.0) -
         if md5_of(path) == md5:
             return path
         log.warning("%s has a wrong checksum: it is downloaded anew", path)
-        path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     reasons = []
@@ -57,7 +56,7 @@ def fetch(urls: Sequence[str], path: Path, md5: str, *, timeout: float = 20.0) -
                 reasons.append(f"{url}: {error}")
                 break
             if md5_of(part) == md5:
-                part.rename(path)
+                part.replace(path)
                 return path
             part.unlink()
             if not continued:
@@ -85,7 +84,6 @@ def fetch_checked(urls: Sequence[str], path: Path, fault: Callable[[Path], str],
         if not (reason := fault(path)):
             return path
         log.warning("%s: %s; it is downloaded anew", path, reason)
-        path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     reasons = []
@@ -97,7 +95,7 @@ def fetch_checked(urls: Sequence[str], path: Path, fault: Callable[[Path], str],
             reasons.append(f"{url}: {error}")
             continue
         if not (reason := fault(part)):
-            part.rename(path)
+            part.replace(path)
             return path
         reasons.append(f"{url}: {reason}")
     part.unlink(missing_ok=True)

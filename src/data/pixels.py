@@ -16,7 +16,8 @@ from .mnist import MNIST
 
 def permutation(size: int) -> list[int]:
     """A random order of `size` places that is always the same."""
-    random = uniform(SPLIT_SEED, 0, torch.arange(size), 1)[:, 0]
+    with torch.device("cpu"):  # also where a network is tried on another device
+        random = uniform(SPLIT_SEED, 0, torch.arange(size), 1)[:, 0]
     return random.argsort(stable=True).tolist()  # type: ignore[no-any-return]
 
 
@@ -63,6 +64,7 @@ class Pixels(DataModule):
         self.by, self.in_channels, self.num_classes = by, in_channels, num_classes
         self.classes: Sequence[str] = list(self.images.classes)
         self.order = permutation(self.image_size**2) if permute else None
+        self._order = torch.tensor(self.order or [], device="cpu")
 
     def prepare_data(self) -> None:
         self.images.prepare_data()
@@ -76,7 +78,9 @@ class Pixels(DataModule):
         images, labels, _, _ = batch
         x = self.images.normalize(images).flatten(1)
         if self.order is not None:
-            x = x[:, torch.tensor(self.order, device=x.device)]
+            if self._order.device != x.device:  # else each batch would wait for a copy to the device
+                self._order = torch.tensor(self.order, device=x.device)
+            x = x[:, self._order]
         return x.unflatten(1, (-1, self.in_channels)), labels
 
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
@@ -91,6 +95,7 @@ class Pixels(DataModule):
         """A resumed run reads in the order of its first start."""
         self.images.load_state_dict(state_dict)
         self.order = state_dict["order"]
+        self._order = torch.tensor(self.order or [], device="cpu")
 
 
 class DigitSequences(Pixels):

@@ -1,5 +1,6 @@
 """Time series: windows of a common clock, split by time and scaled by what the training part holds."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..errors import UserError
 from .base import DataModule
 
+log = logging.getLogger(__name__)
 MISSING = ("error", "last", "interpolate")
 
 
@@ -78,8 +80,9 @@ class SeriesData(DataModule):
         series: names of the columns to be forecast.
         covariates: names of further columns; their past is seen, and they are not forecast.
         period: rows after which the series resembles itself, for the seasonal naive baseline; 1: it has no season.
-        missing: what becomes of missing values: "error"; "last", the value before them; "interpolate", a line between
-            the values around them within a split, by which a window that ends there knows the value after them.
+        missing: what becomes of missing values: "error"; "last", the value before them; "interpolate", in the training
+            rows a line between the values around them, and elsewhere the value before, since there nothing may know
+            what comes after it. What is filled counts in figures like what was measured; how much it is, is logged.
         common: batch size, workers, seed and so on, see `DataModule`.
 
     Attributes:
@@ -102,18 +105,23 @@ class SeriesData(DataModule):
         lookback: int,
         horizon: int,
         series: Sequence[str] | None = None,
-        covariates: Sequence[str] = (),
+        covariates: Sequence[str] | None = (),
         period: int | None = 1,
         missing: str = "error",
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        covariates = covariates or ()
         for key, value in (("lookback", lookback), ("horizon", horizon), ("period", period)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise UserError(f"data.{key}={value} must be a positive whole number")
         for key, names in (("series", series), ("covariates", covariates)):
             if names is not None and (isinstance(names, str) or len(set(names)) < len(names)):
                 raise UserError(f"data.{key}={names} must be a list of different columns, as in data.{key}=[a,b]")
+        if series is not None:  # a name may look like a number
+            series = list(map(str, series))
+        if not isinstance(covariates, str):
+            covariates = list(map(str, covariates))
         if series is not None and not series:
             raise UserError("data.series=[] names nothing to forecast: name columns, as in data.series=[a,b]")
         if twice := [name for name in covariates if name in (series or ())]:
@@ -181,7 +189,10 @@ class SeriesData(DataModule):
             self.period = usual_period(table.step)
         ranges = dict(zip(("train", "val", "test"), zip([0, *self.rows], self.rows, strict=False), strict=True))
         self.require_rows({name: end - begin for name, (begin, end) in ranges.items()})
-        values = fill(table, [0, *self.rows], self.missing)
+        values = fill(table, self.rows[0], self.missing)
+        judged = np.isnan(table.values[self.rows[0] : self.rows[2], : self.out_channels])
+        if judged.any():
+            log.info("%d of %d values of validation and test are filled, not measured", judged.sum(), judged.size)
         if not known:
             train = values[: self.rows[0]]
             spread = train.std(0)
@@ -238,12 +249,12 @@ class SeriesData(DataModule):
         self.rows = list(state_dict["rows"])
 
 
-def fill(table: Table, borders: Sequence[int], missing: str) -> NDArray[np.float64]:
-    """The values with missing ones filled, `t c`; each part between two borders knows nothing of the next ones.
+def fill(table: Table, train: int, missing: str) -> NDArray[np.float64]:
+    """The values with missing ones filled, `t c`; behind the training rows no value depends on a later one.
 
     Args:
         table: it may hold NaN where `missing` is not "error".
-        borders: rows at which a part begins; what follows the last one is a part too.
+        train: the number of training rows, among which alone lines are drawn.
         missing: "error", "last" or "interpolate".
 
     Raises:
@@ -263,15 +274,12 @@ def fill(table: Table, borders: Sequence[int], missing: str) -> NDArray[np.float
     if begins.any():
         raise UserError(f"column {names[int(begins.argmax())]!r} begins without a value: cut the file's first rows")
     values = table.values.copy()
-    ends = [*borders[1:], len(values)]
     for series in values.T:
-        if missing == "interpolate":
-            for begin, end in zip(borders, ends, strict=True):
-                part, rows = series[begin:end], np.arange(end - begin)
-                there = ~np.isnan(part)
-                if there.any():
-                    inside = ~there & (rows > rows[there][0]) & (rows < rows[there][-1])
-                    part[inside] = np.interp(rows[inside], rows[there], part[there])
+        if missing == "interpolate" and train > 0:
+            part, rows = series[:train], np.arange(train)
+            there = ~np.isnan(part)
+            inside = ~there & (rows < rows[there][-1])
+            part[inside] = np.interp(rows[inside], rows[there], part[there])
         latest = np.maximum.accumulate(np.where(np.isnan(series), 0, np.arange(len(series))))
         series[:] = series[latest]
     return values

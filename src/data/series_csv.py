@@ -24,7 +24,8 @@ class SeriesCSV(SeriesData):
     """Your own series: a CSV file with a column of times and a column of numbers for each series, split by time.
 
     The first rows train, the last `test_share` of them are the test set, and `val_share` lies between. Times must be
-    regular: a fixed step, days of the week, months. Separators are commas, semicolons or tabs.
+    regular: a fixed step, days of the week, or first or last days of months, quarters or years. Separators are commas,
+    semicolons or tabs; beside the latter two a decimal comma is understood.
 
     Args:
         path: the file.
@@ -52,7 +53,7 @@ class SeriesCSV(SeriesData):
                 f"data.val_share={val_share} and data.test_share={test_share} must be positive and leave rows to train"
             )
         self.path, self.time_column = path, time
-        self.given_series = others.get("series")
+        self.given_series = None if others.get("series") is None else self.series
         self.val_share, self.test_share = val_share, test_share
 
     def read(self) -> Table:
@@ -116,15 +117,17 @@ def read_table(
     names = find_series(frame, path, name, series, covariates)
     if len(frame) < 3:
         raise UserError(f"{path} has {len(frame)} row{'s' * (len(frame) > 1)}: a series to forecast needs many more")
+    if series is None and (rest := [c for c in frame.columns if c not in (name, *names, *covariates)]):
+        log.info("%s: left out, since they hold no numbers: %s", path, ", ".join(map(str, rest)))
     columns = np.stack([numbers(frame, path, column) for column in (*names, *covariates)], 1)
-    grid, step = clock(times, path, fill=missing != "error")
+    grid, step = clock(times, path, frame.index + HEADER, fill=missing != "error")
     values = np.full((len(grid), columns.shape[1]), np.nan)
     values[grid.get_indexer(times)] = columns
     return Table(name, names, list(covariates), grid.to_numpy().astype("datetime64[s]"), step, values)
 
 
 def read_frame(path: str | Path | None) -> Any:
-    """The file as a pandas DataFrame."""
+    """The file as a pandas DataFrame, whose index says in which line a row stands."""
     import pandas as pd
 
     if path is None:
@@ -135,7 +138,10 @@ def read_frame(path: str | Path | None) -> Any:
     try:
         with where.open(encoding="utf-8-sig") as file:
             header = file.readline()
-        frame = pd.read_csv(where, sep=max(",;\t", key=header.count), encoding="utf-8-sig", skipinitialspace=True)
+        separator = max(",;\t", key=header.count)
+        frame = pd.read_csv(
+            where, sep=separator, encoding="utf-8-sig", skipinitialspace=True, skip_blank_lines=False
+        ).dropna(how="all")  # fmt: skip
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: it must have a line of names and a row for each time") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -144,19 +150,26 @@ def read_frame(path: str | Path | None) -> Any:
         ) from None
     if not len(frame):
         raise UserError(f"{path} is empty: it has a line of names and no row")
+    if separator != ",":
+        for name in frame.columns:
+            column = frame[name]
+            if not pd.api.types.is_numeric_dtype(column) and column.astype(str).str.contains(",").any():
+                points = column.astype("string").str.replace(",", ".", regex=False)
+                if pd.to_numeric(points, errors="coerce").notna().sum() >= 0.5 * column.notna().sum():
+                    frame[name] = points.astype(object)
     return frame
 
 
 def parse_times(column: Any) -> Any:
     """A DatetimeIndex, or None where the column holds something else. Times with an offset become UTC.
 
-    01/02/2024 is the second of January, unless the column is in order only as days before months.
+    01/02/2024 is the second of January, unless the column is in order, or has more even steps, as days before months.
     """
     import pandas as pd
 
     if not (pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)) or column.isna().any():
         return None
-    found = None
+    found = []
     for options in ({}, {"dayfirst": True}, {"utc": True}):
         with warnings.catch_warnings(record=True) as doubts:
             warnings.simplefilter("always")
@@ -168,10 +181,15 @@ def parse_times(column: Any) -> Any:
             continue
         if times.tz is not None:
             times = times.tz_convert("UTC").tz_localize(None)
-        if times.is_monotonic_increasing:
-            return times
-        found = times if found is None else found
-    return found
+        found.append(times)
+    ordered = [times for times in found if times.is_monotonic_increasing] or found[:1]
+    return min(ordered, key=_unevenness, default=None)
+
+
+def _unevenness(times: Any) -> float:
+    """How many times as long as the shortest step the longest one is."""
+    steps = np.diff(times.to_numpy()).astype(np.float64)
+    return 1.0 if not len(steps) else float(steps.max() / max(steps.min(), 1.0))
 
 
 def find_times(frame: Any, path: Any, time: str | None) -> tuple[str, Any]:
@@ -203,7 +221,11 @@ def find_series(frame: Any, path: Any, time: str, series: Sequence[str] | None, 
         return list(series)
     rest = [name for name in others if name not in covariates and not name.startswith("Unnamed: ")]
     # A column of numbers with a few words in it is a mistake to be told, not a column of words.
-    found = [name for name in rest if pd.to_numeric(frame[name], errors="coerce").notna().mean() >= 0.5]
+    found = [
+        name
+        for name in rest
+        if len(cells := frame[name].dropna()) and pd.to_numeric(cells, errors="coerce").notna().mean() >= 0.5
+    ]
     if not found:
         raise UserError(f"{path} has no column of numbers beside its times: there is nothing to forecast")
     return found
@@ -218,8 +240,9 @@ def numbers(frame: Any, path: Any, name: str) -> NDArray[np.float64]:
     wrong = (np.isnan(values) & column.notna().to_numpy()) | np.isinf(values)
     if wrong.any():
         row = int(wrong.argmax())
+        line, cell = frame.index[row] + HEADER, str(column.iloc[row])
         raise UserError(
-            f"column {name!r} of {path} holds {str(column.iloc[row])!r} in line {row + HEADER}, which is no number: "
+            f"column {name!r} of {path} holds {cell!r} in line {line}, which is no number: "
             "correct it, or name other columns with data.series=[...]"
         )
     return values
@@ -237,12 +260,12 @@ def one_name(step: str) -> str:
     return f"{kind}-{('JAN', 'FEB', 'MAR')[MONTHS.index(month) % 3]}"
 
 
-def clock(times: Any, path: Any, *, fill: bool) -> tuple[Any, str]:
+def clock(times: Any, path: Any, lines: Any, *, fill: bool) -> tuple[Any, str]:
     """The regular times on which the given ones lie, and their step as pandas writes it.
 
     Args:
         times: DatetimeIndex of at least three times.
-        path: for messages.
+        path, lines: for messages: the file, and the line of each time in it.
         fill: whether times may be missing; the result then has them.
 
     Raises:
@@ -253,7 +276,7 @@ def clock(times: Any, path: Any, *, fill: bool) -> tuple[Any, str]:
     steps = times[1:] - times[:-1]
     if (steps <= pd.Timedelta(0)).any():
         row = int((steps <= pd.Timedelta(0)).argmax())
-        line, time = row + 1 + HEADER, text_of(times[row + 1].to_numpy())
+        line, time = lines[row + 1], text_of(times[row + 1].to_numpy())
         if steps[row] == pd.Timedelta(0):
             raise UserError(f"{path} has the time {time} twice (line {line}): leave one of the rows out")
         raise UserError(
@@ -271,10 +294,10 @@ def clock(times: Any, path: Any, *, fill: bool) -> tuple[Any, str]:
         return times, one_name(str(getattr(calendar, "freqstr", calendar)))
     if (times.day_of_week < 5).all() and usual == pd.Timedelta(days=1):
         step = "B"
-    elif times.is_month_start.all():
-        step = "MS"
-    elif times.is_month_end.all():
-        step = "ME"
+    elif times.is_month_start.all() or times.is_month_end.all():
+        kind = "S" if times.is_month_start.all() else "E"
+        months, name = int(np.gcd.reduce(np.diff(12 * times.year + times.month))), MONTHS[times[0].month - 1]
+        step = {1: f"M{kind}", 3: one_name(f"Q{kind}-{name}"), 12: f"Y{kind}-{name}"}.get(months, f"{months}M{kind}")
     grid = pd.date_range(times[0], times[-1], freq=step)
     if times.isin(grid).all():
         if fill:
@@ -287,6 +310,6 @@ def clock(times: Any, path: Any, *, fill: bool) -> tuple[Any, str]:
     row = int((steps != usual).argmax())
     before, after = (text_of(times[i].to_numpy()) for i in (row, row + 1))
     raise UserError(
-        f"the times in {path} are irregular: after {before} comes {after} (line {row + 1 + HEADER}), and most steps "
+        f"the times in {path} are irregular: after {before} comes {after} (line {lines[row + 1]}), and most steps "
         f"are {step}: bring them to one step"
     )

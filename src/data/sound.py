@@ -373,8 +373,9 @@ class SoundData(DataModule):
         self.root, self.memory = Path(root).expanduser(), memory
         if not 0 <= speed < 0.5 or shift < 0:
             raise UserError(f"data.speed={speed} must be from 0 to under 0.5, and data.shift={shift} not negative")
-        if noise is not None and (len(noise) != 2 or noise[0] > noise[1]):
-            raise UserError(f"data.noise={list(noise)} must be two numbers of decibels, as in data.noise=[10,40]")
+        pair = isinstance(noise, list | tuple) and len(noise) == 2 and all(isinstance(v, int | float) for v in noise)
+        if noise is not None and not (pair and -math.inf < noise[0] <= noise[1] < math.inf):
+            raise UserError(f"data.noise={noise} must be two numbers of decibels, as in data.noise=[10,40]")
         if min(frequency_masks, time_masks) < 0 or frequency_width < 1 or time_width <= 0:
             raise UserError(
                 f"data.frequency_masks={frequency_masks} and data.time_masks={time_masks} must not be negative, "

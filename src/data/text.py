@@ -99,7 +99,7 @@ def read_text(path: Path) -> str:
 
 
 class Windows:
-    """Windows of `context + 1` tokens; neighbours share one token, so each token is predicted once.
+    """Windows of `context + 1` tokens; neighbours share one token, so each is predicted once (but a rest at the end).
 
     In training (epoch >= 0) all windows of an epoch are moved by one common number of tokens, which depends
     on (seed, epoch), so that the network does not always see the same cuts.

@@ -8,6 +8,7 @@ from ..errors import UserError
 from .text import ALPHABET, CharacterCodec, Codec, TextData, read_text
 from .words import UNKNOWN_WORD, WordCodec, most_frequent, split_words
 
+NEAR = 1000  # characters in which a blank is looked for
 RULE = "punctuation"
 UNITS = ("character", "word")
 MADE_WORDS = 1000  # types of made data by word, where there may be so many
@@ -17,7 +18,7 @@ def read_splits(path: str | Path | None, share: float) -> dict[str, str]:
     """The text of each split, by position.
 
     The last `share` of the text is the test, the one before it validates, the rest trains. A cut is moved on to the
-    next blank, so that no word is divided.
+    next blank, if there is one near, so that no word is divided.
 
     Args:
         path: a text file in UTF-8, or a folder, of which all files that end in .txt are taken, sorted by name.
@@ -42,8 +43,9 @@ def read_splits(path: str | Path | None, share: float) -> dict[str, str]:
         raise UserError(f"{source} is empty: name a text with data.path=FILE")
     cuts = []
     for part in (1 - 2 * share, 1 - share):
-        blank = re.compile(r"\s").search(text, int(part * len(text)))
-        cuts.append(blank.end() if blank else len(text))
+        at = int(part * len(text))
+        blank = re.compile(r"\s").search(text, at, at + NEAR)
+        cuts.append(blank.end() if blank else at)
     return {"train": text[: cuts[0]], "val": text[cuts[0] : cuts[1]], "test": text[cuts[1] :]}
 
 

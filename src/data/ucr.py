@@ -141,7 +141,7 @@ def read_series(path: Path) -> tuple[list[Series], list[str]]:
     series: list[Series] = []
     labels: list[str] = []
     header = path.suffix == ".ts"
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.strip()
             if header or not words or words.startswith("#"):
@@ -156,7 +156,7 @@ def read_series(path: Path) -> tuple[list[Series], list[str]]:
                     )
                 values = channels[0].split(",")
             else:
-                label, *values = words.replace(",", " ").split()
+                label, *values = line.strip("\r\n").split("\t") if "\t" in words else words.replace(",", " ").split()
             try:
                 row = np.array([np.nan if v.strip() in ("?", "") else float(v) for v in values])
             except ValueError as error:
@@ -176,6 +176,8 @@ def _plain(label: str) -> str:
         number = float(label)
     except ValueError:
         return label
+    if not np.isfinite(number):
+        raise UserError(f"{label!r} is no class: give the series a label")
     return str(int(number)) if number.is_integer() else str(number)
 
 

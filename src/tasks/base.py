@@ -117,6 +117,10 @@ class Task(lightning.LightningModule):
 
     def training_step(self, batch: Any, _: int) -> dict[str, Tensor]:
         out = self._accumulate(batch)
+        if self.trainer.world_size > 1 and isinstance(weight := self.weight(batch), Tensor):
+            # The mean over all processes, each of which has its own number of steps or frames.
+            total: Any = self.trainer.strategy.reduce(weight.float(), reduce_op="sum")
+            out["loss"] = out["loss"] * weight * self.trainer.world_size / total
         if self.l1:
             weights = [p for p in self.network.parameters() if p.requires_grad and p.ndim >= 2]
             out["loss"] = out["loss"] + self.l1 * torch.stack([w.abs().sum() for w in weights]).sum()

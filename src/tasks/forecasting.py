@@ -178,6 +178,5 @@ def pinball(output: Tensor, y: Tensor, levels: Sequence[float]) -> Tensor:
         y: `b h c`.
         levels: q.
     """
-    q = torch.tensor(levels, dtype=output.dtype, device=output.device)
-    error = y[..., None] - output
-    return torch.maximum(q * error, (q - 1) * error).mean()
+    errors = (y[..., None] - output).unbind(-1)
+    return torch.stack([torch.maximum(q * e, (q - 1) * e).mean() for q, e in zip(levels, errors, strict=True)]).mean()

@@ -163,15 +163,23 @@ class LanguageModeling(Task):
             int64 of shape `t+length`, on the CPU.
 
         Raises:
-            UserError: the network is not causal.
+            UserError: the network is not causal, or a number that cannot be.
         """
         self.require_causal()
+        if not 0 <= temperature < math.inf:
+            raise UserError(f"temperature={temperature} must be a number from 0 on, as in temperature=0.8")
+        if length < 0:
+            raise UserError(f"length={length} must not be negative")
         generator = torch.Generator().manual_seed(seed)
         device = next(self.network.parameters()).device
         training = self.network.training
         self.network.eval()
         advance: Any = getattr(self.network, "advance", None)
         tokens, new, state = prompt.cpu(), (prompt if self.carry else prompt[-context:]).to(device), None
+        if self.carry:  # a long prompt is read in pieces
+            for piece in new[:-1].split(context):
+                _, state = advance(piece[None], state)
+            new = new[-1:]
         for _ in range(length):
             if advance is not None:  # a recurrent network carries what it has read
                 logits, state = advance(new[None], state)
