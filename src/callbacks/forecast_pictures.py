@@ -130,7 +130,7 @@ def draw_by_step(errors: dict[str, Tensor]) -> Figure:
         own = name == "network"
         steps = range(1, len(values) + 1)
         axes.plot(
-            steps, values.numpy(), "-o" if own else "--", color="C0" if own else None, markersize=2,
+            steps, values.numpy(), "-o" if own else "--", color="black" if own else None, markersize=2,
             linewidth=2 if own else 1, label=name.replace("_", " "),
         )  # fmt: skip
     axes.set(xlabel="step ahead", ylabel="mean squared error, scaled", ylim=(0, None))
