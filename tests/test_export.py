@@ -68,7 +68,7 @@ def test_every_model_in_every_format(tiny_name: str, train: Train, capsys: pytes
     (given,), (returned,) = session.get_inputs(), session.get_outputs()
     free = ["batch", "length"] if is_text else ["batch"]
     assert given.shape == [*free, *x.shape[len(free) :]]
-    assert returned.shape == [*free, logits.shape[-1]]
+    assert returned.shape == [*free, *logits.shape[len(free) :]]
     torch.testing.assert_close(torch.from_numpy(session.run(None, {given.name: x.numpy()})[0]), logits)
     check_metadata(session.get_modelmeta().custom_metadata_map)
 
