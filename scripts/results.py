@@ -23,7 +23,7 @@ README = ROOT / "README.md"
 # What a row of the table says of the test set, where the task has it.
 FIGURES = (
     "accuracy", "bits_per_character", "mse", "mae", "mse_over_best_baseline", "nll", "recall_accuracy", "mean_mse",
-    "memoryless_loss", "loss",
+    "memoryless_loss", "last_value_mse", "seasonal_naive_mse", "drift_mse", "linear_mse", "loss",
 )  # fmt: skip
 
 
