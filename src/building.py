@@ -330,10 +330,8 @@ class _BadTraining(Exception):
 
 
 def _dry_run(config: DictConfig) -> None:
-    for key in (
-        "context",
-        "length",
-    ):  # what fits a short sequence fits a long one, and a recurrent network takes its time
+    # What fits a short sequence fits a long one, and a recurrent network takes its time.
+    for key in ("context", "length"):
         if isinstance(config.data.get(key), int) and config.data[key] > 16:
             shorter = OmegaConf.merge(config, {"data": {key: 16}})
             assert isinstance(shorter, DictConfig)

@@ -14,14 +14,8 @@ from torch import nn
 from .data.base import DataModule
 from .runs import read_json, read_metrics, shown
 
-PREDICTABLE = (
-    "image",
-    "pixels",
-    "characters",
-    "words",
-    "series",
-    "sound",
-)  # kinds of data of which predict reads files
+# Kinds of data of which predict reads files.
+PREDICTABLE = ("image", "pixels", "characters", "words", "series", "sound")
 
 
 def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
