@@ -26,7 +26,7 @@ def without_files(data_name: str) -> list[str]:
     """Overrides with which a data set runs without files, and small: made data, where it reads or makes many."""
     return (
         ["data.fake=true"]
-        if re.search(r"^(root|path|train_size):", config_text("data", data_name), re.MULTILINE)
+        if re.search(r"^(root|(\w+_)?path|train_size):", config_text("data", data_name), re.MULTILINE)
         else []
     )
 
@@ -41,6 +41,8 @@ def small_data(data_name: str) -> list[str]:
 def model_for(data_name: str) -> str:
     """A model that takes any sizes of such data: the one whose YAML asks for what the data declare."""
     text = config_text("data", data_name)
+    if "source_vocab_size:" in text:
+        return "seq2seq"
     if "vocab_size:" in text:
         return "lstm_lm"
     return "mlp" if "image_size:" in text else "lstm"
