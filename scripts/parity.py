@@ -40,9 +40,8 @@ OTHERS = {  # what the networks that torchvision has not are held against, and w
     "vit_cifar": "torchvision's ViT at a small size, tests/test_vit.py",
     **dict.fromkeys(("deit_tiny", "deit_small", "deit_base"), "timm's and transformers' networks, tests/test_vit.py"),
     "transformer": "torch.nn.Transformer, tests/test_transformer.py",
-    **dict.fromkeys(
-        ("seq2seq", "seq2seq_attention"), "torch.nn's cells and the papers' equations, tests/test_seq2seq.py"
-    ),
+    "seq2seq": "its cells step by step, padding and order of the source, tests/test_seq2seq.py",
+    "seq2seq_attention": "the papers' equations written out, tests/test_seq2seq.py",
     **dict.fromkeys(
         ("bert_tiny", "bert_mini", "bert_small", "bert_medium", "bert_base", "bert_large"),
         "the network of transformers, tests/test_transformer.py",

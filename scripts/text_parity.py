@@ -10,6 +10,7 @@ and the size of what is compared. The sentences are of Python's own documentatio
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 from pydoc_data.topics import topics
 
 import torch
@@ -32,6 +33,7 @@ def compare(folder: Path) -> dict[str, float]:
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     attended = (torch.arange(tokens.shape[1]) < lengths[:, None]).long()
     ours: Bert | GPT
+    theirs: Any
     if config["model_type"] == "bert":
         ours = Bert(
             targets="sequence", vocab_size=config["vocab_size"], max_length=config["max_position_embeddings"],

@@ -31,8 +31,9 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
     fill      ckpt=<run folder | checkpoint> text="The [MASK] of the list." | input=<file with a text on each line>
               [top=5] [output=FILE.csv]: what a masked language model writes in place of [MASK]
     explain   ckpt=<run folder | checkpoint> [input=<image, folder or text>] [output=FOLDER] [class=NAME] [layer=NAME]
-              [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients]; sequences:
-              [methods=gradients,gates,singular_values,receptive_field,causality]
+              [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients,attention]; sequences:
+              [methods=gradients,gates,singular_values,receptive_field,causality]; texts and translations, by networks
+              with attention: [methods=attention,positions,gradients]
     export    ckpt=<run folder | checkpoint> [output=FOLDER] [formats=safetensors,torch,onnx]; BERT, GPT-2 and ViT also
               formats=huggingface, networks that torchvision has also formats=torchvision
     prepare   input=<file, folder or '*.txt'> output=FOLDER [tokenizer=<file or folder> | by=bpe vocab_size=16384]

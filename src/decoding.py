@@ -148,7 +148,10 @@ class _Reader:
 
     def select(self, rows: Tensor) -> None:
         """See `select`."""
-        self.first, self.state = select(self.first, rows, self.axis), select(self.state, rows, self.axis)
+        if self.cache:
+            self.state = select(self.state, rows, self.axis)
+        else:
+            self.first = select(self.first, rows, self.axis)
 
 
 def _text_reader(network: nn.Module, context: int | None, cache: bool) -> _Reader:

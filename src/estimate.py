@@ -293,7 +293,7 @@ class Probe(Callback):
         assert isinstance(task, Task)
         found = self.found
         found.sampled_memory_bytes, found.kind_of_memory = self.memory.peak(), self.memory.kind
-        times = self.times[min(WARM_UP, len(self.times) // 2) :]
+        times = self.times[WARM_UP:] or self.times[len(self.times) // 2 :]
         if times:
             found.measured_steps, found.seconds_per_step = len(times), statistics.median(times)
             found.seconds_per_validation = self.validate(trainer, task)

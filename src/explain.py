@@ -19,7 +19,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from . import explanations as ex
-from . import sequence_explanations
+from . import sequence_explanations, text_explanations
 from .attention_maps import recorded, rollout
 from .building import build_data, build_network
 from .callbacks.classification_pictures import draw_images
@@ -31,6 +31,7 @@ from .inference import restore
 from .runs import shown, write_json
 from .sequence_explanations import Sequences
 from .tasks.classification import Classification
+from .tasks.seq2seq import SequenceToSequence
 from .zoo import nearest
 
 IMAGES = 8  # that are explained
@@ -205,10 +206,14 @@ def explain(
     over a sequence. singular_values: of the matrices through time. receptive_field: of a TCN, by the formula and as
     measured. causality: each step is changed alone, and the states that change are marked.
 
+    Of a network for texts with attention (`text_explanations`). attention: the weights of each layer and head over the
+    text; of a translator those of encoder and decoder, and the alignment of its own output. positions: their encoding,
+    and how alike those of two places are. gradients: as above, of language models.
+
     Args:
         where: a checkpoint, or a run folder, of which the best checkpoint is taken.
-        given: an image, or a folder, of which the first eight are taken; of a language model a text file. Some
-            methods need none.
+        given: an image, or a folder, of which the first eight are taken; of a network for texts a file, or with
+            attention the text itself. Some methods need none.
         output: folder of the files, the event file included; else `explain` in the run folder, or beside a checkpoint
             that is in none, and events in the run folder.
         target: the class to be explained; else the one that the network sees in each image.
@@ -229,20 +234,28 @@ def explain(
         path, task, about = restore(where)
         task.network.float().to(device)
         of_images = isinstance(task, Classification) and about["data"]["kind"] == "image"
-        known = METHODS if of_images else sequence_explanations.METHODS
-        if not of_images and not sequence_explanations.applies(task.network):
+        of_texts = not of_images and text_explanations.applies(task.network)
+        known: Any = METHODS if of_images else sequence_explanations.METHODS
+        if of_texts:
+            known = text_explanations.METHODS
+        elif not of_images and (
+            isinstance(task, SequenceToSequence) or not sequence_explanations.applies(task.network)
+        ):
             raise UserError(
                 f"{path} was trained for {task.name} on {about['data']['kind']}, and explain is for image classifiers, "
-                "recurrent networks and TCNs"
+                "networks with attention, recurrent networks that answer for themselves and TCNs"
             )
         wanted = [name.strip() for name in methods.split(",") if name.strip()]
         for name in wanted:
             if name not in known:
                 raise UserError(f"there is no method {name!r}{nearest(name, list(known))}")
-        wanted = wanted or [name for name in known if name != "attention" or hasattr(task.network, "special_tokens")]
+        attends = of_texts or hasattr(task.network, "special_tokens")
+        wanted = wanted or [name for name in known if name != "attention" or attends]
         subject: Any = (
             _subject(task.network, about, device, given, target, layer)
             if of_images
+            else text_explanations.attending(task, about, device, given)
+            if of_texts
             else _sequences(task.network, about, device, given)
         )
         folder, events = _folders(path, output)
@@ -251,7 +264,7 @@ def explain(
         try:
             for name in dict.fromkeys(wanted):
                 try:
-                    for key, figure in known[name](subject):  # type: ignore[operator]
+                    for key, figure in known[name](subject):
                         _write(key, figure, folder, writer)
                         made += 1
                 except UserError as error:
@@ -269,7 +282,7 @@ def explain(
 def _sequences(network: nn.Module, about: dict[str, Any], device: torch.device, given: str) -> Sequences:
     """A text of the user's, or else validation samples of training, or else made ones."""
     data, config = about["data"], about["config"]["model"]
-    codec = codec_of(data) if data["kind"] in ("characters", "words") else None
+    codec = codec_of(data) if data["kind"] in ("characters", "words", "tokenizer") else None
 
     def words(tokens: Tensor) -> list[str]:
         return [] if codec is None else [codec.decode(token[None]) for token in tokens.cpu()]
@@ -642,11 +655,14 @@ def draw_attention(subject: Subject) -> Drawn:
         subject.network(x)
     if not maps or not special:
         raise UserError("the network does not attend to patches of an image")
-    seen = {name: in_a_square(weights[:, :, 0, special:]).float().cpu() for name, weights in maps.items()}
-    flow = in_a_square(rollout(list(maps.values()))[:, 0, special:]).cpu()
+    seen = {
+        name.removesuffix(".attention"): ex.in_a_square(weights[:, :, 0, special:]).float().cpu()
+        for name, weights in maps.items()
+    }
+    flow = ex.in_a_square(rollout(list(maps.values()))[:, 0, special:]).cpu()
     heads = max(found.shape[1] for found in seen.values())
     for i in range(len(x)):
-        figure = Figure(figsize=(1.5 + 0.8 * heads, 0.8 * len(seen) + 0.6), layout="constrained")
+        figure = Figure(figsize=(2 + 0.8 * heads, 0.8 * len(seen) + 0.6), layout="constrained")
         figure.suptitle(subject.title(i).replace("\n", "   "), fontsize=9, parse_math=False)
         for row, (name, found) in enumerate(seen.items()):
             axes = figure.add_subplot(len(seen), 1, row + 1)
@@ -667,12 +683,6 @@ def draw_attention(subject: Subject) -> Drawn:
             ]
         )
     yield "attention-rollout", draw_panels(rows)
-
-
-def in_a_square(rows: Tensor) -> Tensor:
-    """Patches `... n` as they lie in the image, `... h w`."""
-    side = math.isqrt(rows.shape[-1])
-    return rows.unflatten(-1, (side, side))
 
 
 METHODS: dict[str, Callable[[Subject], Drawn]] = {

@@ -187,8 +187,13 @@ def token_grad_cam(network: nn.Module, layer: nn.Module, x: Tensor, target: Tens
         (slopes,) = torch.autograd.grad(answer, found[0])
     alpha = slopes[:, special:].mean(1, keepdim=True)
     cam = (alpha * found[0][:, special:]).sum(2).relu().detach()
-    side = math.isqrt(cam.shape[1])
-    return cam.unflatten(1, (side, side))
+    return in_a_square(cam)
+
+
+def in_a_square(patches: Tensor) -> Tensor:
+    """Patches `... n` as they lie in the image, `... h w`."""
+    side = math.isqrt(patches.shape[-1])
+    return patches.reshape(*patches.shape[:-1], side, side)
 
 
 def saliency(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:

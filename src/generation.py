@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 BATCH = 64  # texts that are written together
 COMMANDS = {
     "language_modeling": "generate", "seq2seq": "translate", "masked_lm": "fill", "classification": "predict",
-    "forecasting": "predict",
+    "forecasting": "predict", "distillation": "predict", "token_classification": "predict", "span": "predict",
 }  # fmt: skip
 TEXT_FILES = (".txt", ".md", ".rst")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabulator and line feed: a terminal would obey them

@@ -207,8 +207,8 @@ def answer_questions(
         tables.append(window_scores(logits, lengths, segments).cpu())
     table = torch.cat(tables)
     answers = choose(table, windows)
-    best = torch.full((len(questions),), -torch.inf).index_reduce(0, windows.questions, table[:, 0], "amax")
+    best = [float(table[windows.questions == i, 0].max()) for i in range(len(questions))]
     return [
-        {"question": question.question, "answer": answers[i], "score": round(float(best[i]), 4)}
+        {"question": question.question, "answer": answers[i], "score": round(best[i], 4)}
         for i, question in enumerate(questions)
     ]

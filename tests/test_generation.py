@@ -399,7 +399,6 @@ def test_a_source_beyond_the_limit_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     codec = train_codec(["a b c d"], "word", 8, TRANSLATION)
     network = Transformer(source_vocab_size=8, target_vocab_size=8, max_length=5)
-    network.limit = 5  # type: ignore[assignment]
     about = {"data": {"kind": "translation", "source": codec.describe(), "target": codec.describe()}}
     task = SequenceToSequence(network).eval()
     monkeypatch.setattr(generation, "restore", lambda where: (Path("x.ckpt"), task, about))

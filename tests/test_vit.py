@@ -250,6 +250,8 @@ def test_patches_of_small_images() -> None:
         assert network(*network.example_input(2)).shape == (2, 10)
     with pytest.raises(ValueError, match=r"64 pixels .* patches of 14: patch_size=8 can, or images of 56 or 70 pixels"):
         ViT(image_size=64, patch_size=14)
+    with pytest.raises(ValueError, match="patch_size=0 must be at least 1"):
+        ViT(patch_size=0)
     for advised in ({"image_size": 56, "patch_size": 14}, {"image_size": 64, "patch_size": 8}):
         ViT(**advised)
 

@@ -61,10 +61,15 @@ def codecs_of(data: Any) -> dict[str, Any]:
 
 def embeddings_of(network: nn.Module, codecs: dict[str, Any]) -> list[tuple[str, nn.Embedding]]:
     """The embedding of the tokens of each codec, where the network has one of that name and size."""
-    named = {"tokens": "embedding", "source": "source_embedding", "target": "target_embedding"}
+    named = {
+        "tokens": ("embedding",),
+        "source": ("source_embedding", "encoder.embedding"),
+        "target": ("target_embedding", "embedding"),
+    }
+    modules = dict(network.named_modules(remove_duplicate=False))  # a shared embedding has two names
     found = []
     for name, codec in codecs.items():
-        embedding = getattr(network, named[name], None)
+        embedding = next((modules[place] for place in named[name] if place in modules), None)
         if isinstance(embedding, nn.Embedding) and embedding.num_embeddings == codec.vocab_size:
             found.append((name, embedding))
     return found

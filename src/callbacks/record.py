@@ -203,5 +203,6 @@ class Record(Callback):
                 "final": {k: v for k, v in final.items() if "/" in k},
                 "best": {k: v for k, v in best.items() if "/" in k},
                 "test": {k: v for k, v in task.figures.items() if k.startswith("test/")},
+                **({"sacrebleu": task.signatures} if getattr(task, "signatures", None) else {}),
             },
         )

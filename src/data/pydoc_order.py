@@ -24,7 +24,7 @@ LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages"
 def split_sentences(text: str) -> list[str]:
     r"""Sentences of prose: what has `SHORTEST` to `LONGEST` words, begins with a capital, ends and looks like no code.
 
-    >>> split_sentences("Return a list. It is sorted\nby the name. >>> f(x)")
+    >>> split_sentences("Return a list. It is sorted\nby the name. See x = f(y) for more.")
     ['It is sorted by the name.']
     """
     return [
@@ -73,7 +73,7 @@ def docstrings() -> dict[str, list[str]]:
 
     root = Path(sysconfig.get_path("stdlib"))
     found: dict[str, list[str]] = {}
-    for path in files(root):
+    for path in files(root) if root.is_dir() else ():
         texts = [text for _, text in DOCSTRING.findall(path.read_text(encoding="utf-8", errors="ignore"))]
         found.setdefault(path.relative_to(root).parts[0].removesuffix(".py"), []).extend(texts)
     return found

@@ -158,12 +158,11 @@ class SpanWindows:
 
     def text(self, window: int, start: int, end: int) -> str:
         """What stands in the text under tokens `start` to `end` of a window; nothing, where they are not in it."""
-        context, begin = self.places[window].tolist()
-        shift = begin - int(self.firsts[window])
-        last = int(self.begins.lengths[context])
-        if not begin <= start + shift <= end + shift < last:
+        first = int(self.firsts[window])
+        if not first <= start <= end < int(self.lengths[window]) - 1:
             return ""
-        row = int(self.begins.starts[context]) + shift
+        context, begin = self.places[window].tolist()
+        row = int(self.begins.starts[context]) + begin - first
         text: str = self.contexts[context]
         return text[int(self.begins.values[row + start]) : int(self.ends_of.values[row + end])]
 

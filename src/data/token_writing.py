@@ -245,14 +245,13 @@ def _write(
             say(
                 f"{name}: shard {i + 1} of {len(shards)}; {done / 1e6:,.1f} of {total / 1e6:,.1f} MB, {tokens:,} tokens"
             )
+    sums = {}
     for name, shards in plan.items():
-        _join([folder / SHARDS / f"{name}-{i:05d}.bin" for i in range(len(shards))], folder / f"{name}.bin")
-    sums = {
-        name: {
-            key: sum(index["shards"][f"{name}-{i:05d}"][key] for i in range(len(shards))) for key in ("tokens", "bytes")
-        }
-        for name, shards in plan.items()
-    }
+        labels = [f"{name}-{i:05d}" for i in range(len(shards))]
+        sums[name] = {key: sum(index["shards"][label][key] for label in labels) for key in ("tokens", "bytes")}
+        path, size = folder / f"{name}.bin", sums[name]["tokens"] * np.dtype(codec.dtype).itemsize
+        if not path.is_file() or path.stat().st_size != size:
+            _join([folder / SHARDS / f"{label}.bin" for label in labels], path)
     index |= {"splits": sums, "complete": True}
     _write_index(folder, index)
     shutil.rmtree(folder / SHARDS)

@@ -49,7 +49,8 @@ def cut(text: str, size: int = PIECE) -> Iterator[str]:
         end = place.start() if place else min(start + size + LONGEST, len(text))
         yield text[start:end]
         start = end
-    yield text[start:]
+    if start < len(text) or not text:
+        yield text[start:]
 
 
 class TokenizerCodec:

@@ -48,7 +48,7 @@ class Bert(nn.Module):
         length: tokens of an example input.
 
     Raises:
-        ValueError: unknown targets.
+        ValueError: unknown targets, or no layers.
     """
 
     variable_length = True
@@ -68,6 +68,8 @@ class Bert(nn.Module):
         length: int = 8,
     ) -> None:
         super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth={depth} must be positive")
         outputs = {"masked": 0, "sequence": num_classes, "step": num_classes, "span": 2}
         if targets not in outputs:
             raise ValueError(f"targets={targets} must be one of {', '.join(outputs)}")
@@ -107,7 +109,7 @@ class Bert(nn.Module):
         if t > self.max_length:
             raise ValueError(f"{t} tokens are more than the {self.max_length} that this network can number")
         segment = self.segments.weight[0] if segments is None else self.segments(segments)
-        h = self.dropout(self.norm(self.embedding(tokens) + self.positions.weight[:t] + segment))
+        h: Tensor = self.dropout(self.norm(self.embedding(tokens) + self.positions.weight[:t] + segment))
         mask = None if lengths is None else within(lengths, t)
         for layer in self.layers:
             h, _ = layer(h, mask=mask)

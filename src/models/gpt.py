@@ -44,6 +44,9 @@ class GPT(nn.Module):
 
     Attributes:
         limit: the same as context: a state holds no more.
+
+    Raises:
+        ValueError: no layers.
     """
 
     causal = True
@@ -61,6 +64,8 @@ class GPT(nn.Module):
         positions: str = "learned",
     ) -> None:
         super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth={depth} must be positive")
         self.vocab_size = vocab_size
         self.context = self.limit = context
         self.embedding = nn.Embedding(vocab_size, dim)

@@ -115,7 +115,7 @@ def backwards(source: Int[Tensor, "b s"], lengths: Int[Tensor, " b"] | None = No
     if lengths is None:
         return source.flip(1)
     places = lengths[:, None] - 1 - torch.arange(source.shape[1], device=source.device)
-    return source.gather(1, places.clamp(min=0))
+    return torch.where(places >= 0, source.gather(1, places.clamp(min=0)), source)
 
 
 class Seq2Seq(nn.Module):

@@ -28,6 +28,7 @@ later code; biases of the four projections. The paper does not say how weights s
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +37,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 KeysValues = tuple[Tensor, Tensor]  # `b h s d` each
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "gelu_tanh": lambda: nn.GELU(approximate="tanh")}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+}
 
 
 def attend(
@@ -106,8 +111,8 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, dim: int = 16, heads: int = 2, *, dropout: float = 0.0, bias: bool = True) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"dim={dim} must be a multiple of heads={heads}")
+        if heads < 1 or dim % heads:
+            raise ValueError(f"dim={dim} must be a multiple of heads={heads}, which must be positive")
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)  # rows of W^Q, W^K, W^V
         self.output = nn.Linear(dim, dim, bias=bias)
@@ -115,7 +120,8 @@ class MultiHeadAttention(nn.Module):
         self.weights: Tensor | None = None
 
     def split(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b h t k"]:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        y: Tensor = x.unflatten(-1, (self.heads, -1))
+        return y.transpose(1, 2)
 
     def keys_values(self, memory: Float[Tensor, "b s d"]) -> KeysValues:
         """Keys and values of what others attend to, computed once."""
@@ -195,6 +201,8 @@ class EncoderLayer(nn.Module):
         bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation={activation} must be one of {', '.join(ACTIVATIONS)}")
         self.norm_first = norm_first
         self.attention = MultiHeadAttention(dim, heads, dropout=attention_dropout, bias=bias)
         self.norm1 = nn.LayerNorm(dim, eps, bias=bias)
@@ -204,7 +212,8 @@ class EncoderLayer(nn.Module):
         self.dropout, self.hidden_dropout = nn.Dropout(dropout), nn.Dropout(hidden_dropout)
 
     def feed_forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        return self.dropout(self.down(self.hidden_dropout(self.activation(self.up(x)))))
+        y: Tensor = self.dropout(self.down(self.hidden_dropout(self.activation(self.up(x)))))
+        return y
 
     def forward(
         self,
@@ -263,15 +272,19 @@ class Positions(nn.Module):
         max_length: most steps.
 
     Raises:
-        ValueError: an unknown kind, or heads of odd width that shall be turned in pairs.
+        ValueError: an unknown kind, heads that cannot share the width equally, or whose odd width shall be turned in
+            pairs.
     """
 
+    table: Tensor
     KINDS = ("sinusoidal", "learned", "rotary", "alibi", "none")
 
     def __init__(self, kind: str = "sinusoidal", dim: int = 16, heads: int = 2, max_length: int = 16) -> None:
         super().__init__()
         if kind not in self.KINDS:
             raise ValueError(f"positions={kind} must be one of {', '.join(self.KINDS)}")
+        if heads < 1 or dim % heads:
+            raise ValueError(f"dim={dim} must be a multiple of heads={heads}, which must be positive")
         if kind == "rotary" and dim // heads % 2:
             raise ValueError(f"positions=rotary turns pairs: dim={dim} over heads={heads} must be even")
         self.kind, self.heads, self.max_length = kind, heads, max_length
@@ -323,8 +336,11 @@ class Transformer(nn.Module):
         max_length: most tokens on either side.
         length: tokens of an example input.
 
+    Attributes:
+        limit: most tokens on either side; None: any number, since nothing is numbered.
+
     Raises:
-        ValueError: a shared embedding for vocabularies of different sizes.
+        ValueError: a shared embedding for vocabularies of different sizes, or no layers.
     """
 
     variable_length = True
@@ -349,6 +365,8 @@ class Transformer(nn.Module):
         length: int = 8,
     ) -> None:
         super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth={depth} must be positive")
         if shared and source_vocab_size != target_vocab_size:
             raise ValueError(
                 f"shared=true needs one vocabulary, and there are {source_vocab_size} and {target_vocab_size} tokens"
@@ -357,11 +375,12 @@ class Transformer(nn.Module):
         self.target_embedding = nn.Embedding(target_vocab_size, dim)
         self.source_embedding = self.target_embedding if shared else nn.Embedding(source_vocab_size, dim)
         self.positions = Positions(positions, dim, heads, max_length)
+        self.limit = None if positions in ("alibi", "none") else max_length
         self.dropout = nn.Dropout(dropout)
         options: dict[str, Any] = {"norm_first": norm_first, "activation": activation}
         options |= dict.fromkeys(("dropout", "attention_dropout", "hidden_dropout"), dropout)
         self.encoder = nn.ModuleList(EncoderLayer(dim, heads, hidden, **options) for _ in range(depth))
-        self.decoder = nn.ModuleList(DecoderLayer(dim, heads, hidden, **options) for _ in range(depth))
+        self.decoder: Any = nn.ModuleList(DecoderLayer(dim, heads, hidden, **options) for _ in range(depth))
         self.encoder_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
         self.decoder_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
         self.logits = nn.Linear(dim, target_vocab_size, bias=not tied)
@@ -371,9 +390,10 @@ class Transformer(nn.Module):
 
     def initialize(self) -> None:
         """Glorot's uniform weights, of W^Q, W^K and W^V each for itself; zero biases; normal embeddings."""
+        joined = {id(module.qkv) for module in self.modules() if isinstance(module, MultiHeadAttention)}
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                parts = 3 if module.out_features == 3 * module.in_features else 1
+                parts = 3 if id(module) in joined else 1
                 for part in module.weight.data.chunk(parts):
                     nn.init.xavier_uniform_(part)
                 if module.bias is not None:
@@ -384,7 +404,8 @@ class Transformer(nn.Module):
 
     def embed(self, embedding: nn.Embedding, tokens: Int[Tensor, "b t"], start: int = 0) -> Float[Tensor, "b t d"]:
         """Section 3.4: embeddings times √d, and the positions."""
-        return self.dropout(self.positions(embedding(tokens) * math.sqrt(embedding.embedding_dim), start))
+        x: Tensor = self.dropout(self.positions(embedding(tokens) * math.sqrt(embedding.embedding_dim), start))
+        return x
 
     def forward(
         self, source: Int[Tensor, "b s"], target: Int[Tensor, "b t"], lengths: Int[Tensor, " b"] | None = None

@@ -56,7 +56,7 @@ class ViT(nn.Module):
         grid: patches on a side.
 
     Raises:
-        ValueError: the image cannot be divided into such patches.
+        ValueError: the image cannot be divided into such patches, or these are of no pixel.
     """
 
     heads: tuple[str, ...] = ("head",)
@@ -79,6 +79,8 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels, self.image_size, self.wanted_patch_size = in_channels, image_size, patch_size
+        if patch_size < 1:
+            raise ValueError(f"patch_size={patch_size} must be at least 1")
         self.patch_size = p = max(1, min(patch_size, image_size // FEWEST))
         if image_size % p:
             fits = max(side for side in range(1, p) if image_size % side == 0)
@@ -106,6 +108,7 @@ class ViT(nn.Module):
         nn.init.trunc_normal_(self.patches.weight, std=(in_channels * p**2) ** -0.5)
         nn.init.zeros_(self.patches.bias)  # type: ignore[arg-type]
         for layer in self.layers:
+            assert isinstance(layer, EncoderLayer)
             nn.init.xavier_uniform_(layer.attention.qkv.weight)
             nn.init.zeros_(layer.attention.qkv.bias)
             nn.init.zeros_(layer.attention.output.bias)

@@ -189,6 +189,13 @@ def views(kind: str) -> list[Callable[[Tensor], Tensor]]:
     ]
 
 
+def drops(module: nn.Module) -> bool:
+    """Whether a module drops something in training: a dropout layer, or attention that drops weights."""
+    return isinstance(module, nn.modules.dropout._DropoutNd) or (
+        hasattr(module, "written_out") and bool(getattr(module, "dropout", 0.0))
+    )
+
+
 def passes(kind: str, samples: int) -> Callable[..., Tensor]:
     """Several forward passes of one input: test-time augmentation, Monte Carlo dropout, or both.
 
@@ -203,16 +210,16 @@ def passes(kind: str, samples: int) -> Callable[..., Tensor]:
     """
 
     def run(network: nn.Module, x: Tensor, *lengths: Tensor) -> Tensor:
-        dropouts = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] if samples else []
+        dropouts = [m for m in network.modules() if drops(m)] if samples else []
         for module in dropouts:
-            module.train()
+            module.training = True  # of it alone, and not of the layers in it
         try:
             found = [
                 network(view(x), *lengths).float().softmax(1) for view in views(kind) for _ in range(max(1, samples))
             ]
         finally:
             for module in dropouts:
-                module.eval()
+                module.training = False
         return torch.stack(found)
 
     return run

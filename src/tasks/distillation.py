@@ -102,7 +102,8 @@ class Distillation(Classification):
                 (torch.tensor(about[key])[:, None, None] for key in ("mean", "std")) for about in (theirs, ours)
             )
             self.scale, self.shift = own_std / std, (own_mean - mean) / std
-        network = teacher.network.requires_grad_(False).to(self.device)
+        dtype = next(self.network.parameters()).dtype
+        network = teacher.network.requires_grad_(False).to(self.device, dtype)
         if getattr(network, "convolutional", False):
             network.to(memory_format=torch.channels_last)
         return network.eval()
@@ -112,12 +113,14 @@ class Distillation(Classification):
     ) -> Tensor:
         if not self.teachers:  # a dry run, before there is a teacher
             return super().criterion(x, lengths, logits, auxiliary, labels)
-        if (self.scale.device, self.scale.dtype) != (x.device, x.dtype):  # in the first step
-            self.scale, self.shift = self.scale.to(x), self.shift.to(x)
-            self.teachers[0].to(x.device, x.dtype)
+        teacher, seen = self.teachers[0], x
+        if x.is_floating_point():  # tokens are what they are
+            if (self.scale.device, self.scale.dtype) != (x.device, x.dtype):  # in the first step
+                self.scale, self.shift = self.scale.to(x), self.shift.to(x)
+                teacher.to(x.device, x.dtype)
+            seen = x * self.scale + self.shift
         with torch.no_grad():
-            teacher = self.teachers[0]
-            v = teacher(*inputs_of(teacher, x * self.scale + self.shift, lengths))
+            v = teacher(*inputs_of(teacher, seen, lengths))
         taught = logits
         if getattr(self.network, "distilled", False):
             taught, *auxiliary = auxiliary

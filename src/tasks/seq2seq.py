@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..decoding import beam_search, greedy
 from ..durations import Duration
+from ..errors import UserError
 from .base import MakeOptimizer, MakeSchedule, Task
 
 PADDING, BEGIN, END = 0, 1, 2  # of source and target
@@ -114,6 +115,25 @@ class SequenceToSequence(Task):
         super().setup(stage)
         if self.data.target_codec.unit == "character":
             self.headline = ("exact_match",)  # type: ignore[misc]  # it depends on the data
+        self.require_short()
+
+    def require_short(self) -> None:
+        """Refuse, before training, a sentence that the network cannot read.
+
+        Raises:
+            UserError: it names the length.
+        """
+        limit = getattr(self.network, "limit", None)
+        for split, pairs in self.data.splits.items():
+            lengths = getattr(pairs, "lengths", None)
+            if limit is None or lengths is None:
+                continue
+            longest = int((lengths - torch.tensor([0, 1])).max())  # the decoder gets all but the last token
+            if longest > limit:
+                raise UserError(
+                    f"a sentence of the {split} split has {longest} tokens, more than the {limit} that the network can "
+                    f"read: use model.max_length={longest}"
+                )
 
     @property
     def data(self) -> Any:
@@ -171,12 +191,13 @@ class SequenceToSequence(Task):
         network: Any = self.network
         state = network.read(source, lengths)
         token, found = inputs[:, :1], []
-        for true in [*inputs[:, 1:].split(1, 1), None]:
+        # chance is the CPU's generator's, which a checkpoint keeps
+        own = (torch.rand(len(inputs), inputs.shape[1]) < probability).to(inputs.device)
+        for step in range(1, inputs.shape[1] + 1):
             logits, state = network.advance(token, state)
             found.append(logits)
-            if true is not None:  # chance is the CPU's generator's, which a checkpoint keeps
-                own = (torch.rand(len(true), 1) < probability).to(true.device)
-                token = torch.where(own, logits.argmax(2), true)
+            if step < inputs.shape[1]:
+                token = torch.where(own[:, step : step + 1], logits.argmax(2), inputs[:, step : step + 1])
         return torch.cat(found, 1)
 
     def weight(self, batch: Any) -> Tensor:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..entities import TagTable, count_entities, entity_figures, tag_table
+from ..errors import UserError
 from .base import MakeOptimizer, MakeSchedule, Task
 from .classification import inputs_of
 
@@ -28,6 +29,7 @@ class TokenClassification(Task):
 
     Raises:
         ValueError: an unknown monitor.
+        UserError: the network has another number of classes than the data have tags.
     """
 
     name = "token_classification"
@@ -46,14 +48,21 @@ class TokenClassification(Task):
             raise ValueError(f"task.monitor={monitor} must be loss, accuracy or f1")
         self.monitor, self.mode = monitor, "min" if monitor == "loss" else "max"
         self.table: TagTable | None = None
+        self.classes = 0  # their number, once the data are known
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        self.table = tag_table(self.trainer.datamodule.classes)  # type: ignore[attr-defined]
+        names = self.trainer.datamodule.classes  # type: ignore[attr-defined]
+        self.table, self.classes = tag_table(names), len(names)
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         tokens, *lengths, labels = batch
         logits = self.network(*inputs_of(self.network, tokens, lengths))
+        if self.classes and logits.shape[-1] != self.classes:
+            raise UserError(
+                f"{type(self.network).__name__} gives {logits.shape[-1]} values for each token where the data have "
+                f"{self.classes} tags: use a network that labels tokens, as in model=bert_tiny"
+            )
         counted = labels != IGNORED
         number = counted.sum().clamp(min=1)
         total = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")

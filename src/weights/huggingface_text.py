@@ -134,7 +134,7 @@ def require_same(config: Mapping[str, Any], network: nn.Module, where: str) -> N
         )
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise UserError(f"{where} has relative positions, which BERT of the paper has not: give other weights")
-        wanted = ("gelu",)
+        wanted: tuple[str, ...] = ("gelu",)
     else:
         heads, activation = config.get("n_head"), config.get("activation_function", "gelu_new")
         eps, wanted = config.get("layer_norm_epsilon", 1e-5), GELU_TANH
