@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError
 from yaml import YAMLError
 
-from . import checkpoints
+from . import checkpoints, runs
 from .callbacks.base import NoProfiler
 from .checkpoints import CheckpointFiles
 from .data.base import DataModule
@@ -316,18 +316,29 @@ def require_tokenizer(weights: str, data: DataModule) -> None:
     Raises:
         UserError: it names the tokeniser that fits.
     """
-    if not hasattr(data, "tokenizer"):
-        return
     source = Path(weights).expanduser()
-    if not (weights.startswith("hf:") or source.exists()):
+    if source.is_file() and (source.parent / "config.json").is_file():
+        source = source.parent
+    known = getattr(data, "known_codec", None)
+    if known is not None and (source / "checkpoints").is_dir():  # of characters, which the class fixes
+        theirs, ours = saved_config_data(source), known.describe()
+        if {key: theirs.get(key) for key in ours} != ours:
+            raise UserError(f"weights={weights} were trained with other characters or words: use data of the same ones")
+    if not hasattr(data, "tokenizer") or not (weights.startswith("hf:") or source.exists()):
         return
     try:
-        theirs = load_codec(source if source.exists() else weights)
+        theirs_codec = load_codec(source if source.exists() else weights)
     except UserError:
         return
     given = data.tokenizer
-    if given is None or load_codec(given).fingerprint != theirs.fingerprint:
+    if given is None or load_codec(given).fingerprint != theirs_codec.fingerprint:
         raise UserError(f"weights={weights} were trained with a tokeniser of their own: add data.tokenizer={weights}")
+
+
+def saved_config_data(folder: Path) -> dict[str, Any]:
+    """What the best checkpoint of a run folder says of its data."""
+    found: dict[str, Any] = checkpoints.read(runs.find_checkpoint(str(folder), "best"))["torchatlas"]["data"]
+    return found
 
 
 def _short(values: Sequence[float]) -> str:

@@ -369,8 +369,9 @@ def beam_search(
 
     In each step the open hypotheses of a source are continued by all tokens. Of these continuations those that end and
     are among the `beams` best are finished, and the `beams` best of those that do not end stay open. A source is done
-    when `beams` hypotheses are finished, when no open one could still be better than the best finished one, or at its
-    greatest length. With one beam this is `greedy`.
+    when no open one could still be better than the best finished one, or at its greatest length: a network that was
+    trained with smoothed labels gives each early end a little, and many bad ends say nothing against the open ones.
+    With one beam, which stops at its first end, this is `greedy`.
 
     Args:
         network, source, lengths, begin, end, max_length, cache: see `greedy`.
@@ -483,7 +484,7 @@ def _search(
 
 def _done(found: Hypotheses, open_scores: Tensor, n: int, most: int, beams: int, alpha: float) -> bool:
     """Whether the search for a source is over after n tokens; an open score only falls, over at best all tokens."""
-    if n == most or len(found) >= beams or not len(open_scores):
+    if n == most or not len(open_scores) or (beams == 1 and found):
         return True
     best_open = float(open_scores[0])
     if best_open == -math.inf:

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -181,10 +180,10 @@ def _write(format_: str, network: Any, metadata: dict[str, str], folder: Path, f
                 difference, largest = max(difference, found), max(largest, float(y.abs().max()))
         written = list(Path(part).iterdir())  # the weights of an ONNX file of gigabytes are beside it
         size = sum(file.stat().st_size for place in written for file in (place, *place.rglob("*")) if file.is_file())
-        for file in written:
-            if file.is_dir():
-                shutil.rmtree(folder / file.name, ignore_errors=True)
-            file.replace(folder / file.name)
+        for file in (file for place in written for file in (place, *place.rglob("*")) if file.is_file()):
+            goal = folder / file.relative_to(part)
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(goal)
     figures = {"bytes": size, "largest_difference": difference, "largest_output": largest}
     return {"file": path.name, **figures, **signature}
 

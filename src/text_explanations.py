@@ -88,7 +88,8 @@ def attending(task: Task, about: dict[str, Any], device: torch.device, given: st
     else:
         assert isinstance(codec, TokenizerCodec)
         begin, end = codec.number("[CLS]", "<s>"), codec.number("[SEP]", "</s>")
-        tokens = torch.cat([torch.tensor([begin]), tokens[: SHOWN - 2], torch.tensor([end])])
+        most = min(SHOWN, getattr(network, "max_length", SHOWN))
+        tokens = torch.cat([torch.tensor([begin]), tokens[: most - 2], torch.tensor([end])])
     if len(tokens) < 2:
         raise UserError(f"{source} has {len(tokens)} tokens where at least 2 are needed")
     subject = Attending(network, config, device, tokens[None].to(device), source, isinstance(task, LanguageModeling))
@@ -127,9 +128,14 @@ def _translation(
     tokens = codec.encode(line.lower() if data.get("lowercase") else line).to(device)
     if not len(tokens):
         raise UserError(f"{source} has no tokens")
+    limit = getattr(network, "limit", None) or 10**9
+    if len(tokens) > limit:
+        raise UserError(f"{source} has {len(tokens)} tokens, more than the {limit} that the network can read")
     lengths = torch.tensor([len(tokens)], device=device)
     with evaluating(network), torch.no_grad():
-        (output,) = greedy(network, tokens[None], lengths, begin=BEGIN, end=END, max_length=2 * len(tokens) + 50)
+        (output,) = greedy(
+            network, tokens[None], lengths, begin=BEGIN, end=END, max_length=min(2 * len(tokens) + 50, limit - 1)
+        )
         target = torch.cat([torch.tensor([BEGIN], device=device), output.to(device)])
         with recorded(network) as maps:
             network(tokens[None], target[None], lengths)

@@ -9,9 +9,12 @@ import torch
 from torch import nn
 
 from torchatlas import load_weights
+from torchatlas.data.tokenizer import BERT, train_codec
+from torchatlas.data.tokenizer import GPT as GPT2
 from torchatlas.errors import UserError
 from torchatlas.models.bert import Bert
 from torchatlas.models.gpt import GPT
+from torchatlas.models.resnet import ResNet
 from torchatlas.models.vit import ViT
 from torchatlas.weights import huggingface_text as table
 from torchatlas.weights.writing import torchvision_state, write_folder
@@ -139,6 +142,23 @@ def test_what_no_tensor_shows_is_compared(tmp_path: Path) -> None:
     bert("BertForPreTraining", hidden_act="relu").save_pretrained(tmp_path / "relu")
     with pytest.raises(UserError, match="activation relu"):
         load_weights(Bert(max_length=12, **SIZES), tmp_path / "relu")
+    theirs = bert("BertForPreTraining")
+    theirs.save_pretrained(tmp_path / "old")
+    content = json.loads((tmp_path / "old" / "config.json").read_text())
+    (tmp_path / "old" / "config.json").write_text(json.dumps({k: v for k, v in content.items() if k != "model_type"}))
+    assert not load_weights(Bert(max_length=12, **SIZES), tmp_path / "old").missing
+    with pytest.raises(UserError, match=r"kind bert, and this one is of the kind gpt2"):
+        load_weights(GPT(context=12, **SIZES), tmp_path / "bert")
+    gpt2(scale_attn_by_inverse_layer_idx=True).save_pretrained(tmp_path / "scaled")
+    with pytest.raises(UserError, match="scales its attention otherwise"):
+        load_weights(GPT(context=12, **SIZES), tmp_path / "scaled")
+    write_folder(ViT(dim=16, heads=4), tmp_path / "vit")
+    with pytest.raises(UserError, match=r"4 heads .* 2: add model.heads=4"):
+        load_weights(ViT(dim=16, heads=2), tmp_path / "vit")
+    for damaged in ("[]", '{"layer_norm_eps": "much"}'):
+        (tmp_path / "old" / "config.json").write_text(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            load_weights(Bert(max_length=12, **SIZES), tmp_path / "old")
     gpt2(layer_norm_epsilon=1e-3).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(UserError, match=r"epsilon 0\.001"):
         load_weights(GPT(context=12, **SIZES), tmp_path / "gpt2")
@@ -153,13 +173,26 @@ def test_weights_in_parts_and_damaged_folders(tmp_path: Path) -> None:
     torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-5, atol=1e-5)
     index = tmp_path / "parts" / "model.safetensors.index.json"
     content = json.loads(index.read_text())
-    content["weight_map"] = dict.fromkeys(content["weight_map"], "../elsewhere.safetensors")
-    index.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="outside of its folder"):
-        load_weights(ours, tmp_path / "parts")
+    for elsewhere in ("../elsewhere.safetensors", "..", ".", "/etc/passwd"):
+        index.write_text(json.dumps(content | {"weight_map": dict.fromkeys(content["weight_map"], elsewhere)}))
+        with pytest.raises(UserError, match="outside of its folder"):
+            load_weights(ours, tmp_path / "parts")
     index.write_text("{")
     with pytest.raises(UserError, match="is damaged"):
         load_weights(ours, tmp_path / "parts")
+    state = theirs.state_dict()
+    old = tmp_path / "old"
+    old.mkdir()
+    names = [f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)]
+    halves = dict(list(state.items())[::2]), dict(list(state.items())[1::2])
+    for name, half in zip(names, halves, strict=True):
+        torch.save(half, old / name)
+    index = {"weight_map": {k: n for n, half in zip(names, halves, strict=True) for k in half}}
+    (old / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    (old / "config.json").write_text((tmp_path / "parts" / "config.json").read_text())
+    fresh = GPT(context=12, **SIZES).eval()
+    load_weights(fresh, old)
+    assert torch.equal(fresh(tokens), ours(tokens))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"has a config\.json and none of"):
@@ -180,5 +213,23 @@ def test_vit_is_written_for_both(tmp_path: Path) -> None:
     again = ViTForImageClassification.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(again(x).logits, ours(x), rtol=1e-5, atol=1e-5)
     assert again.config.id2label == dict(enumerate("abcde"))
+    found = load_weights(ViT(image_size=32, patch_size=8, dim=16, heads=4, hidden=24, num_classes=5), tmp_path)
+    assert found.preprocessing is not None
+    assert (found.preprocessing.mean, found.preprocessing.image_size) == ((0.5, 0.5, 0.5), 32)
+    with pytest.raises(UserError, match="no form of its networks for small images"):
+        torchvision_state(ResNet(image_size=32))
     with pytest.raises(UserError, match="torchvision has no network as Bert"):
         torchvision_state(Bert())
+
+
+@pytest.mark.parametrize(("by", "specials"), [("wordpiece", BERT), ("word", BERT), ("bpe", GPT2)])
+def test_the_tokeniser_that_is_written_means_the_same(by: str, specials: tuple[str, ...], tmp_path: Path) -> None:
+    """Also in upper case, which transformers' own class for BERT would lower."""
+    from transformers import AutoTokenizer
+
+    text = "The Cat sat on THE mat, and the cats sat. Mats!"
+    codec = train_codec([text] * 3, by, 300 if by == "bpe" else 60, specials)
+    network = GPT(context=12, **SIZES) if by == "bpe" else Bert(max_length=12, **SIZES)
+    write_folder(network, tmp_path, codec.describe())
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs(text, add_special_tokens=False)["input_ids"] == codec.encode(text).tolist()

@@ -479,29 +479,32 @@ def test_a_stop_at_any_moment_changes_nothing(
     """Before and after each file gets its name, and while it is written; each attempt gets one step further."""
     whole, folder = tmp_path / "whole", tmp_path / "stopped"
     write(texts, whole)
-    replace, steps = os.replace, 0
-    for after in (False, True):
+    replace = os.replace
+    done = stop = 0
+    after = False
+
+    def counted(source: Any, target: Any) -> None:
+        nonlocal done
+        done += 1
+        if done == stop and not after:
+            Path(source).write_bytes(b"half of it")  # without its name yet
+            raise Killed
+        replace(source, target)
+        if done == stop:
+            raise Killed
+
+    monkeypatch.setattr(os, "replace", counted)
+    steps = 0
+    for after in (False, True):  # read by the function above
         shutil.rmtree(folder, ignore_errors=True)
-        done = -1
-
-        def counted(source: Any, target: Any, after: bool = after) -> None:
-            nonlocal done, steps
-            done += 1
-            if done == 3 + steps % 2 and not after:  # the second notes a shard in the index: each attempt gets on
-                Path(source).write_bytes(b"half of it")  # without its name yet
-                raise Killed
-            replace(source, target)
-            if done == 3 + steps % 2:
-                raise Killed
-
-        monkeypatch.setattr(os, "replace", counted)
+        done = 1
         while done and steps < 200:  # the last attempt finds all done
-            done = 0
+            done, stop = 0, 3 + steps % 2  # the second notes a shard in the index: each attempt gets on
             with contextlib.suppress(Killed):
                 write(texts, folder)
             steps += 1
         assert contents(folder) == contents(whole)
-    assert 20 < steps < 200
+    assert 15 < steps < 200
 
 
 def test_sigkill(small: None, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

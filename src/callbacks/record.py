@@ -87,9 +87,10 @@ class Record(Callback):
 
     `metrics.jsonl` has one object per epoch: its number (from 1), the optimiser steps so far, seconds, the learning
     rate and all figures. `metrics.json` has those of the last epoch, of the best one and of the test, and under `used`
-    what the training has taken, which `torchatlas plan against=RUN_FOLDER` compares: memory (see `Memory`), the peak of
-    the process's resident set with all its libraries and data, and the time of a step, the median over epochs of their
-    time without validation by their steps. These are of the process that wrote them; of several it is the first.
+    what the training has taken, which `torchatlas plan against=RUN_FOLDER` compares: memory (see `Memory`), the peak
+    of the process's resident set since training began, with all its libraries and data, and the time of a step, the
+    median over epochs of their time without validation by their steps. These are of the process that wrote them; of
+    several it is the first.
     """
 
     def __init__(self) -> None:

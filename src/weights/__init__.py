@@ -71,7 +71,7 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
             which less than half fits; or of another image size.
     """
     found = _find(weights, name)
-    if found.config is not None and _module(network) in ("bert", "gpt"):
+    if found.config is not None and _module(network) in ("bert", "gpt", "vit", "deit"):
         huggingface_text.require_same(found.config, network, found.where)
     plan = _plan(network, found)
     own = network.state_dict()

@@ -53,6 +53,7 @@ class Found:
 
 
 HUB = "hf:"
+PREPROCESSOR = "preprocessor_config.json"
 FILES = ("model.safetensors", "pytorch_model.bin")  # of Hugging Face; large ones are in parts, with an index
 
 
@@ -107,10 +108,13 @@ def fetch(weights: str) -> Found:
     from huggingface_hub import snapshot_download
 
     name = weights.removeprefix(HUB)
-    wanted = ["config.json", *(pattern for file in FILES for pattern in (file, f"{file}.index.json"))]
-    wanted += ["model-*.safetensors"]
     try:
-        folder = snapshot_download(name, allow_patterns=wanted)
+        for file in FILES:  # safetensors first; the other only where there are none
+            stem, _, ending = file.rpartition(".")
+            parts = [file, f"{file}.index.json", f"{stem}-*.{ending}", "config.json", PREPROCESSOR]
+            folder = snapshot_download(name, allow_patterns=parts)
+            if any(Path(folder).glob(f"{stem}*.{ending}")):
+                break
     except Exception as error:  # of the network, the disk, the name: the hub's client has many
         raise UserError(
             f"{name} cannot be had from huggingface.co ({_reason(error)}): fetch the folder elsewhere and give it as "
@@ -125,6 +129,8 @@ def _read_folder(path: Path) -> Found:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path / 'config.json'} is damaged ({_reason(error)}): download or copy it again") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path / 'config.json'} is damaged (it is no object): download or copy it again")
     for name in FILES:
         index = path / f"{name}.index.json"
         if index.is_file():
@@ -135,15 +141,32 @@ def _read_folder(path: Path) -> Found:
                 if isinstance(error, UserError):
                     raise
                 raise UserError(f"{index} is damaged ({_reason(error)}): download or copy it again") from error
-            return Found(state, str(path), config=config)
+            return Found(state, str(path), None, _preprocessing(path), config)
         if (path / name).is_file():
             found = read(path / name)
-            return Found(found.state, str(path), found.source, found.preprocessing, config)
+            return Found(found.state, str(path), found.source, found.preprocessing or _preprocessing(path), config)
     raise UserError(f"{path} has a config.json and none of {', '.join(FILES)}: download or copy the weights too")
 
 
+def _preprocessing(folder: Path) -> Preprocessing | None:
+    """What Hugging Face's preprocessor_config.json says of images; None where it is not there, or says it otherwise."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        about = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
+        size = about["size"]
+        size = int(size["height"] if isinstance(size, dict) else size)
+        mean, std = (tuple(map(float, about[key])) for key in ("image_mean", "image_std"))
+        made = Preprocessing(size, size, mean, std, "bicubic" if about.get("resample") == 3 else "bilinear")
+        return Preprocessing.from_json(made.to_json())  # with its checks
+    return None
+
+
 def _beside(index: Path, part: Any) -> Path:
-    if not isinstance(part, str) or Path(part).name != part:
+    if (
+        not isinstance(part, str)
+        or part in ("", ".", "..")
+        or Path(part).name != part
+        or index.with_name(part).is_dir()
+    ):
         raise UserError(f"{index} names a file outside of its folder, which is not allowed")
     return index.with_name(part)
 

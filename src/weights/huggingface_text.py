@@ -125,19 +125,20 @@ def require_same(config: Mapping[str, Any], network: nn.Module, where: str) -> N
         UserError: it names the difference.
     """
     layer: Any = network.layers[0]  # type: ignore[index]
-    kind = config.get("model_type")
-    if kind == "bert":
-        heads, activation, eps = (
-            config.get("num_attention_heads"),
-            config.get("hidden_act"),
-            config.get("layer_norm_eps"),
-        )
+    ours = {"Bert": "bert", "GPT": "gpt2"}.get(type(network).__name__, "vit")
+    kind = config.get("model_type") or ours
+    if kind != ours and (kind, ours) != ("deit", "vit"):
+        raise UserError(f"{where} holds a network of the kind {kind}, and this one is of the kind {ours}")
+    if ours == "gpt2":
+        heads, activation, wanted = config.get("n_head"), config.get("activation_function", "gelu_new"), GELU_TANH
+        eps = config.get("layer_norm_epsilon", 1e-5)
+        if config.get("scale_attn_by_inverse_layer_idx") or not config.get("scale_attn_weights", True):
+            raise UserError(f"{where} scales its attention otherwise than GPT-2: give other weights")
+    else:
+        heads, activation, wanted = config.get("num_attention_heads"), config.get("hidden_act"), ("gelu",)
+        eps = config.get("layer_norm_eps") if ours == "bert" else None  # of ViT the report says it
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise UserError(f"{where} has relative positions, which BERT of the paper has not: give other weights")
-        wanted: tuple[str, ...] = ("gelu",)
-    else:
-        heads, activation = config.get("n_head"), config.get("activation_function", "gelu_new")
-        eps, wanted = config.get("layer_norm_epsilon", 1e-5), GELU_TANH
     if heads is not None and heads != layer.attention.heads:
         raise UserError(
             f"{where} has {heads} heads in each layer and the network {layer.attention.heads}: add model.heads={heads}"
@@ -146,5 +147,7 @@ def require_same(config: Mapping[str, Any], network: nn.Module, where: str) -> N
         raise UserError(
             f"{where} has the activation {activation} where this network has {wanted[0]}: give other weights"
         )
+    if eps is not None and not isinstance(eps, int | float):
+        raise UserError(f"{where} has a damaged config.json: the epsilon of its normalisations is {eps!r}")
     if eps is not None and abs(eps - layer.norm1.eps) > 0.01 * layer.norm1.eps:
         raise UserError(f"{where} has normalisations with epsilon {eps} where this network has {layer.norm1.eps}")

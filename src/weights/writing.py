@@ -51,6 +51,13 @@ HUGGING_FACE_VIT = Layout(  # the names of published files; transformers 5 has o
     prefix="vit.",
     bare=("classifier",),
 )
+SPECIAL = {
+    "bert": {
+        "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]", "pad_token": "[PAD]", "unk_token": "[UNK]",
+    },
+    "gpt2": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"},
+}  # fmt: skip
+SMALL = 64  # pixels under which convolutional networks have a form that torchvision has not
 
 
 def torchvision_state(network: Any) -> dict[str, Tensor]:
@@ -65,6 +72,8 @@ def torchvision_state(network: Any) -> dict[str, Tensor]:
         return TORCHVISION_VIT.write(network.state_dict())
     if type(network).__module__.rpartition(".")[2] not in NETWORKS:
         raise UserError(f"torchvision has no network as {type(network).__name__}: leave out the format torchvision")
+    if getattr(network, "image_size", SMALL) < SMALL:
+        raise UserError("torchvision has no form of its networks for small images: leave out the format torchvision")
     return dict(network.state_dict())
 
 
@@ -101,6 +110,9 @@ def write_folder(network: Any, folder: Path, about: dict[str, Any] | None = None
         from ..data.tokenizer import tokenizer_of
 
         tokenizer_of(tokenizer).save(folder / "tokenizer.json")
+        names = SPECIAL[config["model_type"]]
+        # Without its class transformers would build a tokeniser of its own, in lower case, around the vocabulary.
+        _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **names})
     if {"mean", "std", "image_size"} <= about.keys():
         size = {"height": about["image_size"], "width": about["image_size"]}
         made = {"image_processor_type": "ViTImageProcessor", "size": size, "resample": 2, "rescale_factor": 1 / 255}
