@@ -1,6 +1,6 @@
 """A folder of Hugging Face, read by us and by transformers: the difference of what both compute on real sentences.
 
-    python scripts/text_parity.py FOLDER
+    python scripts/text_parity.py FOLDER [--name NAME]
 
 FOLDER holds config.json, weights and tokenizer.json of a BERT or GPT-2, as `huggingface_hub` fetches them. Printed are
 the largest absolute difference of the last hidden states (BERT) or the logits (GPT-2) in fp32 and with bf16 autocast,
@@ -9,9 +9,10 @@ and the size of what is compared. The sentences are of Python's own documentatio
 
 import argparse
 import json
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 from pydoc_data.topics import topics
+from typing import Any
 
 import torch
 
@@ -19,6 +20,8 @@ from torchatlas import load_weights
 from torchatlas.data.tokenizer import load_codec
 from torchatlas.models.bert import Bert
 from torchatlas.models.gpt import GPT
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "text_parity.md"
 
 
 def compare(folder: Path) -> dict[str, float]:
@@ -46,7 +49,8 @@ def compare(folder: Path) -> dict[str, float]:
             depth=config["n_layer"], heads=config["n_head"],
         )  # fmt: skip
         theirs = AutoModelForCausalLM.from_pretrained(folder).eval()
-    print(load_weights(ours.eval(), folder).describe())
+    ours.train(False)
+    print(load_weights(ours, folder).describe())
 
     def both() -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
@@ -67,11 +71,25 @@ def compare(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and with a name write `docs/text_parity.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    for name, value in compare(parser.parse_args().folder).items():
+    parser.add_argument("--name", help="what the checkpoint is called in the table")
+    options = parser.parse_args()
+    found = compare(options.folder)
+    for name, value in found.items():
         print(f"{name:<22} {value:.4g}")
+    if options.name:
+        row = f"| {options.name} | {' | '.join(f'{value:.4g}' for value in found.values())} |"
+        heads = f"| checkpoint | {' | '.join(found)} |"
+        DOCUMENT.write_text(
+            "# Trained checkpoints of text networks\n\n"
+            "Written by `scripts/text_parity.py`: weights in Hugging Face's layout, read by us and by transformers "
+            f"{version('transformers')} (torch {version('torch')}, CPU). Largest absolute differences of the last "
+            "hidden states over eight texts of Python's documentation, padded, and the largest of their values; with bf16 "
+            "autocast, those of both networks to transformers' own in fp32.\n\n"
+            f"{heads}\n|{'---|' * (len(found) + 1)}\n{row}\n"
+        )
 
 
 if __name__ == "__main__":

@@ -495,7 +495,7 @@ def test_a_stop_at_any_moment_changes_nothing(
 
     monkeypatch.setattr(os, "replace", counted)
     steps = 0
-    for after in (False, True):  # read by the function above
+    for after in (False, True):  # noqa: B007  # `counted` reads it
         shutil.rmtree(folder, ignore_errors=True)
         done = 1
         while done and steps < 200:  # the last attempt finds all done
