@@ -86,8 +86,8 @@ def main() -> None:
             "# Trained checkpoints of text networks\n\n"
             "Written by `scripts/text_parity.py`: weights in Hugging Face's layout, read by us and by transformers "
             f"{version('transformers')} (torch {version('torch')}, CPU). Largest absolute differences of the last "
-            "hidden states over eight texts of Python's documentation, padded, and the largest of their values; with bf16 "
-            "autocast, those of both networks to transformers' own in fp32.\n\n"
+            "hidden states over eight texts of Python's documentation, padded, and the largest of their values; with "
+            "bf16 autocast, those of both networks to transformers' own in fp32.\n\n"
             f"{heads}\n|{'---|' * (len(found) + 1)}\n{row}\n"
         )
 

@@ -339,7 +339,7 @@ def translate(
     else:
         shown = (CONTROL.sub(UNKNOWN, line) for line in translations) if sys.stdout.isatty() else translations
         print("\n".join(shown))
-    print(f"{len(order)} sentences in {seconds:.1f} s", file=sys.stderr)
+    print(f"{len(order)} sentence{'s' * (len(order) != 1)} in {seconds:.1f} s", file=sys.stderr)
     if alignment:
         picture = Path(alignment).expanduser()
         maps = alignments(task.network, sources[0].to(task.device), found[0])

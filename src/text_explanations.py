@@ -142,10 +142,11 @@ def _translation(
     read, written = names_of(codec, tokens.cpu()), names_of(target_codec, target.cpu())
     subject = Attending(network, about["config"]["model"], device, tokens[None], source, False)
     sides = {"encoder": (read, read), "decoder": (written, written), "alignment": ([*written[1:], "<eos>"], read)}
+    attends_to_itself = any(name.endswith("cross") for name in maps)
     for name, weights in maps.items():
-        group = "encoder" if name.startswith("encoder") else "alignment"
-        if name.startswith("decoder") and not name.endswith("cross"):
-            group = "decoder"
+        group = "alignment"
+        if attends_to_itself and not name.endswith("cross"):
+            group = "encoder" if name.startswith("encoder") else "decoder"
         subject.maps.setdefault(group, {})[name] = weights[0].float().cpu()
         subject.names[group] = sides[group]
     return subject
