@@ -42,13 +42,13 @@ def compare(folder: Path) -> dict[str, float]:
             targets="sequence", vocab_size=config["vocab_size"], max_length=config["max_position_embeddings"],
             dim=config["hidden_size"], depth=config["num_hidden_layers"], heads=config["num_attention_heads"],
         )  # fmt: skip
-        theirs = AutoModel.from_pretrained(folder).eval()
+        theirs = AutoModel.from_pretrained(folder)
     else:
         ours = GPT(
             vocab_size=config["vocab_size"], context=config["n_positions"], dim=config["n_embd"],
             depth=config["n_layer"], heads=config["n_head"],
         )  # fmt: skip
-        theirs = AutoModelForCausalLM.from_pretrained(folder).eval()
+        theirs = AutoModelForCausalLM.from_pretrained(folder)
     ours.train(False)
     print(load_weights(ours, folder).describe())
 

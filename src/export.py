@@ -214,6 +214,8 @@ def _describe(names: list[str], examples: list[Tensors]) -> list[dict[str, Any]]
 
 
 def _trace(network: nn.Module, inputs: Tensors, signature: Signature) -> ExportedProgram:
+    if hasattr(network, "no_graph"):
+        raise ValueError(network.no_graph)
     free = [[i for i, size in enumerate(entry["shape"]) if isinstance(size, str)] for entry in signature["inputs"]]
     dynamic = tuple(dict.fromkeys(axes, Dim.DYNAMIC) for axes in free)
 

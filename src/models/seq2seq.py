@@ -132,6 +132,7 @@ class Seq2Seq(nn.Module):
     """
 
     variable_length = True
+    no_graph = "its encoder packs sequences by their lengths, which no graph can hold"
 
     def __init__(
         self,

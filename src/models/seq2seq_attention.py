@@ -161,6 +161,7 @@ class Seq2SeqAttention(nn.Module):
     """
 
     variable_length = True
+    no_graph = "its encoder packs sequences by their lengths, which no graph can hold"
 
     def __init__(
         self,

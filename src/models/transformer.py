@@ -37,6 +37,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 KeysValues = tuple[Tensor, Tensor]  # `b h s d` each
+Size = int | torch.SymInt  # a symbol while torch.export traces
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
@@ -63,12 +64,12 @@ def attend(
     return weights @ V, weights
 
 
-def past_only(t: int, s: int, device: torch.device | None = None) -> Bool[Tensor, "t s"]:
+def past_only(t: Size, s: Size, device: torch.device | None = None) -> Bool[Tensor, "t s"]:
     """True where the i-th of the last t of s steps may look: at itself and all before it."""
     return torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)
 
 
-def within(lengths: Int[Tensor, " b"], s: int) -> Bool[Tensor, "b 1 1 s"]:
+def within(lengths: Int[Tensor, " b"], s: Size) -> Bool[Tensor, "b 1 1 s"]:
     """True at steps that are no padding, for each head and query."""
     return (torch.arange(s, device=lengths.device) < lengths[:, None])[:, None, None]
 
@@ -163,9 +164,10 @@ class MultiHeadAttention(nn.Module):
                 q, k = rotate(q, rotation), rotate(k, rotation)
             if past is not None:
                 k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        t, s = q.shape[2], k.shape[2]
-        if causal and (self.written_out or mask is not None or 1 < t < s):
-            seen = past_only(t, s, x.device)
+        if causal and past is not None and q.shape[2] == 1:
+            causal = False  # the last step sees all of the past
+        elif causal and (self.written_out or mask is not None or past is not None):
+            seen = past_only(q.shape[2], k.shape[2], x.device)
             if mask is None:
                 mask = seen
             else:
@@ -176,7 +178,7 @@ class MultiHeadAttention(nn.Module):
             self.weights = weights.detach()
         else:
             y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=causal and t > 1, dropout_p=self.dropout if self.training else 0.0
+                q, k, v, attn_mask=mask, is_causal=causal, dropout_p=self.dropout if self.training else 0.0
             )
         return self.output(y.transpose(1, 2).flatten(2)), (k, v)
 
@@ -295,7 +297,7 @@ class Positions(nn.Module):
         elif kind == "rotary":
             self.register_buffer("table", sinusoids(max_length, dim // heads), persistent=False)
 
-    def forward(self, x: Float[Tensor, "b t d"], start: int = 0) -> Float[Tensor, "b t d"]:
+    def forward(self, x: Float[Tensor, "b t d"], start: Size = 0) -> Float[Tensor, "b t d"]:
         """Embeddings with their positions, where these are added; the first is at `start`."""
         stop = start + x.shape[1]
         if stop > self.max_length and self.kind not in ("alibi", "none"):
@@ -304,13 +306,13 @@ class Positions(nn.Module):
             return x + self.embedding.weight[start:stop]
         return x + self.table[start:stop] if self.kind == "sinusoidal" else x
 
-    def rotation(self, start: int, stop: int) -> tuple[Tensor, Tensor] | None:
+    def rotation(self, start: Size, stop: Size) -> tuple[Tensor, Tensor] | None:
         """Cosine and sine for these steps, `t d/2` each, where queries and keys are turned."""
         if self.kind != "rotary":
             return None
         return self.table[start:stop, 1::2], self.table[start:stop, 0::2]
 
-    def bias(self, t: int, s: int, device: torch.device) -> Float[Tensor, "h t s"] | None:
+    def bias(self, t: Size, s: Size, device: torch.device) -> Float[Tensor, "h t s"] | None:
         """What is added to the scores of the last t of s steps, where anything is."""
         if self.kind != "alibi":
             return None
@@ -402,7 +404,7 @@ class Transformer(nn.Module):
                 nn.init.normal_(module.weight, std=0.5 * module.embedding_dim**-0.5)
         nn.init.normal_(self.logits.weight, std=0.5 * self.logits.in_features**-0.5)
 
-    def embed(self, embedding: nn.Embedding, tokens: Int[Tensor, "b t"], start: int = 0) -> Float[Tensor, "b t d"]:
+    def embed(self, embedding: nn.Embedding, tokens: Int[Tensor, "b t"], start: Size = 0) -> Float[Tensor, "b t d"]:
         """Section 3.4: embeddings times √d, and the positions."""
         x: Tensor = self.dropout(self.positions(embedding(tokens) * math.sqrt(embedding.embedding_dim), start))
         return x

@@ -129,6 +129,7 @@ def require_same(config: Mapping[str, Any], network: nn.Module, where: str) -> N
     kind = config.get("model_type") or ours
     if kind != ours and (kind, ours) != ("deit", "vit"):
         raise UserError(f"{where} holds a network of the kind {kind}, and this one is of the kind {ours}")
+    wanted: tuple[str, ...]
     if ours == "gpt2":
         heads, activation, wanted = config.get("n_head"), config.get("activation_function", "gelu_new"), GELU_TANH
         eps = config.get("layer_norm_epsilon", 1e-5)
