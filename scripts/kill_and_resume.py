@@ -151,7 +151,7 @@ def result(folder: Path) -> dict[str, Any]:
         checkpoint["torchatlas"].pop("config")  # names the folder
         collect(name, checkpoint)
     collect("epochs", [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in runs.read_epochs(folder)])
-    collect("metrics", {k: v for k, v in runs.read_metrics(folder).items() if k != "seconds"})
+    collect("metrics", {k: v for k, v in runs.read_metrics(folder).items() if k not in ("seconds", "used")})
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # each start writes the graph

@@ -2,10 +2,10 @@
 
     python scripts/parity.py [NAME ...]
 
-torchvision's network gets random weights, its batch statistics too; its state dict is loaded into ours. Printed and
-written to `docs/parity.md` are the number of parameters of both, the difference of the logits in eval mode and that of
-the gradients in training mode with dropout and stochastic depth off, each as a norm relative to torchvision's. With
-names only those are computed, and nothing is written.
+torchvision's network gets random weights, its batch statistics too; its state dict is loaded into ours, ViT's under the
+names that `torchatlas.weights` has for it. Printed and written to `docs/parity.md` are the number of parameters of
+both, the difference of the logits in eval mode and that of the gradients in training mode with dropout and stochastic
+depth off, each as a norm relative to torchvision's. With names only those are computed, and nothing is written.
 """
 
 import platform
@@ -19,6 +19,7 @@ import torchvision
 from torch import Tensor, nn
 
 from torchatlas import create_model, list_models, model_card
+from torchatlas.weights import torchvision_weights
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "parity.md"
 GRADIENTS_AT = 128  # pixels: the smallest at which every network still has something to pool
@@ -36,6 +37,19 @@ OTHERS = {  # what the networks that torchvision has not are held against, and w
     **dict.fromkeys(("rnn", "lstm", "gru"), "cells written out, which are torch's, tests/test_sequence_models.py"),
     **dict.fromkeys(("d_linear", "n_linear"), "the paper's equations, tests/test_forecasting.py"),
     **dict.fromkeys(("m5", "res8", "res15"), "the layers of the papers' tables, tests/test_sound.py"),
+    "vit_cifar": "torchvision's ViT at a small size, tests/test_vit.py",
+    **dict.fromkeys(("deit_tiny", "deit_small", "deit_base"), "timm's and transformers' networks, tests/test_vit.py"),
+    "transformer": "torch.nn.Transformer, tests/test_transformer.py",
+    "seq2seq": "its cells step by step, padding and order of the source, tests/test_seq2seq.py",
+    "seq2seq_attention": "the papers' equations written out, tests/test_seq2seq.py",
+    **dict.fromkeys(
+        ("bert_tiny", "bert_mini", "bert_small", "bert_medium", "bert_base", "bert_large"),
+        "the network of transformers, tests/test_transformer.py",
+    ),
+    **dict.fromkeys(
+        ("gpt2", "gpt2_medium", "gpt2_large", "gpt2_xl", "gpt_char", "gpt_char_cpu"),
+        "the network of transformers, tests/test_transformer.py",
+    ),
     **dict.fromkeys(
         ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
         "the network of akamaster/pytorch_resnet_cifar10, built anew in tests/test_weights.py",
@@ -48,9 +62,11 @@ def names() -> list[str]:
     return [name for name in list_models() if name in torchvision.models.list_models()]
 
 
-def theirs(name: str) -> nn.Module:
+def theirs(name: str, **options: Any) -> nn.Module:
     """The network of torchvision with weights and statistics as after training, where nothing is 0 or 1."""
-    options = {"init_weights": False} if name == "googlenet" else {}
+    if name.startswith("vit_"):
+        return vision_transformer(name, **options)
+    options |= {"init_weights": False} if name == "googlenet" else {}
     network: nn.Module = getattr(torchvision.models, name)(**options)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -60,6 +76,19 @@ def theirs(name: str) -> nn.Module:
             assert module.running_mean is not None
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.normal_(module.running_mean, std=0.1)
+    return network
+
+
+def vision_transformer(name: str, **options: Any) -> nn.Module:
+    """The same for ViT, whose weights are pieces of one long row of numbers, since the largest has 632 million."""
+    with torch.device("meta"):
+        network: nn.Module = getattr(torchvision.models, name)(**options)
+    network.to_empty(device="cpu")
+    numbers = 0.02 * torch.randn(2**24)
+    for key, parameter in network.named_parameters():
+        start = int(torch.randint(len(numbers) - parameter.numel(), ()))
+        piece = numbers[start : start + parameter.numel()].view_as(parameter)
+        parameter.data = 1 + 5 * piece if ".ln" in key and key.endswith("weight") else piece
     return network
 
 
@@ -86,28 +115,38 @@ def gradients(network: nn.Module, x: Tensor, labels: Tensor) -> dict[str, Tensor
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
+def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With our names: other ones than torchvision's where a table has them."""
+    found = next((naming for naming in torchvision_weights.NAMINGS if naming.recognises(tensors)), None)
+    return tensors if found is None else {found.rename(key): tensor for key, tensor in tensors.items()}
+
+
 def compare(name: str, *, image_size: int = 224, with_gradients: bool = True) -> dict[str, Any]:
     """Parameters of both, and the largest differences of logits and gradients.
 
     Args:
         name: of a model that torchvision has.
-        image_size: pixels of the two images whose logits are compared.
-        with_gradients: whether to compare the gradients too, at `GRADIENTS_AT` pixels.
+        image_size: pixels of the two images whose logits are compared; ViT's have whole patches, at least 4x4.
+        with_gradients: whether to compare the gradients too, at `GRADIENTS_AT` pixels, or those of a ViT.
     """
     torch.manual_seed(0)
-    expected = theirs(name)
+    options, smaller = {}, min(image_size, GRADIENTS_AT)
+    if name.startswith("vit_"):
+        patch = int(name.rpartition("_")[2])
+        image_size = smaller = max(image_size // patch, 4) * patch
+        options = {"image_size": image_size}
+    expected = theirs(name, **options)
     with torch.device("meta"):  # its weights come with the state dict
-        ours = create_model(name)
+        ours = create_model(name, **options)
     counts = [sum(p.numel() for p in network.parameters()) for network in (ours, expected)]
-    ours.load_state_dict(expected.state_dict(), assign=True)
+    ours.load_state_dict(renamed(expected.state_dict()), assign=True)
     x = torch.randn(2, 3, image_size, image_size)
     with torch.no_grad():
         logits = difference(ours.eval()(x), expected.eval()(x))
     found: dict[str, Any] = {"name": name, "parameters": counts[0], "theirs": counts[1], "logits": logits}
     if with_gradients:
-        size = min(image_size, GRADIENTS_AT)
-        x, labels = torch.randn(4, 3, size, size), torch.tensor([3, 5, 7, 9])
-        one, two = (gradients(network, x, labels) for network in (ours, expected))
+        x, labels = torch.randn(4, 3, smaller, smaller), torch.tensor([3, 5, 7, 9])
+        one, two = gradients(ours, x, labels), renamed(gradients(expected, x, labels))
         assert set(one) == set(two)
         whole = torch.stack([g.norm() for g in two.values()]).norm()
         found["gradients"] = float(torch.stack([(one[k] - two[k]).norm() for k in two]).norm() / whole)
@@ -121,9 +160,10 @@ def main(wanted: list[str]) -> None:
         "",
         f"Written by `python scripts/parity.py` with torchvision {torchvision.__version__}, torch {torch.__version__}, "
         f"fp32, {platform.machine()}. torchvision's network with random weights and batch statistics; its state dict "
-        "loaded into ours by `load_state_dict`, without renaming. Logits: two images of 224 pixels, eval mode. "
-        f"Gradients: four images of {GRADIENTS_AT} pixels, training mode, dropout and stochastic depth off, auxiliary "
-        "heads included. Both differences are norms relative to torchvision's; the tests repeat them on every machine.",
+        "loaded into ours by `load_state_dict`, without renaming but for ViT's. Logits: two images of 224 pixels, eval "
+        f"mode. Gradients: four images of {GRADIENTS_AT} pixels (ViT: 224), training mode, dropout and stochastic "
+        "depth off, auxiliary heads included. Both differences are norms relative to torchvision's; the tests repeat "
+        "them on every machine.",
         "",
         "| `model=` | parameters | torchvision's | difference of the logits | difference of the gradients | paper |",
         "|---|---|---|---|---|---|",

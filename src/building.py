@@ -16,11 +16,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError
 from yaml import YAMLError
 
-from . import checkpoints
+from . import checkpoints, runs
 from .callbacks.base import NoProfiler
 from .checkpoints import CheckpointFiles
 from .data.base import DataModule
 from .data.images import ImageData
+from .data.tokenizer import load_codec
 from .durations import Duration, Plan
 from .errors import UserError
 from .show import failing_layer
@@ -40,10 +41,18 @@ LONG = Plan(steps_per_epoch=10**6, samples_per_step=100, total=10**9, seconds_pe
 
 def register_resolvers() -> None:
     """The functions that configs may call: what a folder or a file of the user's holds, and a new run folder."""
+    from .data.conll import count_tags
+    from .data.encoded_text import count_vocabulary
+    from .data.glue import count_glue_classes
     from .data.image_folder import find_classes
+    from .data.masked_texts import count_pieces
+    from .data.parallel_files import count_pair_tokens
     from .data.series_csv import count_csv_series, count_series
+    from .data.text_csv import count_text_classes
     from .data.text_file import count_tokens
+    from .data.token_file import count_stored_tokens
     from .data.ucr import count_ucr_classes
+    from .data.wikitext103 import count_wikitext103_tokens
     from .runs import new_folder
 
     def count_classes(root: str, fake: bool) -> int:
@@ -55,7 +64,15 @@ def register_resolvers() -> None:
         ("count_classes", count_classes),
         ("count_tokens", count_tokens),
         ("count_csv_series", count_csv_series),
+        ("count_pair_tokens", count_pair_tokens),
+        ("count_pieces", count_pieces),
+        ("count_stored_tokens", count_stored_tokens),
         ("count_ucr_classes", count_ucr_classes),
+        ("count_vocabulary", count_vocabulary),
+        ("count_wikitext103_tokens", count_wikitext103_tokens),
+        ("count_glue_classes", count_glue_classes),
+        ("count_text_classes", count_text_classes),
+        ("count_tags", count_tags),
     ):
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=True)
 
@@ -271,6 +288,7 @@ def begin_with(weights: str, network: torch.nn.Module, data: DataModule, given: 
     Returns:
         What was loaded and what was not, for the log.
     """
+    require_tokenizer(weights, data)
     report = load_weights(network, weights)
     lines = [report.describe()]
     if (found := report.preprocessing) is not None and isinstance(data, ImageData):
@@ -285,6 +303,42 @@ def begin_with(weights: str, network: torch.nn.Module, data: DataModule, given: 
                 f"{data.image_size}"
             )
     return "\n".join(lines)
+
+
+def require_tokenizer(weights: str, data: DataModule) -> None:
+    """Refuse weights that were trained with other tokens: token 7 has to mean what it meant then.
+
+    Args:
+        weights: of a run or a folder of Hugging Face, where a tokeniser stands beside them; with others it is the
+            user who knows.
+        data: text that is cut by a tokeniser.
+
+    Raises:
+        UserError: it names the tokeniser that fits.
+    """
+    source = Path(weights).expanduser()
+    if source.is_file() and (source.parent / "config.json").is_file():
+        source = source.parent
+    known = getattr(data, "known_codec", None)
+    if known is not None and (source / "checkpoints").is_dir():  # of characters, which the class fixes
+        theirs, ours = saved_config_data(source), known.describe()
+        if {key: theirs.get(key) for key in ours} != ours:
+            raise UserError(f"weights={weights} were trained with other characters or words: use data of the same ones")
+    if not hasattr(data, "tokenizer") or not (weights.startswith("hf:") or source.exists()):
+        return
+    try:
+        theirs_codec = load_codec(source if source.exists() else weights)
+    except UserError:
+        return
+    given = data.tokenizer
+    if given is None or load_codec(given).fingerprint != theirs_codec.fingerprint:
+        raise UserError(f"weights={weights} were trained with a tokeniser of their own: add data.tokenizer={weights}")
+
+
+def saved_config_data(folder: Path) -> dict[str, Any]:
+    """What the best checkpoint of a run folder says of its data."""
+    found: dict[str, Any] = checkpoints.read(runs.find_checkpoint(str(folder), "best"))["torchatlas"]["data"]
+    return found
 
 
 def _short(values: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""The command `torchatlas`: train, list, show, preview, lr_range, evaluate, predict, explain, export, sweep."""
+"""The command `torchatlas`; `USAGE` says what it can do."""
 
 import sys
 from collections.abc import Callable
@@ -16,15 +16,28 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
               multiply-accumulates and receptive field
     preview   data=cifar10 [augment=trivialaugment] ... [n=8] [epochs=6] [output=FILE.png]: what augmentation does
     lr_range  KEY=VALUE of train ... [low=1e-6] [high=10] [steps=100] [output=FILE.png]: the learning rate range test
+    plan      KEY=VALUE of train ... [samples=12] [output=FILE.json] [against=<run folder>]: memory, FLOP, steps, time
+              and disk of a training, before it; and what a run then used
     evaluate  ckpt=<run folder | checkpoint> [split=test|val|train] [data.root=FOLDER] [output=FILE.json]
               classifiers: [tta=none|flip|ten] [mc_samples=20] [seed=0]
     predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
               images: [top=3] [tta=none|flip|ten] [mc_samples=20]; text: [length=200] [temperature=0.8] [seed=0];
               sounds: [top=3] [mc_samples=20]; a table of series: [mode=forecast|anomalies] [threshold=5]
+    generate  ckpt=<run folder | checkpoint> [prompt="..." | input=<file with a prompt on each line>] [length=200]
+              [temperature=0.8] [top_k=0] [top_p=1] [samples=1] [seed=0] [stop=TEXT] [beams=1] [output=FILE]
+              [cache=true]
+    translate ckpt=<run folder | checkpoint> input=<sentence, or file with one on each line> [output=FILE] [beams=5]
+              [length_penalty=0.6] [max_length=0] [alignment=FILE.png] [cache=true]
+    fill      ckpt=<run folder | checkpoint> text="The [MASK] of the list." | input=<file with a text on each line>
+              [top=5] [output=FILE.csv]: what a masked language model writes in place of [MASK]
     explain   ckpt=<run folder | checkpoint> [input=<image, folder or text>] [output=FOLDER] [class=NAME] [layer=NAME]
-              [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients]; sequences:
-              [methods=gradients,gates,singular_values,receptive_field,causality]
-    export    ckpt=<run folder | checkpoint> [output=FOLDER] [formats=safetensors,torch,onnx]
+              [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients,attention]; sequences:
+              [methods=gradients,gates,singular_values,receptive_field,causality]; texts and translations, by networks
+              with attention: [methods=attention,positions,gradients]
+    export    ckpt=<run folder | checkpoint> [output=FOLDER] [formats=safetensors,torch,onnx]; BERT, GPT-2 and ViT also
+              formats=huggingface, networks that torchvision has also formats=torchvision
+    prepare   input=<file, folder or '*.txt'> output=FOLDER [tokenizer=<file or folder> | by=bpe vocab_size=16384]
+              [share=0.01]: long texts as tokens, for data=token_file; typed again it goes on where it was stopped
     sweep     [trials=20] [sampler=tpe] [pruner=median] KEY=VALUE ... with values to search among, as in
               optim.lr=log(1e-4,1e-1) model.dropout=interval(0,0.5) optim=adamw,momentum;
               resume=<sweep folder> [trials=40] goes on with one
@@ -86,6 +99,17 @@ def number(values: dict[str, str], key: str, convert: Callable[[str], float]) ->
         raise UserError(f"{key}={values[key]} is not a {'whole ' if convert is int else ''}number") from None
 
 
+def switch(values: dict[str, str], key: str) -> bool:
+    """The truth of a key.
+
+    Raises:
+        UserError: it is neither true nor false.
+    """
+    if values[key] not in ("true", "false"):
+        raise UserError(f"{key}={values[key]} must be true or false")
+    return values[key] == "true"
+
+
 def evaluate(arguments: list[str]) -> None:
     """Figures of a checkpoint on a split of its data."""
     known = {
@@ -124,6 +148,50 @@ def predict(arguments: list[str]) -> None:
     )  # fmt: skip
 
 
+def generate(arguments: list[str]) -> None:
+    """Texts by a language model."""
+    known = {
+        "ckpt": None, "prompt": "", "input": "", "output": "", "length": "200", "temperature": "0.8", "top_k": "0",
+        "top_p": "1", "beams": "1", "samples": "1", "seed": "0", "stop": "", "cache": "true",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    whole = {key: int(number(values, key, int)) for key in ("length", "top_k", "beams", "samples", "seed")}
+    real = {key: number(values, key, float) for key in ("temperature", "top_p")}
+    cache = switch(values, "cache")
+    from . import generation
+
+    generation.generate(
+        values["ckpt"], values["prompt"], values["input"], values["output"], stop=values["stop"], cache=cache,
+        length=whole["length"], top_k=whole["top_k"], beams=whole["beams"], samples=whole["samples"],
+        seed=whole["seed"], temperature=real["temperature"], top_p=real["top_p"],
+    )  # fmt: skip
+
+
+def translate(arguments: list[str]) -> None:
+    """Sentences by a translator."""
+    known = {
+        "ckpt": None, "input": None, "output": "", "beams": "5", "length_penalty": "0.6", "max_length": "0",
+        "alignment": "", "cache": "true",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    beams, max_length = (int(number(values, key, int)) for key in ("beams", "max_length"))
+    length_penalty, cache = number(values, "length_penalty", float), switch(values, "cache")
+    from . import generation
+
+    generation.translate(
+        values["ckpt"], values["input"], values["output"], beams=beams, length_penalty=length_penalty,
+        max_length=max_length, alignment=values["alignment"], cache=cache,
+    )  # fmt: skip
+
+
+def fill(arguments: list[str]) -> None:
+    """What a masked language model writes in place of [MASK]."""
+    values = parse(arguments, {"ckpt": None, "text": "", "input": "", "top": "5", "output": ""})
+    from .fill import fill as guess
+
+    guess(values["ckpt"], values["text"], values["input"], values["output"], top=int(number(values, "top", int)))
+
+
 def show(arguments: list[str]) -> None:
     """The layers of a network."""
     from .show import show as show_layers
@@ -145,6 +213,13 @@ def lr_range(arguments: list[str]) -> None:
     run(arguments)
 
 
+def plan(arguments: list[str]) -> None:
+    """What a training will take, and what a run took."""
+    from .estimate import run
+
+    run(arguments)
+
+
 def explain(arguments: list[str]) -> None:
     """Pictures of what an image classifier computes, and of what its answers rest on."""
     known = {"ckpt": None, "input": "", "output": "", "class": "", "layer": "", "methods": ""}
@@ -162,6 +237,13 @@ def export(arguments: list[str]) -> None:
     export_files(values["ckpt"], values["output"], values["formats"])
 
 
+def prepare(arguments: list[str]) -> None:
+    """Long texts as files of tokens."""
+    from .prepare import prepare as write
+
+    write(arguments)
+
+
 def search(arguments: list[str]) -> None:
     """Trials with values that Optuna chooses."""
     from .sweep import sweep
@@ -175,10 +257,15 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "show": show,
     "preview": preview,
     "lr_range": lr_range,
+    "plan": plan,
     "evaluate": evaluate,
     "predict": predict,
+    "generate": generate,
+    "translate": translate,
+    "fill": fill,
     "explain": explain,
     "export": export,
+    "prepare": prepare,
     "sweep": search,
 }
 

@@ -32,7 +32,8 @@ torchatlas trains the reference architectures of deep learning.
     python train.py duration=2h seeds=5                  five runs of two hours; mean, spread, interval
     python train.py model=lenet5 --cfg job               show the config and do nothing
     python train.py ... debug=true                       tracebacks for mistakes
-    torchatlas list | show | preview | lr_range | evaluate | predict | explain | export | sweep   what else there is
+    torchatlas list | show | plan | preview | lr_range | evaluate | predict | generate | translate | fill | explain
+               | export | sweep | prepare   what else there is
 
 `torchatlas train` and `python -m torchatlas.train` are the same program. --hydra-help tells of Hydra's own options.
 """

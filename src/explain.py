@@ -19,7 +19,8 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from . import explanations as ex
-from . import sequence_explanations
+from . import sequence_explanations, text_explanations
+from .attention_maps import recorded, rollout
 from .building import build_data, build_network
 from .callbacks.classification_pictures import draw_images
 from .data.base import DataModule
@@ -30,6 +31,7 @@ from .inference import restore
 from .runs import shown, write_json
 from .sequence_explanations import Sequences
 from .tasks.classification import Classification
+from .tasks.seq2seq import SequenceToSequence
 from .zoo import nearest
 
 IMAGES = 8  # that are explained
@@ -131,6 +133,19 @@ class Subject:
             raise UserError("the network has no convolution with a map of more than one place")
         return found
 
+    @property
+    def special_tokens(self) -> int:
+        """Tokens before those of the patches; 0: the network has no patches."""
+        return int(getattr(self.network, "special_tokens", 0))
+
+    @cached_property
+    def token_layers(self) -> list[str]:
+        """Names of the layers that give the tokens of all patches."""
+        if not self.special_tokens:
+            return []
+        count = len(self.network.positions[0])  # type: ignore[index, arg-type]
+        return [call.name for call in self.calls if call.name and call.made[1:2] == (count,) and len(call.made) == 3]
+
     @cached_property
     def data(self) -> DataModule:
         """The data of training; see `training_data`."""
@@ -182,21 +197,28 @@ def explain(
     Of an image classifier. filters: the first layer's. features: the maps of its stages for each image. gradcam,
     saliency (with integrated gradients) and occlusion: which places of an image speak for a class. maximisation: images
     that excite classes and channels most. lesion: accuracy without one block each, on at most 1000 validation samples.
-    gradients: their norm in each layer, of the trained weights and of new ones. The mathematics is in `explanations`.
+    gradients: their norm in each layer, of the trained weights and of new ones. attention: of a Vision Transformer,
+    what the class token attends to in each layer and head, and through all layers (rollout). The mathematics is in
+    `explanations` and `attention_maps`.
 
     Of a network for sequences (`sequence_explanations`). gradients: how strongly the last answer depends on each
     earlier step, of the trained weights and of new ones. gates: what gates, cell and state of recurrent layers do
     over a sequence. singular_values: of the matrices through time. receptive_field: of a TCN, by the formula and as
     measured. causality: each step is changed alone, and the states that change are marked.
 
+    Of a network for texts with attention (`text_explanations`). attention: the weights of each layer and head over the
+    text; of a translator those of encoder and decoder, and the alignment of its own output. positions: their encoding,
+    and how alike those of two places are. gradients: as above, of language models.
+
     Args:
         where: a checkpoint, or a run folder, of which the best checkpoint is taken.
-        given: an image, or a folder, of which the first eight are taken; of a language model a text file. Some
-            methods need none.
+        given: an image, or a folder, of which the first eight are taken; of a network for texts a file, or with
+            attention the text itself. Some methods need none.
         output: folder of the files, the event file included; else `explain` in the run folder, or beside a checkpoint
             that is in none, and events in the run folder.
         target: the class to be explained; else the one that the network sees in each image.
-        layer: whose feature map Grad-CAM takes; else that of the last convolution with more than one place.
+        layer: whose feature map or tokens Grad-CAM takes; else those of the last convolution with more than one place,
+            or of a Vision Transformer those that the last attention gets.
         methods: which ones, separated by commas; else all that apply to this network, these files and this machine.
 
     Returns:
@@ -212,19 +234,28 @@ def explain(
         path, task, about = restore(where)
         task.network.float().to(device)
         of_images = isinstance(task, Classification) and about["data"]["kind"] == "image"
-        known = METHODS if of_images else sequence_explanations.METHODS
-        if not of_images and not sequence_explanations.applies(task.network):
+        of_texts = not of_images and text_explanations.applies(task.network)
+        known: Any = METHODS if of_images else sequence_explanations.METHODS
+        if of_texts:
+            known = text_explanations.METHODS
+        elif not of_images and (
+            isinstance(task, SequenceToSequence) or not sequence_explanations.applies(task.network)
+        ):
             raise UserError(
                 f"{path} was trained for {task.name} on {about['data']['kind']}, and explain is for image classifiers, "
-                "recurrent networks and TCNs"
+                "networks with attention, recurrent networks that answer for themselves and TCNs"
             )
-        wanted = [name.strip() for name in methods.split(",") if name.strip()] or list(known)
+        wanted = [name.strip() for name in methods.split(",") if name.strip()]
         for name in wanted:
             if name not in known:
                 raise UserError(f"there is no method {name!r}{nearest(name, list(known))}")
+        attends = of_texts or hasattr(task.network, "special_tokens")
+        wanted = wanted or [name for name in known if name != "attention" or attends]
         subject: Any = (
             _subject(task.network, about, device, given, target, layer)
             if of_images
+            else text_explanations.attending(task, about, device, given)
+            if of_texts
             else _sequences(task.network, about, device, given)
         )
         folder, events = _folders(path, output)
@@ -233,7 +264,7 @@ def explain(
         try:
             for name in dict.fromkeys(wanted):
                 try:
-                    for key, figure in known[name](subject):  # type: ignore[operator]
+                    for key, figure in known[name](subject):
                         _write(key, figure, folder, writer)
                         made += 1
                 except UserError as error:
@@ -251,7 +282,7 @@ def explain(
 def _sequences(network: nn.Module, about: dict[str, Any], device: torch.device, given: str) -> Sequences:
     """A text of the user's, or else validation samples of training, or else made ones."""
     data, config = about["data"], about["config"]["model"]
-    codec = codec_of(data) if data["kind"] in ("characters", "words") else None
+    codec = codec_of(data) if data["kind"] in ("characters", "words", "tokenizer") else None
 
     def words(tokens: Tensor) -> list[str]:
         return [] if codec is None else [codec.decode(token[None]) for token in tokens.cpu()]
@@ -307,7 +338,7 @@ def _subject(
         mean, std = subject.mean_and_std
         subject.x = (x / 255 - mean) / std
     if layer:
-        maps = [call.name for call in subject.calls if call.is_map and call.name]
+        maps = [call.name for call in subject.calls if call.is_map and call.name] + subject.token_layers
         if layer not in maps:
             near = difflib.get_close_matches(layer, maps, n=1, cutoff=0.5)
             raise UserError(f"there is no feature map {layer!r}{nearest(layer, maps if near else subject.stages)}")
@@ -453,8 +484,15 @@ def draw_features(subject: Subject) -> Drawn:
 
 
 def draw_grad_cam(subject: Subject) -> Drawn:
-    x, name = subject.images(), subject.layer or subject.stages[-1]
-    cam = ex.grad_cam(subject.network, subject.network.get_submodule(name), x, subject.targets).float().cpu()
+    x, tokens = subject.images(), subject.token_layers
+    before_attention = [name for name in tokens if name.endswith("norm1")]
+    name = subject.layer or (before_attention or subject.stages)[-1]
+    layer = subject.network.get_submodule(name)
+    if name in tokens:
+        cam = ex.token_grad_cam(subject.network, layer, x, subject.targets, subject.special_tokens)
+    else:
+        cam = ex.grad_cam(subject.network, layer, x, subject.targets)
+    cam = cam.float().cpu()
     images, rows = subject.visible(x), []
     for i, (image, heat) in enumerate(zip(images, cam, strict=True)):
         if (highest := float(heat.max())) > 0:
@@ -609,6 +647,44 @@ def draw_gradients(subject: Subject) -> Drawn:
     yield "gradients", figure
 
 
+@torch.no_grad()
+def draw_attention(subject: Subject) -> Drawn:
+    """Of each image a row for each layer, a column for each head, each map on its own scale; and the rollout."""
+    x, special = subject.images(), subject.special_tokens
+    with recorded(subject.network) as maps, ex.evaluating(subject.network):
+        subject.network(x)
+    if not maps or not special:
+        raise UserError("the network does not attend to patches of an image")
+    seen = {
+        name.removesuffix(".attention"): ex.in_a_square(weights[:, :, 0, special:]).float().cpu()
+        for name, weights in maps.items()
+    }
+    flow = ex.in_a_square(rollout(list(maps.values()))[:, 0, special:]).cpu()
+    heads = max(found.shape[1] for found in seen.values())
+    for i in range(len(x)):
+        figure = Figure(figsize=(2 + 0.8 * heads, 0.8 * len(seen) + 0.6), layout="constrained")
+        figure.suptitle(subject.title(i).replace("\n", "   "), fontsize=9, parse_math=False)
+        for row, (name, found) in enumerate(seen.items()):
+            axes = figure.add_subplot(len(seen), 1, row + 1)
+            axes.imshow(in_a_row(scaled(found[i]), heads).numpy(), "viridis", vmin=0, vmax=1)
+            axes.set_xticks([])
+            axes.set_yticks([(found.shape[2] - 1) / 2], [name], fontsize=8, parse_math=False)
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+        yield f"attention-{i + 1}", figure
+    rows = []
+    for i, image in enumerate(subject.visible(x)):
+        large = F.interpolate(flow[i][None, None], image.shape[1:], mode="bilinear")
+        note = f"attention rollout\n{len(seen)} layers, {'x'.join(map(str, flow.shape[1:]))} patches"
+        rows.append(
+            [
+                Panel(subject.title(i), image),
+                Panel(note, image.mean(0, keepdim=True), scaled(large)[0, 0], "inferno"),
+            ]
+        )
+    yield "attention-rollout", draw_panels(rows)
+
+
 METHODS: dict[str, Callable[[Subject], Drawn]] = {
     "filters": draw_filters,
     "features": draw_features,
@@ -618,4 +694,5 @@ METHODS: dict[str, Callable[[Subject], Drawn]] = {
     "maximisation": draw_maximisation,
     "lesion": draw_lesion,
     "gradients": draw_gradients,
+    "attention": draw_attention,
 }

@@ -8,6 +8,7 @@ global random state too. Inputs x are `b c h w` as the network takes them, norma
 import contextlib
 import copy
 import importlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -166,6 +167,35 @@ def grad_cam(network: nn.Module, layer: nn.Module, x: Tensor, target: Tensor) ->
     return found[:, 0].detach()
 
 
+def token_grad_cam(network: nn.Module, layer: nn.Module, x: Tensor, target: Tensor, special: int) -> Tensor:
+    """The same map of a layer of tokens `b t k`, at the grid of the patches, `b h w`.
+
+    Args:
+        network: x -> logits `b k`.
+        layer: in front of the last attention, behind which the patches' tokens are not asked any more.
+        x, target: images and classes.
+        special: tokens before those of the patches, which are a square.
+    """
+    found: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, made: Any) -> Any:
+        tokens = made[0] if isinstance(made, tuple) else made
+        found.append(tokens if tokens.requires_grad else tokens.requires_grad_())
+
+    with evaluating(network), hooked({layer: keep}), torch.enable_grad():
+        answer = network(x).gather(1, target[:, None]).sum()
+        (slopes,) = torch.autograd.grad(answer, found[0])
+    alpha = slopes[:, special:].mean(1, keepdim=True)
+    cam = (alpha * found[0][:, special:]).sum(2).relu().detach()
+    return in_a_square(cam)
+
+
+def in_a_square(patches: Tensor) -> Tensor:
+    """Patches `... n` as they lie in the image, `... h w`."""
+    side = math.isqrt(patches.shape[-1])
+    return patches.reshape(*patches.shape[:-1], side, side)
+
+
 def saliency(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """The largest |∂y/∂x| of a pixel's channels, `b h w`, with y the target's logit.
 
@@ -315,8 +345,9 @@ def lesions(network: nn.Module, x: Tensor) -> tuple[list[Lesion], list[str]]:
     """What can be left out of a network, and the names of the blocks that cannot.
 
     Of a block with a shortcut that computes something (a child called `shortcut`, `downsample`, `skip` or `projection`)
-    it is the residual branch; else it is the whole block, where its output has the shape of its input. Behind a ReLU
-    the latter equals leaving out the branch, y = ReLU(0 + x) = x. Of a plain chain it is each such layer.
+    it is the residual branch; of a Transformer's layer it is each of its two branches, by the last linear map; else it
+    is the whole block, where its output has the shape of its input. Behind a ReLU the latter equals leaving out the
+    branch, y = ReLU(0 + x) = x. Of a plain chain it is each such layer.
 
     Args:
         network: any network.
@@ -329,6 +360,9 @@ def lesions(network: nn.Module, x: Tensor) -> tuple[list[Lesion], list[str]]:
         call = next((call for call in calls if call.module is modules[0]), None)
         if call is None:
             continue
+        if sublayers := _sublayers(call):
+            found += sublayers
+            continue
         branch = _branch(network, call, calls, x)
         if branch is not None:
             found.append(Lesion(name, "branch", (branch,)))
@@ -337,6 +371,17 @@ def lesions(network: nn.Module, x: Tensor) -> tuple[list[Lesion], list[str]]:
         elif any(call.module.children()):
             rest.append(name)
     return found, rest
+
+
+def _sublayers(block: Call) -> list[Lesion]:
+    """Attention and MLP of a Transformer's layer that normalises before them, so that zeros are nothing added."""
+    layer: Any = block.module
+    if not (hasattr(getattr(layer, "attention", None), "written_out") and getattr(layer, "norm_first", False)):
+        return []
+    return [
+        Lesion(f"{block.name}.attention", "branch", (layer.attention.output,)),
+        Lesion(f"{block.name}.down", "branch", (layer.down,)),
+    ]
 
 
 def _branch(network: nn.Module, block: Call, calls: Sequence[Call], x: Tensor) -> nn.Module | None:

@@ -1,4 +1,4 @@
-"""A trained network as files that other programs load: safetensors, torch.export and ONNX."""
+"""A trained network as files that other programs load: safetensors, torch.export, ONNX, layouts of other libraries."""
 
 import contextlib
 import importlib
@@ -26,10 +26,22 @@ from .errors import UserError
 from .inference import restore
 from .runs import versions, write_json
 from .version import __version__
+from .weights import load_weights
+from .weights.writing import torchvision_state, write_folder
 from .zoo import nearest
 
-FILES = {"safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
-TOLERANCE = {"safetensors": 0.0, "torch": 1e-6, "onnx": 1e-4}  # shares of the output's largest magnitude
+FILES = {
+    "safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx", "huggingface": "huggingface",
+    "torchvision": "torchvision.pth",
+}  # fmt: skip
+DEFAULTS = ("safetensors", "torch", "onnx")
+TOLERANCE = {
+    "safetensors": 0.0,
+    "torch": 1e-6,
+    "onnx": 1e-4,
+    "huggingface": 0.0,
+    "torchvision": 0.0,
+}  # shares of the output's largest magnitude
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 BATCHES = (2, 1, 3)  # of the examples: the first is exported, the others show that the size is free
 LENGTHS = (None, 5, 1)  # of texts, likewise; None is all of the example
@@ -51,7 +63,8 @@ def export(where: str, output: str = "", formats: str = "safetensors,torch,onnx"
     Args:
         where: a checkpoint, or a run folder, of which the best checkpoint is taken.
         output: folder of the files; else `export` in the run folder, or beside a checkpoint that is in none.
-        formats: any of safetensors (weights), torch (`torch.export`) and onnx, separated by commas.
+        formats: any of safetensors (weights), torch (`torch.export`), onnx, huggingface (a folder that transformers
+            reads: BERT, GPT-2, ViT) and torchvision (a state dict with its names), separated by commas.
 
     Returns:
         The file of each format.
@@ -98,7 +111,7 @@ def export(where: str, output: str = "", formats: str = "safetensors,torch,onnx"
         made = {"name": name, "checkpoint": str(path), "model": model, "data": data, "formats": done}
         write_json(folder / "export.json", made | {"versions": versions() | {p: version(p) for p in packages}})
     if failed := [f"{FILES[f]} was not written ({reasons[f]})" for f in wanted if f not in done]:
-        rest = ",".join(f for f in FILES if f in done or f not in wanted)
+        rest = ",".join(f for f in FILES if f in done or (f in DEFAULTS and f not in wanted))
         raise UserError("; ".join(failed) + (f": leave it out with formats={rest}" if rest else ""))
     return {f: folder / FILES[f] for f in done}
 
@@ -166,9 +179,11 @@ def _write(format_: str, network: Any, metadata: dict[str, str], folder: Path, f
                     raise ValueError(f"its outputs differ by {found:.2g}, where {allowed:.2g} is allowed")
                 difference, largest = max(difference, found), max(largest, float(y.abs().max()))
         written = list(Path(part).iterdir())  # the weights of an ONNX file of gigabytes are beside it
-        size = sum(file.stat().st_size for file in written)
-        for file in written:
-            file.replace(folder / file.name)
+        size = sum(file.stat().st_size for place in written for file in (place, *place.rglob("*")) if file.is_file())
+        for file in (file for place in written for file in (place, *place.rglob("*")) if file.is_file()):
+            goal = folder / file.relative_to(part)
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(goal)
     figures = {"bytes": size, "largest_difference": difference, "largest_output": largest}
     return {"file": path.name, **figures, **signature}
 
@@ -199,6 +214,8 @@ def _describe(names: list[str], examples: list[Tensors]) -> list[dict[str, Any]]
 
 
 def _trace(network: nn.Module, inputs: Tensors, signature: Signature) -> ExportedProgram:
+    if hasattr(network, "no_graph"):
+        raise ValueError(network.no_graph)
     free = [[i for i, size in enumerate(entry["shape"]) if isinstance(size, str)] for entry in signature["inputs"]]
     dynamic = tuple(dict.fromkeys(axes, Dim.DYNAMIC) for axes in free)
 
@@ -258,4 +275,25 @@ def _onnx(network: nn.Module, inputs: Tensors, signature: Signature, metadata: d
     return run
 
 
-WRITERS = {"safetensors": _safetensors, "torch": _torch, "onnx": _onnx}  # they return what the file computes
+def _huggingface(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+    write_folder(network, path, json.loads(metadata["data"]))
+    return _read_back(network, path, metadata)
+
+
+def _torchvision(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+    torch.save(torchvision_state(network), path)
+    return _read_back(network, path, metadata)
+
+
+def _read_back(network: nn.Module, path: Path, metadata: dict[str, str]) -> Run:
+    """What the weights compute when they are read as those of another source."""
+    fresh = build_network(json.loads(metadata["model"]))
+    load_weights(fresh, path)
+    return fresh.eval()
+
+
+# They return what the file computes.
+WRITERS = {
+    "safetensors": _safetensors, "torch": _torch, "onnx": _onnx, "huggingface": _huggingface,
+    "torchvision": _torchvision,
+}  # fmt: skip

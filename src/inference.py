@@ -26,6 +26,7 @@ from .data.text import Codec, codec_of, read_text
 from .errors import UserError
 from .forecast import forecast_file, score_file
 from .hear import classify_sounds
+from .read_text import classify_texts, reads
 from .runs import find_checkpoint, write_json
 from .summary import format_figure
 from .tasks.base import Task
@@ -131,6 +132,8 @@ def evaluate(
         use_distributed_sampler=False,
     )  # fmt: skip
     data.splits["test"] = data.splits[split]
+    if split in (sizes := getattr(data, "bytes_per_token", {})):
+        sizes["test"] = sizes[split]
     trainer.test(task, datamodule=data, verbose=False)
     figures = {key.replace("test/", f"{split}/", 1): v for key, v in task.figures.items() if key.startswith("test/")}
     print(f"{config['name']}: {path} on {len(data.splits[split])} samples of {split}")
@@ -148,16 +151,20 @@ def predict(
     """Print, and write to `output`, what the network says of a file or of all files in a folder.
 
     Images get their `top` classes with probabilities; over several passes (see `average_passes`) these are means, and
-    beside each stands its standard deviation over the passes. Texts get the bits per character, or the perplexity per
-    word, of the network, and a continuation of `length` characters or words. Sounds get their `top` classes. A table of
-    series gets, by `mode`, a "forecast" of the steps after its end, or "anomalies": for each of its steps how far the
-    forecast from before was off, and whether that is over `threshold` (see `forecast`).
+    beside each stands its standard deviation over the passes. Texts get the bits per character and per byte, or the
+    perplexity per word or per token (and then the bits per byte), of the network, and a continuation of `length`
+    characters, words or tokens. Sounds get their `top` classes. A table of series gets, by `mode`, a "forecast" of the
+    steps after its end, or "anomalies": for each of its steps how far the forecast from before was off, and whether
+    that is over `threshold` (see `forecast`). Lines of text get their `top` classes, their entities or the answers to
+    their questions from networks that were trained for these; for them `given` may be a text itself (see
+    `classify_texts`).
     """
     path, task, about = restore(where)
     average_passes(task, tta, mc_samples, about["data"]["kind"])
     torch.manual_seed(seed)
     source = Path(given).expanduser()
-    if not source.exists():
+    texts = reads(task, about["data"])
+    if not texts and not source.exists():
         raise UserError(f"there is no file or folder {source}: name one with input=PATH")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     task.to(device)
@@ -165,6 +172,8 @@ def predict(
         raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
     if isinstance(task, Classification) and about["data"]["kind"] in ("image", "pixels"):
         rows = _classify(task, about["data"], _files(source, IMG_EXTENSIONS), top)
+    elif texts:
+        rows = classify_texts(task, about["data"], given, top)
     elif isinstance(task, LanguageModeling):
         rows = _continue(task, about["data"], _files(source, (".txt", ".md", ".rst")), length, temperature, seed)
     elif isinstance(task, Classification) and about["data"]["kind"] == "sound":
@@ -246,11 +255,13 @@ def _continue(
             raise UserError(f"{path} has {len(tokens)} {codec.unit}s where at least 2 are needed")
         _tell_unknown(path, text, codec, len(tokens))
         nats = task.nll(tokens, context) / (len(tokens) - 1)
+        per_byte = round(nats * len(tokens) / len(text.encode()) / math.log(2), 4)
         written = task.generate(tokens, length, context=context, temperature=temperature, seed=seed)
         if codec.unit == "character":
-            figure = {"bits_per_character": round(nats / math.log(2), 4)}
+            figure = {"bits_per_character": round(nats / math.log(2), 4), "bits_per_byte": per_byte}
         else:
             figure = {"perplexity": round(math.exp(nats), 4)}
+            figure |= {"bits_per_byte": per_byte} if codec.unit == "token" else {}
         row: dict[str, Any] = {"file": str(path), f"{codec.unit}s": len(tokens), **figure}
         rows.append(row | {"continuation": codec.decode(written[len(tokens) :])})
     return rows

@@ -14,8 +14,14 @@ from torch import nn
 from .data.base import DataModule
 from .runs import read_json, read_metrics, shown
 
-# Kinds of data of which predict reads files.
-PREDICTABLE = ("image", "pixels", "characters", "words", "series", "sound")
+# The command that uses a network trained on such data, and what is to be named.
+USES = {
+    **dict.fromkeys(("characters", "words", "tokenizer"), ("generate", ' prompt="..."')),
+    **dict.fromkeys(("image", "pixels", "series", "sound"), ("predict", " input=FILE")),
+    **dict.fromkeys(("text_classes", "token_tags", "text_spans"), ("predict", " input=FILE")),
+    "translation": ("translate", ' input="..."'),
+    "masked_text": ("fill", ' text="... [MASK] ..."'),
+}
 
 
 def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
@@ -63,8 +69,7 @@ def print_summary(folder: Path, finished: bool) -> None:
     more = " duration=NUMBERep" if finished else ""
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
-    readable = read_json(folder / "data.json").get("kind") in PREDICTABLE
-    use, more_input = ("predict", " input=FILE") if readable else ("evaluate", "")
+    use, more_input = USES.get(str(read_json(folder / "data.json").get("kind")), ("evaluate", ""))
     for label, text in (
         ("run folder", str(shown(folder))),
         ("dashboard", f"{uv}tensorboard --logdir {quoted}"),
@@ -75,5 +80,5 @@ def print_summary(folder: Path, finished: bool) -> None:
 
 
 def format_figure(name: str, value: float) -> str:
-    """Accuracies in per cent, other figures to four digits."""
-    return f"{100 * value:.2f} %" if name.endswith("accuracy") else f"{value:.4g}"
+    """Accuracies and exact matches in per cent, other figures to four digits."""
+    return f"{100 * value:.2f} %" if name.endswith(("accuracy", "exact_match", "exact_match_long")) else f"{value:.4g}"

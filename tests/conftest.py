@@ -26,7 +26,7 @@ def without_files(data_name: str) -> list[str]:
     """Overrides with which a data set runs without files, and small: made data, where it reads or makes many."""
     return (
         ["data.fake=true"]
-        if re.search(r"^(root|path|train_size):", config_text("data", data_name), re.MULTILINE)
+        if re.search(r"^(root|(\w+_)?path|train_size|swaps):", config_text("data", data_name), re.MULTILINE)
         else []
     )
 
@@ -34,13 +34,23 @@ def without_files(data_name: str) -> list[str]:
 def small_data(data_name: str) -> list[str]:
     """The same, with short texts and sequences."""
     text = config_text("data", data_name)
-    shorter = [f"data.{key}=16" for key in ("context", "length") if re.search(rf"^{key}: \d", text, re.MULTILINE)]
+    shorter = [
+        f"data.{key}=16" for key in ("context", "length", "max_length") if re.search(rf"^{key}: \d", text, re.MULTILINE)
+    ]
     return [*without_files(data_name), *shorter]
 
 
 def model_for(data_name: str) -> str:
     """A model that takes any sizes of such data: the one whose YAML asks for what the data declare."""
     text = config_text("data", data_name)
+    if "source_vocab_size:" in text:
+        return "seq2seq"
+    if "targets: masked" in text:
+        return "bert_tiny"
+    if "vocab_size:" in text and re.search("^targets: (step|span)$", text, re.MULTILINE) and "num_classes:" in text:
+        return "bert_tiny"
+    if "vocab_size:" in text and "targets: sequence" in text:
+        return "lstm"
     if "vocab_size:" in text:
         return "lstm_lm"
     return "mlp" if "image_size:" in text else "lstm"

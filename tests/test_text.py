@@ -201,7 +201,7 @@ def test_mistakes_in_a_text_are_named(tmp_path: Path) -> None:
     )
     file.write_text("a b c d " * 20)
     refuses(r"the val text has \d words, too few for data.context=8", path=str(file), by="word")
-    refuses("data.by=letter must be character or word", path=str(file), by="letter")
+    refuses("data.by=letter must be character, word, bpe or wordpiece", path=str(file), by="letter")
     refuses("data.share=0.5 must be between", path=str(file), share=0.5)
     refuses("data.max_tokens=1 must be at least 2", path=str(file), max_tokens=1)
     file.write_text("word" * 50 + " " * 20)

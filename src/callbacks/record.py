@@ -1,38 +1,117 @@
 """The run's figures as files: a line of JSON per epoch, and the final and best ones."""
 
+import contextlib
 import json
 import math
+import statistics
+import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 
-from ..runs import read_epochs, write_json, write_text
+from ..runs import read_epochs, read_metrics, write_json, write_text
 from ..tasks.base import Task
 from .base import Callback
+
+
+def storage_bytes(tensors: Iterable[Tensor]) -> int:
+    """Memory of the tensors; of several that share it once."""
+    return sum({s.data_ptr(): s.nbytes() for s in (tensor.untyped_storage() for tensor in tensors)}.values())
+
+
+def state_tensors(optimizer: Optimizer) -> list[Tensor]:
+    """What an optimiser keeps of each parameter; its counters of steps, single numbers, are left out."""
+    return [
+        value
+        for state in optimizer.state.values()
+        for key, value in state.items()
+        if isinstance(value, Tensor) and key != "step"
+    ]
+
+
+class Memory:
+    """The most memory that a training has had, from when this object was made.
+
+    On CUDA: of all tensors together, as torch's allocator counts them. Elsewhere: of the process, its resident set at
+    the peak less what it was at the beginning, and the tensors that were there already. Data that were read before are
+    not in it; workspaces of kernels, libraries that are loaded later and memory that was freed and not given back are,
+    some megabytes or tens of them. Where the system cannot begin its peak anew, an earlier one counts.
+
+    Attributes:
+        kind: what is measured, in words.
+    """
+
+    def __init__(self, task: Task, optimizers: Iterable[Optimizer]) -> None:
+        self.device = task.device
+        self.kind = "tensors at the peak, by torch.cuda.max_memory_allocated"
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        self.kind = "growth of the process's resident set to its peak, and the weights"
+        states = [tensor for optimizer in optimizers for tensor in state_tensors(optimizer)]
+        own = (x for x in (*task.network.parameters(), *task.network.buffers(), *states) if x.device.type == "cpu")
+        self.there = storage_bytes(own)
+        self.before = resident("VmRSS")
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak begins anew
+
+    def peak(self) -> int | None:
+        """Bytes; None where the system does not tell."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        now = resident("VmHWM")
+        return None if now is None or self.before is None else max(0, now - self.before) + self.there
+
+
+def resident(name: str) -> int | None:
+    """The resident set of this process in bytes, now (VmRSS) or at its peak (VmHWM); without /proc always the peak."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+    with contextlib.suppress(ImportError):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+    return None
 
 
 class Record(Callback):
     """Writes `metrics.jsonl`, `metrics.json` and `data.json` (the data's description) into the run folder.
 
     `metrics.jsonl` has one object per epoch: its number (from 1), the optimiser steps so far, seconds, the learning
-    rate and all figures. `metrics.json` has those of the last epoch, of the best one and of the test.
+    rate and all figures. `metrics.json` has those of the last epoch, of the best one and of the test, and under `used`
+    what the training has taken, which `torchatlas plan against=RUN_FOLDER` compares: memory (see `Memory`), the peak
+    of the process's resident set since training began, with all its libraries and data, and the time of a step, the
+    median over epochs of their time without validation by their steps. These are of the process that wrote them; of
+    several it is the first.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0  # of the epoch within which the run goes on
+        self.used: dict[str, Any] = {}
+        self.step_seconds: list[float] = []  # the mean of each epoch
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir)
         self.epochs = read_epochs(self.folder)  # all of them, where a run that is over is tested again
+        if stage == "fit":
+            self.used = read_metrics(self.folder).get("used", {})
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """A resumed run goes on after its checkpoint's last whole epoch: lines of later epochs are dropped."""
         assert isinstance(pl_module, Task)
         self.started = time.monotonic() - self.seconds
         self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= pl_module.epochs_behind]
+        self.memory = Memory(pl_module, trainer.optimizers)
+        self.peak: int | None = None
+        self.time_steps(trainer)
         if trainer.is_global_zero:
             write_json(self.folder / "data.json", trainer.datamodule.describe())  # type: ignore[attr-defined]
             write_text(self.folder / "metrics.jsonl", "".join(json.dumps(epoch) + "\n" for epoch in self.epochs))
@@ -46,6 +125,24 @@ class Record(Callback):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.started = time.monotonic()
+        self.time_steps(trainer)
+
+    def time_steps(self, trainer: lightning.Trainer) -> None:
+        """From now on, until the epoch's validation; a resumed run begins within an epoch."""
+        self.first: tuple[float, int] = time.monotonic(), trainer.global_step
+        self.last: tuple[float, int] | None = None
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.last is None:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.last = time.monotonic(), trainer.global_step
+            self.note_memory()
+
+    def note_memory(self) -> None:
+        """On a CPU that of the first epoch's training: pictures bring in libraries larger than some networks."""
+        if self.peak is None or self.memory.device.type == "cuda":
+            self.peak = self.memory.peak()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
@@ -60,6 +157,21 @@ class Record(Callback):
             **{key: value for key, value in pl_module.figures.items() if not key.startswith("test/")},
         }
         self.epochs.append(epoch)
+        ended, last_step = self.last or (time.monotonic(), trainer.global_step)
+        begun, first_step = self.first
+        if last_step > first_step:
+            self.step_seconds.append((ended - begun) / (last_step - first_step))
+        self.note_memory()
+        self.used = {
+            "device": torch.cuda.get_device_name() if pl_module.device.type == "cuda" else pl_module.device.type,
+            "processes": trainer.world_size,
+            "memory_bytes": self.peak,
+            "memory": self.memory.kind,
+            "process_bytes": resident("VmHWM"),
+            "seconds_per_step": statistics.median(self.step_seconds) if self.step_seconds else None,
+            "steps": trainer.global_step,
+            "seconds": round(sum(epoch["seconds"] for epoch in self.epochs), 3),
+        }
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(epoch) + "\n")
         self.write(trainer, pl_module)
@@ -87,9 +199,11 @@ class Record(Callback):
                 "seconds": round(sum(epoch["seconds"] for epoch in self.epochs), 3),
                 "parameters": sum(p.numel() for p in task.network.parameters()),
                 "torch_threads": torch.get_num_threads(),
+                "used": self.used,
                 "best_epoch": best["epoch"],
                 "final": {k: v for k, v in final.items() if "/" in k},
                 "best": {k: v for k, v in best.items() if "/" in k},
                 "test": {k: v for k, v in task.figures.items() if k.startswith("test/")},
+                **({"sacrebleu": task.signatures} if getattr(task, "signatures", None) else {}),
             },
         )

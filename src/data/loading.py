@@ -73,6 +73,12 @@ class Order:
         per_process = self.batch_size // self.world
         return min(-(-largest_share // per_process), self.size // self.world)
 
+    def generator(self) -> torch.Generator:
+        """Random numbers of this epoch."""
+        # Mersenne Twister needs well-spread seeds: neighbours (seed, epoch) must not give related orders.
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
+        return torch.Generator().manual_seed(mixed)
+
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """Pairs of the epoch (-1 in evaluation, where nothing is random) and the indices of a batch."""
         start, self.start = self.start, 0
@@ -80,11 +86,77 @@ class Order:
             for indices in torch.arange(self.rank, self.size, self.world).tensor_split(len(self))[start:]:
                 yield -1, indices
             return
-        # Mersenne Twister needs well-spread seeds: neighbours (seed, epoch) must not give related orders.
-        mixed = (self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
-        order = torch.randperm(self.size, generator=torch.Generator().manual_seed(mixed))
+        order = torch.randperm(self.size, generator=self.generator())
         for k in range(start, len(self)):
             yield self.epoch, order[k * self.batch_size : (k + 1) * self.batch_size][self.rank :: self.world]
+
+
+class BucketOrder(Order):
+    """Batches of samples of similar length, so that little of a padded batch is padding.
+
+    In training each epoch is one permutation of the samples without a remainder, as in `Order`. It is cut into pools of
+    `pool` batches; each pool is sorted by length and cut into batches, and all batches of the epoch are shuffled.
+    Samples of equal length stay in the order of the permutation, so that batches differ from epoch to epoch. In
+    evaluation all samples are sorted, the longest first, so that what does not fit into memory fails at once; each
+    comes exactly once.
+
+    Process `rank` takes each `world`-th sample of a batch: all processes have equally many batches, of equal lengths.
+
+    Args:
+        lengths: of each sample, integers `n`; or `n k` where a sample has k sides that are padded apart, as a sentence
+            and its translation have. Then samples are sorted by their first side, and equal ones by the next.
+        batch_size, shuffle, seed, rank, world: see `Order`.
+        pool: batches that are sorted together. Of 1 the batches are those of no sorting at all.
+
+    Raises:
+        UserError: see `Order`.
+    """
+
+    def __init__(
+        self,
+        lengths: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        pool: int = 100,
+    ) -> None:
+        super().__init__(len(lengths), batch_size, shuffle=shuffle, seed=seed, rank=rank, world=world)
+        self.lengths, self.pool = lengths.view(len(lengths), -1).long(), pool
+
+    def by_length(self, indices: Tensor) -> Tensor:
+        """The longest first; equal ones stay in their order."""
+        for lengths in reversed(self.lengths.unbind(1)):
+            indices = indices[lengths[indices].argsort(descending=True, stable=True)]
+        return indices
+
+    def batches(self) -> tuple[Tensor, ...]:
+        """Indices of this process's batches in this epoch, int64 `b` each."""
+        if not self.shuffle:
+            return self.by_length(torch.arange(self.size))[self.rank :: self.world].tensor_split(len(self))
+        generator, steps = self.generator(), len(self)
+        order = torch.randperm(self.size, generator=generator)[: steps * self.batch_size]
+        pools = order.split(self.pool * self.batch_size)
+        rows = torch.cat([self.by_length(pool) for pool in pools]).view(steps, self.batch_size)
+        return rows[torch.randperm(steps, generator=generator), self.rank :: self.world].unbind()
+
+    def waste(self) -> float:
+        """The share of padding in this process's batches of this epoch, from 0 to 1, over all sides."""
+        filled = padded = 0
+        for indices in self.batches():
+            batch = self.lengths[indices]
+            filled += int(batch.sum())
+            padded += len(batch) * int(batch.amax(0).sum())
+        return 1 - filled / max(1, padded)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """Pairs of the epoch (-1 in evaluation, where nothing is random) and the indices of a batch."""
+        start, self.start = self.start, 0
+        epoch = self.epoch if self.shuffle else -1
+        for indices in self.batches()[start:]:
+            yield epoch, indices
 
 
 class StreamOrder(Order):

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from .text import CharacterData, WordData
+from .text import CharacterData, TokenData, WordData
 
 SHARES = {"test": 0.1, "val": 0.1}  # of the characters; the rest is for training
 
@@ -64,6 +64,13 @@ class PydocWords(WordData):
 
     About 77,000 words of training, 12,000 each of validation and test.
     """
+
+    def read_texts(self) -> dict[str, str]:
+        return read_topics()
+
+
+class PydocTokens(TokenData):
+    """The same text and splits by byte-level BPE, whose merges are those of the training text."""
 
     def read_texts(self) -> dict[str, str]:
         return read_topics()

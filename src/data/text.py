@@ -1,7 +1,7 @@
-"""Text by character or by word: what language-model data modules share."""
+"""Text by character, word or subword token: what language-model data modules share."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -12,6 +12,7 @@ from ..errors import UserError
 from .base import DataModule
 from .counter import uniform
 from .loading import Loader, StreamOrder
+from .tokenizer import BERT, GPT, TokenizerCodec, codec_of_text, load_codec, made_codec, tokenizer_of
 from .words import UNKNOWN_WORD, WordCodec, most_frequent, split_words
 
 # Printable ASCII, the line break and the commonest typographic signs. The last place is for all else.
@@ -20,11 +21,19 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 PIECE = 2**16  # tokens of a stream that the baseline looks at together
 
 
+class Tokens(Protocol):
+    """The tokens of a text: an int64 tensor `t`, or a file that gives int64 tensors of the places it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: Any) -> Tensor: ...
+
+
 class Codec(Protocol):
     """Text to token numbers and back.
 
     Attributes:
-        unit: what a token is, "character" or "word".
+        unit: what a token is: "character", "word" or "token".
         joint: what stands between two decoded pieces of text.
     """
 
@@ -77,12 +86,14 @@ def codec_of(about: dict[str, Any]) -> Codec:
     """The codec that text data have described.
 
     Raises:
-        UserError: the data were no text.
+        UserError: the data were no text, or their tokeniser is damaged.
     """
     if about["kind"] == "characters":
         return CharacterCodec("".join(about["alphabet"]))
     if about["kind"] == "words":
         return WordCodec(about["words"], about["rule"])
+    if about["kind"] == "tokenizer":
+        return tokenizer_of(about)
     raise UserError(f"data of kind {about['kind']} are no text: give a checkpoint of a language model")
 
 
@@ -105,7 +116,7 @@ class Windows:
     on (seed, epoch), so that the network does not always see the same cuts.
     """
 
-    def __init__(self, tokens: Tensor, context: int, seed: int, *, shift: bool) -> None:
+    def __init__(self, tokens: Tokens, context: int, seed: int, *, shift: bool) -> None:
         self.tokens, self.context, self.seed = tokens, context, seed
         self.shift = context if shift else 1
         self.size = (len(tokens) - self.shift) // context
@@ -129,7 +140,7 @@ class Windows:
 class Streams:
     """One text, read by the positions that a `StreamOrder` gives."""
 
-    def __init__(self, tokens: Tensor, context: int) -> None:
+    def __init__(self, tokens: Tokens, context: int) -> None:
         self.tokens, self.context = tokens, context
 
     def __len__(self) -> int:
@@ -141,7 +152,7 @@ class Streams:
     def windows(self) -> Iterator[Tensor]:
         """The text in long pieces, `1 t+1`: a baseline has no less history than a network that carries its state."""
         for start in range(0, len(self.tokens) - 1, PIECE):
-            yield self.tokens[None, start : start + PIECE + 1]
+            yield self.tokens[start : start + PIECE + 1][None]
 
 
 class TextData(DataModule):
@@ -155,7 +166,8 @@ class TextData(DataModule):
         common: batch size, workers, seed and so on, see `DataModule`.
 
     Attributes:
-        unit: what a token is, "character" or "word".
+        unit: what a token is: "character", "word" or "token".
+        bytes_per_token: of each split, the bytes of its text in UTF-8 divided by its tokens.
     """
 
     tasks = ("language_modeling",)
@@ -170,6 +182,7 @@ class TextData(DataModule):
             raise UserError(f"data.vocab_size={vocab_size} must be at least 2")
         self.vocab_size, self.context, self.streams = vocab_size, context, streams
         self.known_codec: Codec | None = None
+        self.bytes_per_token: dict[str, float] = {}
 
     @property
     def codec(self) -> Codec:
@@ -188,28 +201,33 @@ class TextData(DataModule):
         """A codec of the declared size for made data."""
         raise NotImplementedError
 
-    def fake_tokens(self) -> dict[str, Tensor]:
+    def fake_tokens(self) -> Mapping[str, Tensor]:
         """A counting text: the next token follows from the last one."""
         length = (2 * self.batch_size + 2) * self.context
         tokens = 1 + (7 * torch.arange(length)) % max(1, min(90, self.vocab_size - 2))
         return {"train": tokens, "val": tokens[: length // 2], "test": tokens[length // 2 :]}
 
-    def read_tokens(self) -> dict[str, Tensor]:
-        """The tokens of each split; the codec is known then."""
+    def read_tokens(self) -> Mapping[str, Tokens]:
+        """The tokens of each split; the codec and `bytes_per_token` are known then."""
         if self.fake:
             self.known_codec = self.known_codec or self.fake_codec()
-            return self.fake_tokens()
+            made = self.fake_tokens()
+            self.bytes_per_token = {k: len(self.codec.decode(v).encode()) / len(v) for k, v in made.items()}
+            return made
         texts = self.read_texts()
         for name, text in texts.items():
             if not text.strip():
                 raise UserError(f"the {name} text is empty: give a longer text")
         self.known_codec = self.known_codec or self.make_codec(texts["train"])
-        return {name: self.codec.encode(text) for name, text in texts.items()}
+        splits = {name: self.codec.encode(text) for name, text in texts.items()}
+        self.bytes_per_token = {k: len(text.encode()) / max(1, len(splits[k])) for k, text in texts.items()}
+        return splits
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
         splits = self.read_tokens()
+        self.unit = self.codec.unit
         if self.codec.vocab_size != self.vocab_size:
             raise UserError(
                 f"data.vocab_size={self.vocab_size} is not the {self.codec.vocab_size} of this text: use "
@@ -304,3 +322,48 @@ class WordData(TextData):
 
     def fake_codec(self) -> Codec:
         return WordCodec([f"word{i}" for i in range(self.vocab_size - 1)], self.rule)
+
+
+class TokenData(TextData):
+    """Text by subword tokens. A subclass implements `read_texts`.
+
+    A tokeniser that is trained here has `vocab_size` tokens of the training text, see `tokenizer.train_codec`.
+
+    Args:
+        tokenizer: see `tokenizer.load_codec`; null: it is trained.
+        arguments: see `TextData`.
+    """
+
+    by: str = "bpe"
+    unit = "token"
+
+    def __init__(self, *, tokenizer: str | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.tokenizer = tokenizer
+
+    def make_codec(self, train: str) -> Codec:
+        if self.tokenizer is not None:
+            return load_codec(self.tokenizer)
+        return codec_of_text(train, self.by, self.vocab_size, GPT if self.by == "bpe" else BERT)
+
+    def fake_codec(self) -> Codec:
+        return made_codec(self.vocab_size)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        require_same(self.known_codec, self.tokenizer)
+
+
+def require_same(codec: Codec | None, path: str | None) -> None:
+    """Refuse a tokeniser that is not the one of a checkpoint; a file that is gone is not needed.
+
+    Raises:
+        UserError: it names both.
+    """
+    if path is None or not isinstance(codec, TokenizerCodec) or not Path(path).expanduser().exists():
+        return
+    if (given := load_codec(path).fingerprint) != codec.fingerprint:
+        raise UserError(
+            f"data.tokenizer={path} is tokeniser {given}, and the checkpoint's is {codec.fingerprint}: give that "
+            "one, or data.tokenizer=null to take it from the checkpoint"
+        )

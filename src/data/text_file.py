@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .text import ALPHABET, CharacterCodec, Codec, TextData, read_text
+from .text import ALPHABET, CharacterCodec, Codec, TextData, read_text, require_same
+from .tokenizer import BERT, GPT, codec_of_text, load_codec, made_codec
 from .words import UNKNOWN_WORD, WordCodec, most_frequent, split_words
 
 NEAR = 1000  # characters in which a blank is looked for
 RULE = "punctuation"
-UNITS = ("character", "word")
-MADE_WORDS = 1000  # types of made data by word, where there may be so many
+UNITS = {"character": "character", "word": "word", "bpe": "token", "wordpiece": "token"}
+MADE_WORDS = 1000  # types of made data by word or subword, where there may be so many
 
 
 def read_splits(path: str | Path | None, share: float) -> dict[str, str]:
@@ -49,14 +50,28 @@ def read_splits(path: str | Path | None, share: float) -> dict[str, str]:
     return {"train": text[: cuts[0]], "val": text[cuts[0] : cuts[1]], "test": text[cuts[1] :]}
 
 
-def make_codec(train: str, by: str, max_tokens: int) -> Codec:
-    """The vocabulary of a training text: its characters in their order, or its words by frequency.
+def make_codec(train: str, by: str, max_tokens: int, tokenizer: str | None = None) -> Codec:
+    """The vocabulary of a training text: its characters in their order, its words by frequency, or a tokeniser of it.
 
-    Where there are more than `max_tokens - 1` types the most frequent ones are kept; one token is for all others.
+    Where there are more than `max_tokens - 1` characters or words the most frequent ones are kept; one token is for all
+    others. Subwords are those of `tokenizer.train_codec`, at most `max_tokens`.
+
+    Args:
+        train: the training text.
+        by: see `TextFile`.
+        max_tokens: the largest vocabulary.
+        tokenizer: a given one, in place of all that; see `tokenizer.load_codec`.
     """
+    if tokenizer is not None:
+        return load_codec(tokenizer)
     if by == "character":
         return CharacterCodec("".join(sorted(most_frequent(train, max_tokens - 1))))
-    return WordCodec(most_frequent(split_words(train, RULE), max_tokens - 1, [UNKNOWN_WORD]), RULE)
+    if by == "word":
+        return WordCodec(most_frequent(split_words(train, RULE), max_tokens - 1, [UNKNOWN_WORD]), RULE)
+    try:
+        return codec_of_text(train, by, max_tokens, GPT if by == "bpe" else BERT)
+    except UserError as error:
+        raise UserError(str(error).replace("data.vocab_size", "data.max_tokens")) from error
 
 
 def require_vocabulary(by: str, share: float, max_tokens: int) -> None:
@@ -66,34 +81,39 @@ def require_vocabulary(by: str, share: float, max_tokens: int) -> None:
         UserError: it names the setting.
     """
     if by not in UNITS:
-        raise UserError(f"data.by={by} must be character or word")
+        raise UserError(f"data.by={by} must be character, word, bpe or wordpiece")
     if not 0 < share < 0.5:
         raise UserError(f"data.share={share} must be between 0 and 0.5, as in data.share=0.05")
     if max_tokens < 2:
         raise UserError(f"data.max_tokens={max_tokens} must be at least 2, as in data.max_tokens=10000")
 
 
-def count_tokens(path: str | None, by: str, share: float, max_tokens: int, fake: bool) -> int:
+def count_tokens(
+    path: str | None, by: str, share: float, max_tokens: int, fake: bool, tokenizer: str | None = None
+) -> int:
     """The size of the vocabulary that `TextFile` will find; networks are built before the data are set up.
 
     Raises:
-        UserError: see `read_splits` and `require_vocabulary`.
+        UserError: see `read_splits`, `require_vocabulary` and `make_codec`.
     """
     require_vocabulary(by, share, max_tokens)
     if fake:
         return len(ALPHABET) + 1 if by == "character" else min(max_tokens, MADE_WORDS)
+    if tokenizer is not None:
+        return load_codec(tokenizer).vocab_size
     return make_codec(read_splits(path, share)["train"], by, max_tokens).vocab_size
 
 
 class TextFile(TextData):
-    """A user's own text, by character or by word, with the vocabulary of its training part.
+    """A user's own text, by character, word or subword, with the vocabulary of its training part.
 
     The splits are cut by position, see `read_splits`; words are those of the rule "punctuation", see `split_words`. The
     vocabulary travels in the checkpoint: a run that goes on, and `evaluate`, number the tokens as the training did.
 
     Args:
         path: see `read_splits`.
-        by: "character" or "word".
+        by: "character", "word", "bpe" or "wordpiece"; for the last two see `tokenizer.train_codec`.
+        tokenizer: a given one, whatever `by` says: see `tokenizer.load_codec`.
         share: of the characters, for validation and for test each.
         max_tokens: the vocabulary's largest size; see `make_codec`.
         arguments: see `TextData`.
@@ -104,21 +124,29 @@ class TextFile(TextData):
         *,
         path: str | None = None,
         by: str = "character",
+        tokenizer: str | None = None,
         share: float = 0.05,
         max_tokens: int = 10_000,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         require_vocabulary(by, share, max_tokens)
-        self.path, self.unit, self.share, self.max_tokens = path, by, share, max_tokens
+        self.path, self.by, self.share, self.max_tokens, self.tokenizer = path, by, share, max_tokens, tokenizer
+        self.unit = UNITS[by]
 
     def read_texts(self) -> dict[str, str]:
         return read_splits(self.path, self.share)
 
     def make_codec(self, train: str) -> Codec:
-        return make_codec(train, self.unit, self.max_tokens)
+        return make_codec(train, self.by, self.max_tokens, self.tokenizer)
 
     def fake_codec(self) -> Codec:
-        if self.unit == "character":
+        if self.by == "character":
             return CharacterCodec()
-        return WordCodec([f"word{i}" for i in range(self.vocab_size - 1)], RULE)
+        if self.by == "word":
+            return WordCodec([f"word{i}" for i in range(self.vocab_size - 1)], RULE)
+        return made_codec(self.vocab_size)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        require_same(self.known_codec, self.tokenizer)

@@ -38,6 +38,7 @@ class LSTMLM(nn.Module):
     """
 
     causal = True
+    state_axis = 1  # of the batch in a state
 
     def __init__(
         self,

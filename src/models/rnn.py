@@ -103,6 +103,7 @@ class RNN(nn.Module):
     core: Any = nn.RNN
     heads = ("decoder",)
     variable_length = True
+    state_axis = 1  # of the batch in a state
 
     def __init__(
         self,

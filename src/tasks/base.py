@@ -177,17 +177,21 @@ class Task(lightning.LightningModule):
         self.figures |= {f"{stage}/{key}": value for key, value in figures}
 
         if stage != "train":
-            self.figures |= {f"{stage}/{key}": value for key, value in self.baselines_of_data().items()}
+            self.figures |= {f"{stage}/{key}": value for key, value in self.baselines_of_data(stage).items()}
 
-    def baselines_of_data(self) -> dict[str, float]:
-        """What the data know to be reached without any skill, by the name of the figure."""
-        found: dict[str, float] = getattr(self.trainer.datamodule, "baselines", {})  # type: ignore[attr-defined]
-        return found
+    def baselines_of_data(self, stage: str) -> dict[str, float]:
+        """What the data know to be reached without any skill, by the name of the figure.
+
+        Args:
+            stage: "val" or "test", for data whose `baselines` differ by split: a dictionary for each.
+        """
+        found: Any = getattr(self.trainer.datamodule, "baselines", {})  # type: ignore[attr-defined]
+        return found.get(stage, {} if {"val", "test"} & set(found) else found)  # type: ignore[no-any-return]
 
     def on_fit_start(self) -> None:
         """Say before training what needs no skill."""
         if self.trainer.is_global_zero:
-            for key, value in self.baselines_of_data().items():
+            for key, value in self.baselines_of_data("val").items():
                 log.info("baseline, which needs no skill: %s %.4g", key.replace("_", " "), value)
 
     def on_train_epoch_start(self) -> None:

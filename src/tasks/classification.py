@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .base import MakeOptimizer, MakeSchedule, Task
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017
+MAX_CLASSES = 20  # of texts, for which all confusions are counted
 
 
 class Classification(Task):
@@ -17,9 +18,10 @@ class Classification(Task):
 
     Network: x -> logits `b k`, and in training those of auxiliary heads behind them. Batch: (x, labels `b`, or, where
     images were mixed, shares of the classes `b k`); of sequences that are padded behind, (x, lengths `b`, labels), with
-    lengths that go to networks whose `variable_length` is true. Figures: loss (nats), accuracy (share of right ones; of
-    mixed images the larger share counts) and in evaluation the expected calibration error (Guo et al. 2017,
-    arXiv:1706.04599, eq. 5, with 15 bins).
+    lengths that go to networks whose `variable_length` is true; of pairs of texts, (x, lengths, segments `b t`,
+    labels), with segments that go to networks whose `paired` is true. Figures: loss (nats), accuracy (share of right
+    ones; of mixed images the larger share counts) and in evaluation the expected calibration error (Guo et al. 2017,
+    arXiv:1706.04599, eq. 5, with 15 bins), and of texts with at most 20 classes those of `agreement`.
 
     Args:
         network, optimizer, schedule: see `Task`. A network with auxiliary heads has `auxiliary_weight`, the weight
@@ -62,26 +64,38 @@ class Classification(Task):
         if self.training:
             output = self.network(*inputs)
             logits, *auxiliary = output if isinstance(output, tuple) else (output,)
-            loss = self.criterion(x, lengths, logits, labels)
-            for other in auxiliary:
-                weight: Any = self.network.auxiliary_weight
-                loss = loss + weight * F.cross_entropy(other, labels, label_smoothing=self.label_smoothing)
+            loss = self.criterion(x, lengths, logits, auxiliary, labels)
             return {"loss": loss, "metrics/accuracy": accuracy(logits, labels), "logits": logits.detach()}
         logits = self.network(*inputs) if self.averaged is None else log_mean(self.averaged(self.network, *inputs))
-        return {
+        out = {
             "loss": F.cross_entropy(logits, labels),
             "metrics/accuracy": accuracy(logits, labels),
             "metrics/calibration_gaps": calibration_gaps(logits, labels),
             "logits": logits.detach(),
         }
+        if not x.is_floating_point() and logits.shape[1] <= MAX_CLASSES:
+            out["metrics/confusion"] = confusion(logits, labels)
+        return out
 
-    def criterion(self, x: Tensor, lengths: list[Tensor], logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of training: cross-entropy with smoothed labels."""
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+    def criterion(
+        self, x: Tensor, lengths: list[Tensor], logits: Tensor, auxiliary: list[Tensor], labels: Tensor
+    ) -> Tensor:
+        """The loss of training."""
+        return self.of_labels(logits, auxiliary, labels)
+
+    def of_labels(self, logits: Tensor, auxiliary: list[Tensor], labels: Tensor, share: float = 1.0) -> Tensor:
+        """Cross-entropy with smoothed labels, times `share`, and that of auxiliary heads with their weight."""
+        loss = share * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        for other in auxiliary:
+            weight: Any = self.network.auxiliary_weight
+            loss = loss + weight * F.cross_entropy(other, labels, label_smoothing=self.label_smoothing)
+        return loss
 
     def derive(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        gaps = means.pop("calibration_gaps", None)
-        return means if gaps is None else means | {"calibration_error": gaps.abs().sum()}
+        gaps, confused = means.pop("calibration_gaps", None), means.pop("confusion", None)
+        if gaps is not None:
+            means = means | {"calibration_error": gaps.abs().sum()}
+        return means if confused is None else means | agreement(confused)
 
     @torch.no_grad()
     def predict(self, *inputs: Tensor) -> Tensor:
@@ -90,8 +104,9 @@ class Classification(Task):
 
 
 def inputs_of(network: nn.Module, x: Tensor, lengths: list[Tensor]) -> tuple[Tensor, ...]:
-    """What a network gets of a batch: the lengths too, where there are any and it can use them."""
-    return (x, *lengths) if getattr(network, "variable_length", False) else (x,)
+    """What a network gets of a batch: the lengths and the segments too, where there are any and it can use them."""
+    taken = 2 if getattr(network, "paired", False) else 1 if getattr(network, "variable_length", False) else 0
+    return (x, *lengths[:taken])
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -109,6 +124,35 @@ def calibration_gaps(logits: Tensor, labels: Tensor) -> Tensor:
     bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
     gaps = torch.zeros(BINS, dtype=torch.float32, device=logits.device)
     return gaps.index_add(0, bins, confidence - (predicted == labels).to(torch.float32)) / len(labels)
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """For each class, and each class that was said, the share of the batch, `k k`."""
+    k = logits.shape[1]
+    pairs = F.one_hot(labels * k + logits.argmax(1), k * k)
+    return pairs.float().mean(0).view(k, k)
+
+
+def agreement(confused: Tensor) -> dict[str, Tensor]:
+    """Figures that a rare class does not vanish in.
+
+    Args:
+        confused: shares of all samples by class and by what was said, `k k`.
+
+    Returns:
+        "macro_f1", the mean over classes of F1, the harmonic mean of precision and recall (0 for a class that neither
+        is there nor was said); of two classes "f1", that of the second one, as GLUE reports it of MRPC and QQP; and
+        "matthews_correlation" (Matthews 1975; for any number of classes Gorodkin 2004, "Comparing two K-category
+        assignments by a K-category correlation coefficient", eq. 8), from -1 to 1, 0 where it is not defined.
+    """
+    tiny = torch.finfo(confused.dtype).tiny
+    right, there, said = confused.diagonal(), confused.sum(1), confused.sum(0)
+    f1 = 2 * right / (there + said).clamp(min=tiny)
+    covariance = right.sum() - there @ said
+    spread = ((1 - there @ there) * (1 - said @ said)).clamp(min=0).sqrt()
+    defined = spread > 1e-6
+    figures = {"macro_f1": f1.mean()} | ({"f1": f1[1]} if len(f1) == 2 else {})
+    return figures | {"matthews_correlation": torch.where(defined, covariance / spread.clamp(min=1e-6), 0.0)}
 
 
 def log_mean(probabilities: Tensor) -> Tensor:
@@ -145,6 +189,13 @@ def views(kind: str) -> list[Callable[[Tensor], Tensor]]:
     ]
 
 
+def drops(module: nn.Module) -> bool:
+    """Whether a module drops something in training: a dropout layer, or attention that drops weights."""
+    return isinstance(module, nn.modules.dropout._DropoutNd) or (
+        hasattr(module, "written_out") and bool(getattr(module, "dropout", 0.0))
+    )
+
+
 def passes(kind: str, samples: int) -> Callable[..., Tensor]:
     """Several forward passes of one input: test-time augmentation, Monte Carlo dropout, or both.
 
@@ -159,16 +210,16 @@ def passes(kind: str, samples: int) -> Callable[..., Tensor]:
     """
 
     def run(network: nn.Module, x: Tensor, *lengths: Tensor) -> Tensor:
-        dropouts = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] if samples else []
+        dropouts = [m for m in network.modules() if drops(m)] if samples else []
         for module in dropouts:
-            module.train()
+            module.training = True  # of it alone, and not of the layers in it
         try:
             found = [
                 network(view(x), *lengths).float().softmax(1) for view in views(kind) for _ in range(max(1, samples))
             ]
         finally:
             for module in dropouts:
-                module.eval()
+                module.training = False
         return torch.stack(found)
 
     return run

@@ -23,12 +23,20 @@ class Distillation(Classification):
     they differ by the teacher's entropy, which has no gradient, and KL is 0 where student and teacher agree. Validation
     and test figures are those of `Classification`.
 
+    Touvron et al. 2020, arXiv:2012.12877, section 4, take the teacher's decision for a second label (equation 3):
+
+        loss = (1 - w) H(y, softmax(z)) + w H(argmax v, softmax(z)),        w = 1/2
+
+    and give their network, DeiT, a head for each of the two terms of either loss: the z of the second term are then the
+    network's second logits in training.
+
     Args:
         network, optimizer, schedule: see `Task`.
         teacher: a run folder or a checkpoint of a classifier of the same classes; it is read when training begins,
             and a student's checkpoint does not need it.
         temperature: T.
-        weight: w, from 0 (the labels alone) to 1 (the teacher alone).
+        weight: w, from 0 (the labels alone) to 1 (the teacher alone); None: 0.9, and 0.5 with `hard`.
+        hard: learn from the teacher's decision in place of its probabilities; there is no temperature then.
         common: see `Classification`.
 
     Raises:
@@ -47,13 +55,17 @@ class Distillation(Classification):
         schedule: MakeSchedule | None = None,
         teacher: str | None = None,
         temperature: float = 4.0,
-        weight: float = 0.9,
+        weight: float | None = None,
+        hard: bool = False,
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
+        if weight is None:
+            weight = 0.5 if hard else 0.9
         if temperature <= 0 or not 0 <= weight <= 1:
             raise ValueError(f"task.temperature={temperature} must be positive and task.weight={weight} from 0 to 1")
         self.teacher_checkpoint, self.temperature, self.weight_of_teacher = teacher, temperature, weight
+        self.hard = hard
         self.teachers: list[nn.Module] = []  # in a list: the teacher is no part of the task's state
         self.scale, self.shift = torch.ones(()), torch.zeros(())  # from our normalisation of images to the teacher's
 
@@ -90,21 +102,35 @@ class Distillation(Classification):
                 (torch.tensor(about[key])[:, None, None] for key in ("mean", "std")) for about in (theirs, ours)
             )
             self.scale, self.shift = own_std / std, (own_mean - mean) / std
-        network = teacher.network.requires_grad_(False).to(self.device)
+        dtype = next(self.network.parameters()).dtype
+        network = teacher.network.requires_grad_(False).to(self.device, dtype)
         if getattr(network, "convolutional", False):
             network.to(memory_format=torch.channels_last)
         return network.eval()
 
-    def criterion(self, x: Tensor, lengths: list[Tensor], logits: Tensor, labels: Tensor) -> Tensor:
-        loss = super().criterion(x, lengths, logits, labels)
+    def criterion(
+        self, x: Tensor, lengths: list[Tensor], logits: Tensor, auxiliary: list[Tensor], labels: Tensor
+    ) -> Tensor:
         if not self.teachers:  # a dry run, before there is a teacher
-            return loss
-        if (self.scale.device, self.scale.dtype) != (x.device, x.dtype):  # in the first step
-            self.scale, self.shift = self.scale.to(x), self.shift.to(x)
-            self.teachers[0].to(x.device, x.dtype)
+            return super().criterion(x, lengths, logits, auxiliary, labels)
+        teacher, seen = self.teachers[0], x
+        if x.is_floating_point():  # tokens are what they are
+            if (self.scale.device, self.scale.dtype) != (x.device, x.dtype):  # in the first step
+                self.scale, self.shift = self.scale.to(x), self.shift.to(x)
+                teacher.to(x.device, x.dtype)
+            seen = x * self.scale + self.shift
         with torch.no_grad():
-            teacher = self.teachers[0]
-            v = teacher(*inputs_of(teacher, x * self.scale + self.shift, lengths))
-        t, w = self.temperature, self.weight_of_teacher
-        z, v = (logits / t).log_softmax(1), (v / t).log_softmax(1)
-        return (1 - w) * loss + w * t**2 * F.kl_div(z, v, reduction="batchmean", log_target=True)
+            v = teacher(*inputs_of(teacher, seen, lengths))
+        taught = logits
+        if getattr(self.network, "distilled", False):
+            taught, *auxiliary = auxiliary
+        w = self.weight_of_teacher
+        return self.of_labels(logits, auxiliary, labels, 1 - w) + w * self.imitation(taught, v)
+
+    def imitation(self, z: Tensor, v: Tensor) -> Tensor:
+        """The second term of the loss: how far the student's logits are from the teacher."""
+        if self.hard:
+            return F.cross_entropy(z, v.argmax(1))
+        t = self.temperature
+        z, v = (z / t).log_softmax(1), (v / t).log_softmax(1)
+        return t**2 * F.kl_div(z, v, reduction="batchmean", log_target=True)

@@ -3,18 +3,20 @@
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..decoding import continue_
 from ..errors import UserError
 from .base import Task
 from .ngram import WittenBellTrigram
 from .sparse_ngram import SparseWittenBellTrigram
 
 log = logging.getLogger(__name__)
+COUNTED = 20_000_000  # training tokens up to which trigrams are counted; sorting more takes minutes and gigabytes
 State = Tensor | tuple[Tensor, ...]  # of a recurrent network, `layers b dim` each
 
 
@@ -22,9 +24,10 @@ class LanguageModeling(Task):
     """Next-token prediction.
 
     Network: tokens `b t` -> logits `b t v`, causal. Batch: (tokens `b t+1`,), shifted here. Figures: loss
-    (nats a token), perplexity (per character or per word, whatever a token is), bits per character where tokens are
-    characters, and the same of a trigram baseline, which is counted on the training split and judged on the same tokens
-    as the network.
+    (nats a token), perplexity (per character, word or subword, whatever a token is), bits per character where tokens
+    are characters, and bits per byte of the text in UTF-8 where they are characters or subwords: nats a token x tokens
+    / bytes / ln 2, which can be compared between tokenisers. The same of a trigram baseline, which is counted on the
+    training split and judged on the same tokens as the network; it is left out where that split is very long.
 
     With `carry` the network goes on, in each batch, from the state in which the batch before has left it, without
     gradients through that border: truncated back-propagation through time (Williams and Peng 1990; Zaremba, Sutskever
@@ -44,16 +47,17 @@ class LanguageModeling(Task):
     """
 
     name = "language_modeling"
-    headline = ("bits_per_character",)
+    headline: ClassVar[tuple[str, ...]] = ("bits_per_character",)
 
     def __init__(self, *arguments: Any, carry: bool = False, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        if carry and not hasattr(self.network, "advance"):
-            raise ValueError(
-                f"task.carry=true needs a recurrent network, and {type(self.network).__name__} has no state to carry"
-            )
+        if carry and (not hasattr(self.network, "advance") or hasattr(self.network, "limit")):
+            limit = getattr(self.network, "limit", None)
+            why = "has no state to carry" if limit is None else f"sees at most {limit} tokens in all"
+            raise ValueError(f"task.carry=true needs a recurrent network, and {type(self.network).__name__} {why}")
         self.carry = carry
         self.states: dict[str, State] = {}
+        self.derived = ""  # the stage whose means become figures
         self.baselines: dict[str, float] = {}
 
     @property
@@ -62,11 +66,19 @@ class LanguageModeling(Task):
         data = getattr(self._trainer, "datamodule", None)
         return getattr(data, "unit", "character")
 
+    @property
+    def bytes_per_token(self) -> dict[str, float]:
+        """Of each split of the data; empty where they do not say, or where text has been lost."""
+        data = getattr(self._trainer, "datamodule", None)
+        return {} if self.unit == "word" else getattr(data, "bytes_per_token", {})
+
     def setup(self, stage: str) -> None:
         super().setup(stage)
         self.require_causal()
-        if self.unit != "character":
+        if self.unit == "word":
             self.headline = ("perplexity",)  # type: ignore[misc]  # it depends on the data
+        elif self.unit == "token":
+            self.headline = ("perplexity", "bits_per_byte")  # type: ignore[misc]
         if self.carry and not getattr(self.trainer.datamodule, "streams", False):  # type: ignore[attr-defined]
             raise UserError("task.carry=true needs batches that go on where the last ones ended: add data.streams=true")
 
@@ -105,6 +117,8 @@ class LanguageModeling(Task):
         figures = means | {"perplexity": means["loss"].exp()}
         if self.unit == "character":
             figures["bits_per_character"] = means["loss"] / math.log(2)
+        if self._trainer is not None and (size := self.bytes_per_token.get(self.derived)):
+            figures["bits_per_byte"] = means["loss"] / (size * math.log(2))
         return figures
 
     def on_train_epoch_start(self) -> None:
@@ -119,37 +133,45 @@ class LanguageModeling(Task):
 
     def on_fit_start(self) -> None:
         """Say the baseline before training."""
-        if (found := self.baseline("val")) is not None and self.trainer.is_global_zero:
-            name, value = found
-            if name == "bits_per_character":
-                log.info("trigram baseline: %.3f bits per character on validation", value)
-            else:
-                log.info("trigram baseline: perplexity %.4g on validation", value)
+        found = self.baseline("val")
+        if not self.trainer.is_global_zero:
+            return
+        if "bits_per_character" in found:
+            log.info("trigram baseline: %.3f bits per character on validation", found["bits_per_character"])
+        elif found:
+            per_byte = f", {found['bits_per_byte']:.3f} bits per byte" if "bits_per_byte" in found else ""
+            log.info("trigram baseline: perplexity %.4g%s on validation", found["perplexity"], per_byte)
 
     def close_epoch(self, stage: str) -> None:
+        self.derived = stage
         super().close_epoch(stage)
-        if stage != "train" and (found := self.baseline(stage)) is not None:
-            name, value = found
-            self.figures[f"{stage}/trigram_{name}"] = value
+        if stage != "train":
+            self.figures |= {f"{stage}/trigram_{name}": value for name, value in self.baseline(stage).items()}
 
-    def baseline(self, split: str) -> tuple[str, float] | None:
-        """The headline figure of the trigrams of the training split on another; counted once.
+    def baseline(self, split: str) -> dict[str, float]:
+        """The headline figures of the trigrams of the training split on another; counted once.
 
-        None where the data are no text with windows to count.
+        None of them where the data are no text with windows to count, or a very long one.
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not hasattr(data.splits["train"], "windows"):
-            return None
+        train = data.splits["train"]
+        if not hasattr(train, "windows") or len(train.tokens) > COUNTED:
+            return {}
         if split not in self.baselines:
             self.baselines[split] = trigram_nll(data.splits["train"], data.splits[split], data.vocab_size)
         nll = self.baselines[split]
         if self.unit == "character":
-            return "bits_per_character", nll / math.log(2)
-        return "perplexity", math.exp(nll)
+            return {"bits_per_character": nll / math.log(2)}
+        figures = {"perplexity": math.exp(nll)}
+        if size := self.bytes_per_token.get(split):
+            figures["bits_per_byte"] = nll / (size * math.log(2))
+        return figures
 
-    @torch.no_grad()
-    def generate(self, prompt: Tensor, length: int, *, context: int, temperature: float = 1.0, seed: int = 0) -> Tensor:
-        """Continue a prompt by sampling.
+    def generate(
+        self, prompt: Tensor, length: int, *, context: int, temperature: float = 1.0, top_k: int = 0,
+        top_p: float = 1.0, seed: int = 0,
+    ) -> Tensor:  # fmt: skip
+        """Continue a prompt by sampling; for more than one prompt see `decoding.continue_`.
 
         Args:
             prompt: int64 tokens `t`, at least one.
@@ -157,6 +179,7 @@ class LanguageModeling(Task):
             context: how many of the last tokens the network sees; a recurrent one starts there and then goes on, one
                 that was trained to carry its state starts at the beginning of the prompt.
             temperature: divides the logits; 0 takes the likeliest token.
+            top_k, top_p: see `decoding.sample`.
             seed: of a generator of its own, so that training's random numbers are untouched.
 
         Returns:
@@ -166,32 +189,10 @@ class LanguageModeling(Task):
             UserError: the network is not causal, or a number that cannot be.
         """
         self.require_causal()
-        if not 0 <= temperature < math.inf:
-            raise UserError(f"temperature={temperature} must be a number from 0 on, as in temperature=0.8")
-        if length < 0:
-            raise UserError(f"length={length} must not be negative")
-        generator = torch.Generator().manual_seed(seed)
-        device = next(self.network.parameters()).device
-        training = self.network.training
-        self.network.eval()
-        advance: Any = getattr(self.network, "advance", None)
-        tokens, new, state = prompt.cpu(), (prompt if self.carry else prompt[-context:]).to(device), None
-        if self.carry:  # a long prompt is read in pieces
-            for piece in new[:-1].split(context):
-                _, state = advance(piece[None], state)
-            new = new[-1:]
-        for _ in range(length):
-            if advance is not None:  # a recurrent network carries what it has read
-                logits, state = advance(new[None], state)
-            else:
-                logits = self.network(tokens[None, -context:].to(device))
-            last = logits[0, -1].float().cpu()
-            if temperature == 0:
-                token = last.argmax()[None]
-            else:
-                token = torch.multinomial((last / temperature).softmax(0), 1, generator=generator)
-            tokens, new = torch.cat([tokens, token]), token.to(device)
-        self.network.train(training)
+        (tokens,) = continue_(
+            self.network, [prompt], length, context=None if self.carry else context, temperature=temperature,
+            top_k=top_k, top_p=top_p, seed=seed,
+        )  # fmt: skip
         return tokens
 
     @torch.no_grad()

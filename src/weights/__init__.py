@@ -7,17 +7,30 @@ pooling after the stem of its ResNets that ours for small images do not have; no
 """
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..version import __version__
-from . import akamaster, chenyaofo, kuangliu, timm_weights, torchvision_weights, weiaicunzai, xternalz
+from . import (
+    akamaster,
+    chenyaofo,
+    files,
+    huggingface,
+    huggingface_text,
+    kuangliu,
+    timm_weights,
+    torchvision_weights,
+    weiaicunzai,
+    xternalz,
+)
 from .files import Found, read, unwrap
 from .naming import Naming
 from .report import Preprocessing, Report
@@ -26,9 +39,11 @@ __all__ = ["Preprocessing", "Report", "load_weights", "save_weights"]
 
 NAMINGS: tuple[Naming, ...] = (
     *torchvision_weights.NAMINGS, *timm_weights.NAMINGS, *kuangliu.NAMINGS, *akamaster.NAMINGS, *chenyaofo.NAMINGS,
-    *weiaicunzai.NAMINGS, *xternalz.NAMINGS,
+    *weiaicunzai.NAMINGS, *xternalz.NAMINGS, *huggingface.NAMINGS,
+    *huggingface_text.NAMINGS,
 )  # fmt: skip
 COUNTERS = "num_batches_tracked"  # of batch normalisation: absent in files from before torch 0.4.1, and without effect
+TEXT_POSITIONS = ("positions.weight", "positions.embedding.weight")  # learned, of the steps of a text
 SMALL = 64  # image size, in pixels, under which networks have their form for small images
 NAMED = 3  # keys of either side in the message of a refusal
 
@@ -38,12 +53,14 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
 
     Another number of classes leaves the network's `heads` as initialised. Another number of image channels adapts
     the first convolution: for grey images its kernels are summed over the channels, which keeps the response to a
-    grey image; otherwise they are repeated, and divided so that the response keeps its size.
+    grey image; otherwise they are repeated, and divided so that the response keeps its size. Positions of
+    another number of patches are interpolated.
 
     Args:
         network: as `create_model` makes it, with the wanted number of classes and channels.
         weights: a file (.safetensors, .pt, .pth, .ckpt, ...), a run folder, a state dict,
-            `torchvision:resnet50/IMAGENET1K_V2`, or `timm:resnet50.a1_in1k`.
+            `torchvision:resnet50/IMAGENET1K_V2`, `timm:resnet50.a1_in1k`, or `hf:google-bert/bert-base-uncased`; a
+            folder with Hugging Face's config.json too.
         name: of the network as in torchvision, with which `torchvision:IMAGENET1K_V2` is enough.
 
     Returns:
@@ -54,6 +71,8 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
             which less than half fits; or of another image size.
     """
     found = _find(weights, name)
+    if found.config is not None and _module(network) in ("bert", "gpt", "vit", "deit"):
+        huggingface_text.require_same(found.config, network, found.where)
     plan = _plan(network, found)
     own = network.state_dict()
     with torch.no_grad():
@@ -98,6 +117,8 @@ def _find(weights: str | Path | Mapping[str, Tensor], name: str | None) -> Found
         return torchvision_weights.fetch(weights, name)
     if isinstance(weights, str) and weights.startswith(timm_weights.PREFIX):
         return timm_weights.fetch(weights)
+    if isinstance(weights, str) and weights.startswith(files.HUB):
+        return files.fetch(weights)
     return read(weights)
 
 
@@ -133,6 +154,11 @@ def _plan(network: nn.Module, found: Found) -> _Plan:
             best = plan if plan.fitting >= best.fitting and not naming.refused else best
     if best.stem is not None and 2 * (best.fitting + 1) >= best.total:
         given, ours = best.stem
+        if hasattr(network, "patch_size"):
+            raise UserError(
+                f"{found.where} holds weights for patches of {given}x{given} pixels, and here they are {ours}x{ours}: "
+                f"use model.patch_size={given} and data.image_size=224"
+            )
         kind, size = ("large", "64 or more, best 224") if given > ours else ("small", "32")
         raise UserError(
             f"{found.where} holds weights for {kind} images (their first convolution is {given}x{given}, and here it "
@@ -205,11 +231,22 @@ def _try(network: nn.Module, found: Found, naming: Naming) -> _Plan:
             plan.changed += 1
             how = "summed to 1" if ours.shape[1] == 1 else f"repeated to {ours.shape[1]} and rescaled"
             plan.adapted.append(f"{key}: {theirs.shape[1]} channels in the weights, {how}")
+        elif key in TEXT_POSITIONS and theirs.shape[1:] == ours.shape[1:] and len(theirs) > len(ours):
+            plan.tensors[key] = theirs[: len(ours)]
+            plan.changed += 1
+            plan.adapted.append(f"{key}: the first {len(ours)} of {len(theirs)} positions in the weights")
+        elif key == "positions" and (moved := adapt_positions(theirs, ours, network)) is not None:
+            plan.tensors[key] = moved
+            plan.changed += 1
+            before, now = (len(x[0]) - int(network.special_tokens) for x in (theirs, ours))  # type: ignore[arg-type]
+            plan.adapted.append(f"{key}: of {before} patches in the weights, interpolated to {now}")
         else:
             plan.reshaped.append(_difference(key, theirs, ours))
             continue
         plan.fitting += not key.endswith(COUNTERS)
-    plan.unexpected = [old for new, old in originals.items() if new not in own and not new.endswith(COUNTERS)]
+    plan.unexpected = [
+        old for new, old in originals.items() if new in given and new not in own and not new.endswith(COUNTERS)
+    ]
     return plan
 
 
@@ -263,6 +300,30 @@ def adapt_channels(kernel: Tensor, channels: int) -> Tensor:
     if channels == 1:
         return kernel.sum(1, keepdim=True)
     return kernel[:, torch.arange(channels, device=kernel.device) % c] * (c / channels)
+
+
+def adapt_positions(theirs: Tensor, ours: Tensor, network: nn.Module) -> Tensor | None:
+    """Learned positions of a square grid of patches for another grid, bicubic; those of special tokens stay.
+
+    Interpolated from corner to corner, as torchvision's `interpolate_embeddings` does. Dosovitskiy et al. 2020,
+    arXiv:2010.11929, section 3.2.
+
+    Args:
+        theirs, ours: `1 t d`.
+        network: its `special_tokens` are the number of tokens before the patches.
+
+    Returns:
+        `1 t d` as ours; None where these are no positions of a grid.
+    """
+    special = getattr(network, "special_tokens", None)
+    if special is None or theirs.ndim != 3 or theirs[:, :0].shape != ours[:, :0].shape:
+        return None
+    before, now = (math.isqrt(max(0, x.shape[1] - special)) for x in (theirs, ours))
+    if theirs.shape[1] != special + before**2 or not before:
+        return None
+    grid = theirs[:, special:].mT.unflatten(2, (before, before))
+    moved = F.interpolate(grid.float(), (now, now), mode="bicubic", align_corners=True).type_as(theirs)
+    return torch.cat([theirs[:, :special], moved.flatten(2).mT], 1)
 
 
 def _report(network: nn.Module, found: Found, plan: _Plan) -> Report:

@@ -42,12 +42,19 @@ class Found:
         where: the file or the name, for messages.
         source: whose names they are, where that is known without looking at the names.
         preprocessing: of the images, where it is known.
+        config: of Hugging Face's network, where it lies beside the file.
     """
 
     state: dict[str, Tensor]
     where: str
     source: str | None = None
     preprocessing: Preprocessing | None = None
+    config: Mapping[str, Any] | None = None  # config.json beside files of Hugging Face
+
+
+HUB = "hf:"
+PREPROCESSOR = "preprocessor_config.json"
+FILES = ("model.safetensors", "pytorch_model.bin")  # of Hugging Face; large ones are in parts, with an index
 
 
 def read(given: str | Path) -> Found:
@@ -57,6 +64,8 @@ def read(given: str | Path) -> Found:
         UserError: there is none, or it is no whole file of weights, or it holds more than tensors and plain values.
     """
     path = Path(given).expanduser()
+    if path.is_dir() and (path / "config.json").is_file():
+        return _read_folder(path)
     if path.is_dir():
         from ..runs import find_checkpoint  # and with it Lightning, which takes its time
 
@@ -66,7 +75,7 @@ def read(given: str | Path) -> Found:
             begin = file.read(9)
     except FileNotFoundError:
         raise UserError(
-            f"there is no file {path}: weights= takes a file, a run folder, torchvision:NAME or timm:NAME"
+            f"there is no file {path}: weights= takes a file, a run folder, torchvision:NAME, timm:NAME or hf:NAME"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
@@ -88,6 +97,78 @@ def read(given: str | Path) -> Found:
         "torchatlas",
         Preprocessing.of_data(checkpoint["torchatlas"]["data"]),
     )
+
+
+def fetch(weights: str) -> Found:
+    """Download, or take from the hub's cache, what `hf:NAME` names.
+
+    Raises:
+        UserError: it is not there, or cannot be downloaded.
+    """
+    from huggingface_hub import snapshot_download
+
+    name = weights.removeprefix(HUB)
+    try:
+        for file in FILES:  # safetensors first; the other only where there are none
+            stem, _, ending = file.rpartition(".")
+            parts = [file, f"{file}.index.json", f"{stem}-*.{ending}", "config.json", PREPROCESSOR]
+            folder = snapshot_download(name, allow_patterns=parts)
+            if any(Path(folder).glob(f"{stem}*.{ending}")):
+                break
+    except Exception as error:  # of the network, the disk, the name: the hub's client has many
+        raise UserError(
+            f"{name} cannot be had from huggingface.co ({_reason(error)}): fetch the folder elsewhere and give it as "
+            "weights=FOLDER"
+        ) from error
+    return _read_folder(Path(folder))
+
+
+def _read_folder(path: Path) -> Found:
+    """A folder of Hugging Face: config.json and the weights, in one file or in parts."""
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path / 'config.json'} is damaged ({_reason(error)}): download or copy it again") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path / 'config.json'} is damaged (it is no object): download or copy it again")
+    for name in FILES:
+        index = path / f"{name}.index.json"
+        if index.is_file():
+            try:
+                parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+                state = {key: tensor for part in parts for key, tensor in read(_beside(index, part)).state.items()}
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                if isinstance(error, UserError):
+                    raise
+                raise UserError(f"{index} is damaged ({_reason(error)}): download or copy it again") from error
+            return Found(state, str(path), None, _preprocessing(path), config)
+        if (path / name).is_file():
+            found = read(path / name)
+            return Found(found.state, str(path), found.source, found.preprocessing or _preprocessing(path), config)
+    raise UserError(f"{path} has a config.json and none of {', '.join(FILES)}: download or copy the weights too")
+
+
+def _preprocessing(folder: Path) -> Preprocessing | None:
+    """What Hugging Face's preprocessor_config.json says of images; None where it is not there, or says it otherwise."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        about = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
+        size = about["size"]
+        size = int(size["height"] if isinstance(size, dict) else size)
+        mean, std = (tuple(map(float, about[key])) for key in ("image_mean", "image_std"))
+        made = Preprocessing(size, size, mean, std, "bicubic" if about.get("resample") == 3 else "bilinear")
+        return Preprocessing.from_json(made.to_json())  # with its checks
+    return None
+
+
+def _beside(index: Path, part: Any) -> Path:
+    if (
+        not isinstance(part, str)
+        or part in ("", ".", "..")
+        or Path(part).name != part
+        or index.with_name(part).is_dir()
+    ):
+        raise UserError(f"{index} names a file outside of its folder, which is not allowed")
+    return index.with_name(part)
 
 
 def _read_safetensors(path: Path) -> Found:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -44,3 +45,21 @@ class Naming:
         for pattern, replacement in self.rules:
             key = re.sub(pattern, replacement, key)
         return key
+
+
+def fused(state: State) -> State:
+    """One matrix for queries, keys and values, in this order, where the weights have three.
+
+    Args:
+        state: with our names, but for `....query.`, `....key.` and `....value.`.
+    """
+    joined: State = {}
+    for key, tensor in state.items():
+        before, part, after = key.rpartition(".query.")
+        if part:
+            joined[f"{before}.qkv.{after}"] = torch.cat(
+                [tensor, state[f"{before}.key.{after}"], state[f"{before}.value.{after}"]]
+            )
+        elif not re.search(r"\.(key|value)\.", key):
+            joined[key] = tensor
+    return joined

@@ -1,8 +1,9 @@
-"""Weights of timm (Hugging Face's pytorch-image-models): downloaded by timm, renamed to torchvision's names.
+"""Weights of timm (Hugging Face's pytorch-image-models): downloaded by timm, renamed to the names of our networks.
 
-Names: `timm/models/_efficientnet_blocks.py`, `_efficientnet_builder.py`, `vgg.py`, `resnet.py` and `densenet.py` of
-timm 1.0. ResNets and DenseNets have torchvision's names. The `tf_` networks have the names of the others and pad
-like TensorFlow; EfficientNet-B5 and larger have another constant in their batch normalisation than torchvision's.
+Names: `timm/models/_efficientnet_blocks.py`, `_efficientnet_builder.py`, `vgg.py`, `resnet.py`, `densenet.py`,
+`vision_transformer.py` and `deit.py` of timm 1.0. ResNets and DenseNets have torchvision's names. The `tf_` networks
+have the names of the others and pad like TensorFlow; EfficientNet-B5 and larger have another constant in their batch
+normalisation than torchvision's.
 """
 
 import importlib
@@ -67,6 +68,20 @@ VGG: Rules = (  # its two hidden linear layers are convolutions, of 7x7 and 1x1
     (r"^pre_logits\.fc2\.", "classifier.3."),
     (r"^head\.fc\.", "classifier.6."),
 )
+VIT: Rules = (
+    (r"^cls_token$", "class_token"),
+    (r"^dist_token$", "distillation_token"),
+    (r"^pos_embed$", "positions"),
+    (r"^patch_embed\.proj\.", "patches."),
+    (r"^blocks\.(\d+)\.", r"layers.\1."),
+    (r"\.attn\.qkv\.", ".attention.qkv."),
+    (r"\.attn\.proj\.", ".attention.output."),
+    (r"\.mlp\.fc1\.", ".up."),
+    (r"\.mlp\.fc2\.", ".down."),
+    (r"^head_dist\.", "head_distillation."),
+)
+# What timm's other Vision Transformers have: pre-normalisation, scales of layers, register tokens, pooling, no biases.
+OTHER_VIT = (r"^norm_pre\.", r"\.ls1\.", r"^reg_token$", r"\.q_norm\.", r"^fc_norm\.", r"^attn_pool\.")
 PADDING = (
     "timm's tf_ networks have the same names and pad otherwise: with weights of those the network is less accurate"
 )
@@ -74,11 +89,21 @@ NAMINGS = (
     Naming("timm", (r"^conv_stem\.", r"^blocks\.0\.0\.conv_dw\.", r"\.se\.conv_reduce\."), EFFICIENTNET, note=PADDING),
     Naming("timm", (r"^conv_stem\.", r"^blocks\.0\.0\.conv_dw\."), MOBILENET_V2, without=(r"\.se\.",)),
     Naming("timm", (r"^pre_logits\.fc1\.", r"^features\.0\."), VGG),
+    Naming("timm", (r"^cls_token$", r"^patch_embed\.proj\.", r"^blocks\.0\.attn\.qkv\.bias$"), VIT, OTHER_VIT),
+    *(
+        Naming(
+            "timm",
+            (r"^cls_token$", r"^patch_embed\.proj\.", r"^blocks\.0\.attn\.", mark),
+            refused="its Vision Transformer has other layers than that of the paper",
+        )
+        for mark in OTHER_VIT
+    ),
 )
 # Where timm's network computes what ours does. Others have the same names and blur, pad or normalise otherwise.
 EQUAL = re.compile(
     r"(resnet(18|34|50|101|152)|resnext50_32x4d|wide_resnet50_2|vgg(11|13|16|19)(_bn)?|densenet(121|161|169|201)"
-    r"|efficientnet_b[0-4]|mobilenetv2_(050|075|100|140))(\..*)?"
+    r"|efficientnet_b[0-4]|mobilenetv2_(050|075|100|140)|vit_(tiny|small|base|large|huge)_patch(8|14|16|32)_(224|384)"
+    r"|deit_(tiny|small|base)(_distilled)?_patch16_(224|384))(\..*)?"
 )
 
 
@@ -94,7 +119,8 @@ def fetch(weights: str) -> Found:
         raise UserError(
             f"weights={weights} is none of timm's networks that compute what one of ours does: these are resnet18 to "
             "resnet152, resnext50_32x4d, wide_resnet50_2, vgg11 to vgg19_bn, densenet121 to densenet201, "
-            "efficientnet_b0 to efficientnet_b4 and mobilenetv2_100, each with any tag, as in timm:resnet50.a1_in1k"
+            "efficientnet_b0 to efficientnet_b4, mobilenetv2_100, vit_base_patch16_224 and other sizes, and "
+            "deit_tiny_distilled_patch16_224 to deit_base, each with any tag, as in timm:resnet50.a1_in1k"
         )
     try:
         timm: Any = importlib.import_module("timm")

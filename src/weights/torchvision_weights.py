@@ -1,6 +1,7 @@
-"""Weights of torchvision: its names are ours, its files come from its own list of addresses.
+"""Weights of torchvision: its names are ours but for ViT's, its files come from its own list of addresses.
 
-Names: `torchvision/models/*.py` of torchvision 0.29. DenseNets saved before 2019 have `norm.1` for `norm1`.
+Names: `torchvision/models/*.py` of torchvision 0.29. DenseNets saved before 2019 have `norm.1` for `norm1`, and its
+ViT files `mlp.linear_1` for `mlp.0`.
 """
 
 from typing import Any
@@ -9,16 +10,29 @@ from urllib.parse import urlsplit
 from ..errors import UserError
 from ..zoo import nearest
 from .files import Found
-from .naming import Naming
+from .naming import Naming, Rules
 from .report import Preprocessing
 
 PREFIX = "torchvision:"
+VIT: Rules = (
+    (r"^conv_proj\.", "patches."),
+    (r"^encoder\.pos_embedding$", "positions"),
+    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"layers.\1."),
+    (r"\.ln_([12])\.", r".norm\1."),
+    (r"\.self_attention\.in_proj_", ".attention.qkv."),
+    (r"\.self_attention\.out_proj\.", ".attention.output."),
+    (r"\.mlp\.(0|linear_1)\.", ".up."),
+    (r"\.mlp\.(3|linear_2)\.", ".down."),
+    (r"^encoder\.ln\.", "norm."),
+    (r"^heads\.head\.", "head."),
+)
 NAMINGS = (
     Naming(
         "torchvision",
         marks=(r"^features\.denseblock1\.denselayer1\.norm\.1\.",),
         rules=((r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
     ),
+    Naming("torchvision", (r"^conv_proj\.", r"^encoder\.layers\.encoder_layer_0\."), VIT),
 )
 # The files of our networks whose class bears torchvision's name.
 NETWORKS = ("alexnet", "densenet", "efficientnet", "googlenet", "mobilenet_v2", "resnet", "vgg")

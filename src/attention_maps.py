@@ -1,0 +1,68 @@
+"""What a network attends to: the weights of its attention, recorded, and followed through its layers.
+
+A module that attends has the attribute `written_out`: where it is true, its forward computes attention by the formula
+and leaves the weights of its last call, `b h t s`, in `weights`. Row t says how much step t takes from each of s steps,
+and sums to one.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def recorded(network: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """The weights of attention, by the names of the modules in the order of their calls.
+
+        with recorded(network) as maps:
+            network(x)
+
+    Args:
+        network: any; of a module that runs several times the last call counts.
+
+    Yields:
+        A dictionary that each call of the network fills: weights `b h t s`, detached. Behind the block, attention is
+        computed as before.
+    """
+    maps: dict[str, Tensor] = {}
+    modules: dict[str, Any] = {name: m for name, m in network.named_modules() if hasattr(m, "written_out")}
+    before = {name: (module.written_out, module.weights) for name, module in modules.items()}
+
+    def keeper(name: str) -> Any:
+        def keep(module: Any, *_: Any) -> None:
+            maps[name] = module.weights
+
+        return keep
+
+    handles = [module.register_forward_hook(keeper(name)) for name, module in modules.items()]
+    try:
+        for module in modules.values():
+            module.written_out = True
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()
+        for name, module in modules.items():
+            module.written_out, module.weights = before[name]
+
+
+def rollout(maps: Sequence[Tensor]) -> Tensor:
+    """How much of each input step is in each step of the last layer, `b t t`, as far as attention carries it.
+
+        R_l = (A_l + I) / 2 R_{l-1},        R_0 = I
+
+    with A_l the mean over the heads: half of a layer's output is what the residual connection passes on. Rows sum to
+    one. Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", arXiv:2005.00928, section 3.
+
+    Args:
+        maps: of the layers in order, `b h t t`, of attention to oneself.
+    """
+    b, _, t, _ = maps[0].shape
+    one = torch.eye(t, device=maps[0].device)
+    found = one.expand(b, t, t)
+    for weights in maps:
+        found = (weights.float().mean(1) + one) / 2 @ found
+    return found
