@@ -244,7 +244,10 @@ def check(config: DictConfig, model: str, data: str) -> None:
     advice = f": try data={card.data}" if card and card.data != data else ""
     task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
     if not {task_class.name, task_class.batches} & set(module.tasks):
-        fits = "targets" in config.model or "horizon" in config.model  # a network that answers what the data ask for
+        # a network that answers what the data ask for; one that reads both directions cannot ask for the next token
+        answers = "targets" in config.model or "horizon" in config.model
+        both = getattr(get_class(config.model._target_), "paired", False) and module.tasks[0] == "language_modeling"
+        fits = answers and not both
         raise UserError(
             f"data={data} is for {' or '.join(module.tasks)} and cannot serve model={model} with the task "
             f"{task_class.name}{f': try task={module.tasks[0]}' if fits else advice}"
