@@ -326,7 +326,7 @@ def test_translate(translator: Path, command: Any, tmp_path: Path) -> None:
     learned = dict(PAIRS)
     out, err = command("translate", f"ckpt={translator}", "input=two hens")
     assert out == "HENS TWO\n"
-    assert "1 sentences in" in err
+    assert "1 sentence in" in err
     lines = ["ten dogs", "", "one cats", "six", "two hens", "one cats"]
     (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
     out, _ = command("translate", f"ckpt={translator}", f"input={tmp_path / 'in.txt'}")

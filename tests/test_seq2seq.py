@@ -503,6 +503,7 @@ def test_training_writes_figures_and_pictures(model: str, train: Train) -> None:
     assert ("validation/alignment 1" in tags["images"]) is (model == "seq2seq_attention")
 
 
+@pytest.mark.slow
 def test_two_processes_report_what_one_does(tmp_path: Path) -> None:
     found = []
     for trainer in ("cpu", "ddp_cpu"):
