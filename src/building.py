@@ -239,10 +239,11 @@ def check(config: DictConfig, model: str, data: str) -> None:
     if config.weights is not None:
         config.weights = of_network(str(config.weights), model)
     require_images_to_augment(config, data)
-    module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
     task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
+    require_images_to_make(config, task_class, data, advice)
+    module = build_data(config.data)
     if not {task_class.name, task_class.batches} & set(module.tasks):
         # a network that answers what the data ask for; one that reads both directions cannot ask for the next token
         answers = "targets" in config.model or "horizon" in config.model
@@ -271,6 +272,21 @@ def require_images_to_augment(config: DictConfig, data: str) -> None:
     """Refuse an augmentation of data that are no images."""
     if "augment" in config.data and not issubclass(get_class(config.data._target_), ImageData):
         raise UserError(f"augment= is for images, and data={data} has none: leave it out")
+
+
+def require_images_to_make(config: DictConfig, task: type[Task], data: str, advice: str) -> None:
+    """Refuse data that are no images for a task that makes images, and pixels on another scale than it makes."""
+    scale = getattr(task, "pixels", None)
+    if scale is None:
+        return
+    if not issubclass(get_class(config.data._target_), ImageData):
+        raise UserError(f"the task {task.name} makes images, and data={data} has none{advice}")
+    black, white = scale
+    mean, std = -black / (white - black), 1 / (white - black)
+    if any(value != mean for value in config.data.mean) or any(value != std for value in config.data.std):
+        raise UserError(
+            f"the task {task.name} needs pixels from {black:g} to {white:g}: leave out data.mean and data.std"
+        )
 
 
 def of_network(weights: str, model: str) -> str:

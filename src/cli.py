@@ -30,6 +30,13 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
               [length_penalty=0.6] [max_length=0] [alignment=FILE.png] [cache=true]
     fill      ckpt=<run folder | checkpoint> text="The [MASK] of the list." | input=<file with a text on each line>
               [top=5] [output=FILE.csv]: what a masked language model writes in place of [MASK]
+    sample    ckpt=<run folder | checkpoint> [n=64] [seed=0] [output=FOLDER]: images by a VAE or a diffusion; of a
+              diffusion [sampler=ddpm|ddim|dpm_solver] [steps=50] [eta=0] [class=NAME|A,B|all] [guidance=2] [batch=64]
+    reconstruct, interpolate  ckpt=<run folder | checkpoint> [input=<files or folders, with commas between>]
+              [output=FILE.png] [data.root=FOLDER]; of a diffusion [depth=0.5] [seed=0]; [n=16] images are
+              reconstructed, or [rows=8] pairs have lines of [steps=10] images between them
+    inpaint   ckpt=<run folder | checkpoint> [input=<files or folders>] [mask=left|right|top|bottom|centre|FILE] [n=8]
+              [steps=250] [repeats=10] [class=NAME] [guidance=2] [seed=0] [output=FOLDER] [data.root=FOLDER]
     explain   ckpt=<run folder | checkpoint> [input=<image, folder or text>] [output=FOLDER] [class=NAME] [layer=NAME]
               [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients,attention]; sequences:
               [methods=gradients,gates,singular_values,receptive_field,causality]; texts and translations, by networks
@@ -192,6 +199,69 @@ def fill(arguments: list[str]) -> None:
     guess(values["ckpt"], values["text"], values["input"], values["output"], top=int(number(values, "top", int)))
 
 
+def sample(arguments: list[str]) -> None:
+    """Images of a network's own."""
+    known = {
+        "ckpt": None, "output": "", "n": "64", "seed": "0", "class": "", "guidance": "0", "sampler": "", "steps": "0",
+        "eta": "0", "batch": "64",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    whole = {key: int(number(values, key, int)) for key in ("n", "seed", "steps", "batch")}
+    guidance, eta = number(values, "guidance", float), number(values, "eta", float)
+    from . import sampling
+
+    sampling.sample(
+        values["ckpt"], values["output"], n=whole["n"], seed=whole["seed"], label=values["class"], guidance=guidance,
+        sampler=values["sampler"], steps=whole["steps"], eta=eta, batch=whole["batch"],
+    )  # fmt: skip
+
+
+def reconstruct(arguments: list[str]) -> None:
+    """Images, and what a network makes of them."""
+    known = {"ckpt": None, "input": "", "output": "", "n": "16", "depth": "0", "seed": "0", "data.root": ""}
+    values = parse(arguments, known)
+    n, seed, depth = int(number(values, "n", int)), int(number(values, "seed", int)), number(values, "depth", float)
+    from . import sampling
+
+    sampling.reconstruct(
+        values["ckpt"], values["input"], values["output"], n=n, depth=depth, seed=seed, root=values["data.root"]
+    )
+
+
+def interpolate(arguments: list[str]) -> None:
+    """Images between images."""
+    known = {
+        "ckpt": None, "input": "", "output": "", "steps": "10", "rows": "8", "depth": "0", "seed": "0", "data.root": "",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    steps, rows, seed = (int(number(values, key, int)) for key in ("steps", "rows", "seed"))
+    depth = number(values, "depth", float)
+    from . import sampling
+
+    sampling.interpolate(
+        values["ckpt"], values["input"], values["output"], steps=steps, rows=rows, depth=depth, seed=seed,
+        root=values["data.root"],
+    )  # fmt: skip
+
+
+def inpaint(arguments: list[str]) -> None:
+    """Hidden parts of images, made by a diffusion."""
+    known = {
+        "ckpt": None, "input": "", "mask": "centre", "output": "", "n": "8", "class": "", "guidance": "0",
+        "steps": "250", "repeats": "10", "seed": "0", "data.root": "",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    whole = {key: int(number(values, key, int)) for key in ("n", "steps", "repeats", "seed")}
+    guidance = number(values, "guidance", float)
+    from . import sampling
+
+    sampling.inpaint(
+        values["ckpt"], values["input"], values["mask"], values["output"], n=whole["n"], label=values["class"],
+        guidance=guidance, steps=whole["steps"], repeats=whole["repeats"], seed=whole["seed"],
+        root=values["data.root"],
+    )  # fmt: skip
+
+
 def show(arguments: list[str]) -> None:
     """The layers of a network."""
     from .show import show as show_layers
@@ -263,6 +333,10 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "generate": generate,
     "translate": translate,
     "fill": fill,
+    "sample": sample,
+    "reconstruct": reconstruct,
+    "interpolate": interpolate,
+    "inpaint": inpaint,
     "explain": explain,
     "export": export,
     "prepare": prepare,

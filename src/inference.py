@@ -20,6 +20,7 @@ from .building import build_data, build_network, build_task, require_trusted
 from .callbacks.threads import cores, divide
 from .checkpoints import read
 from .command_line import quiet_libraries
+from .data.base import DataModule
 from .data.image_folder import load_image
 from .data.sound import ENDINGS
 from .data.text import Codec, codec_of, read_text
@@ -112,14 +113,7 @@ def evaluate(
     average_passes(task, tta, mc_samples, about["data"]["kind"])
     torch.manual_seed(seed)
     config = about["config"]
-    if "root" in config["data"]:
-        if not root and not Path(config["data"]["root"]).exists():
-            root = os.environ.get("TORCHATLAS_DATA", "")
-        config["data"]["root"] = root or config["data"]["root"]
-    if "classes" in config["data"]:  # a user's folder: the labels are those of training
-        config["data"]["classes"] = about["data"]["classes"]
-    data = build_data(config["data"])
-    data.load_state_dict(about["data"])
+    data = restored_data(about, root)
     data.prepare_data()
     data.setup("test")
     on_gpu = torch.cuda.is_available()
@@ -142,6 +136,25 @@ def evaluate(
     if output:
         write_json(Path(output), {"checkpoint": str(path), "name": config["name"], **figures})
     return figures
+
+
+def restored_data(about: dict[str, Any], root: str = "") -> DataModule:
+    """The data of a checkpoint, with the classes and the statistics of the training; nothing is read yet.
+
+    Args:
+        about: see `restore`.
+        root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
+    """
+    config = about["config"]["data"]
+    if "root" in config:
+        if not root and not Path(config["root"]).exists():
+            root = os.environ.get("TORCHATLAS_DATA", "")
+        config["root"] = root or config["root"]
+    if "classes" in config:  # a user's folder: the labels are those of training
+        config["classes"] = about["data"]["classes"]
+    data = build_data(config)
+    data.load_state_dict(about["data"])
+    return data
 
 
 def predict(
@@ -171,13 +184,13 @@ def predict(
     if mode not in MODES:
         raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
     if isinstance(task, Classification) and about["data"]["kind"] in ("image", "pixels"):
-        rows = _classify(task, about["data"], _files(source, IMG_EXTENSIONS), top)
+        rows = _classify(task, about["data"], find_files(source, IMG_EXTENSIONS), top)
     elif texts:
         rows = classify_texts(task, about["data"], given, top)
     elif isinstance(task, LanguageModeling):
-        rows = _continue(task, about["data"], _files(source, (".txt", ".md", ".rst")), length, temperature, seed)
+        rows = _continue(task, about["data"], find_files(source, (".txt", ".md", ".rst")), length, temperature, seed)
     elif isinstance(task, Classification) and about["data"]["kind"] == "sound":
-        rows = classify_sounds(task, about["data"], _files(source, ENDINGS), top)
+        rows = classify_sounds(task, about["data"], find_files(source, ENDINGS), top)
     elif isinstance(task, Forecasting) and about["data"]["kind"] == "series":
         if source.is_dir():
             raise UserError(f"{source} is a folder: name one table, input=FILE.csv")
@@ -203,9 +216,12 @@ def predict(
     console.print(table)
 
 
-def _files(source: Path, endings: tuple[str, ...]) -> list[Path]:
+def find_files(source: Path, endings: tuple[str, ...]) -> list[Path]:
+    """A file, or those under a folder with certain endings."""
     if source.is_file():
         return [source]
+    if not source.exists():
+        raise UserError(f"there is no file or folder {source}: name one with input=PATH")
     found = sorted(p for p in source.rglob("*") if p.suffix.lower() in endings)
     if not found:
         raise UserError(f"{source} holds no file that ends in {', '.join(endings)}")

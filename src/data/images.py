@@ -88,7 +88,7 @@ class ImageData(DataModule):
         common: batch size, workers, seed and so on, see `DataModule`.
     """
 
-    tasks = ("classification",)
+    tasks = ("classification", "autoencoding", "elbo", "diffusion")
     classes: Sequence[str] = ()
     mean: Sequence[float] = (0.5,)
     std: Sequence[float] = (0.25,)
