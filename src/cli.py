@@ -22,7 +22,8 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
               classifiers: [tta=none|flip|ten] [mc_samples=20] [seed=0]
     predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
               images: [top=3] [tta=none|flip|ten] [mc_samples=20]; text: [length=200] [temperature=0.8] [seed=0];
-              sounds: [top=3] [mc_samples=20]; a table of series: [mode=forecast|anomalies] [threshold=5]
+              sounds: [top=3] [mc_samples=20]; a table of series: [mode=forecast|anomalies] [threshold=5];
+              masks into output=FOLDER: [tile=1024] [overlap=PIXELS] [resize=PIXELS] [probabilities=true]
     generate  ckpt=<run folder | checkpoint> [prompt="..." | input=<file with a prompt on each line>] [length=200]
               [temperature=0.8] [top_k=0] [top_p=1] [samples=1] [seed=0] [stop=TEXT] [beams=1] [output=FILE]
               [cache=true]
@@ -141,7 +142,8 @@ def predict(arguments: list[str]) -> None:
     """What a checkpoint says of a user's files."""
     known = {
         "ckpt": None, "input": None, "output": "", "top": "1", "length": "200", "temperature": "0.8", "seed": "0",
-        "tta": "none", "mc_samples": "0", "mode": "forecast", "threshold": "5",
+        "tta": "none", "mc_samples": "0", "mode": "forecast", "threshold": "5", "tile": "1024", "overlap": "",
+        "resize": "", "probabilities": "false",
     }  # fmt: skip
     values = parse(arguments, known)
     from . import inference
@@ -151,7 +153,10 @@ def predict(arguments: list[str]) -> None:
         length=int(number(values, "length", int)), temperature=number(values, "temperature", float),
         seed=int(number(values, "seed", int)), tta=values["tta"],
         mc_samples=int(number(values, "mc_samples", int)), mode=values["mode"],
-        threshold=number(values, "threshold", float),
+        threshold=number(values, "threshold", float), tile=int(number(values, "tile", int)),
+        overlap=int(number(values, "overlap", int)) if values["overlap"] else None,
+        resize=int(number(values, "resize", int)) if values["resize"] else None,
+        probabilities=switch(values, "probabilities"),
     )  # fmt: skip
 
 

@@ -19,10 +19,10 @@ bias.
 
 Neighbours. The nearest training image of each sample, by L2 over all pixels on the scale 0..1, is looked for among all
 training images. The median distance of samples, divided by that of held-out images, is about 1 for samples as new as
-held-out images are, and near 0 for copies. Meehan, Chaudhuri and Dasgupta 2020 (arXiv:2004.05675) test the same three
-sets by `nearer_than_held_out` (in each part of the space; here in the whole): the probability that a sample is nearer
-to the training images than a held-out image is, 0.5 where there is no difference. Blurred images are near to everything in
-pixels and pass for copies there: look at the picture, and at the distance in features.
+held-out images are, and near 0 for copies. `nearer_than_held_out` is the probability that a sample is nearer to the
+training images than a held-out image is, 0.5 where there is no difference (Meehan, Chaudhuri and Dasgupta 2020,
+arXiv:2004.05675, whose test takes it in each part of the space; here it is of the whole). Blurred images are near to
+everything in pixels and pass for copies there: look at the picture, and at the distance in features.
 """
 
 import logging
@@ -62,6 +62,8 @@ SUBSETS, SUBSET = 100, 1000  # of the kernel distance, as in the authors' code
 SPLITS = 10  # of the inception score, as in the authors' code
 COMPARED = 64  # samples, and held-out images, whose nearest training images are looked for
 DRAWN, BESIDE = 16, 3  # samples in the picture, and training images beside each
+GAP = 2  # pixels between them
+MEASURED = 50  # images at a time in a network
 SEARCHED = 1000  # references at a time
 TOLD = 30.0  # seconds between two lines about how far it is
 
@@ -347,7 +349,7 @@ def extract(
     done, told = 0, time.monotonic()
     for images in batches:
         for part, extractor in zip(parts, extractors, strict=True):
-            part.append(tuple(output.cpu() for output in extractor.network(images)))
+            part += [tuple(output.cpu() for output in extractor.network(few)) for few in images.split(MEASURED)]
         if done < keep:
             kept.append(images[: keep - done])
         done += len(images)
@@ -393,7 +395,7 @@ def quality(
     inception: str = "",
     classifier: str = "",
     seed: int = 0,
-    batch: int = 64,
+    batch: int = 250,
     root: str = "",
     output: str = "quality.json",
     options: Mapping[str, Any] | None = None,
@@ -410,7 +412,7 @@ def quality(
         inception: file with the weights of the network of FID, see `torchatlas.weights.inception`.
         classifier: a run of a classifier, for distances in its features.
         seed: of the samples, their classes, and of subsets.
-        batch: images at a time.
+        batch: images that are made or read at a time.
         root: folder of the data, see `restored_data`.
         output: a JSON file for the figures; the picture of neighbours is beside it and ends in .neighbours.png.
         options: of the task's `sample`: sampler, steps, guidance, ...
@@ -424,6 +426,10 @@ def quality(
     path = Path(output).expanduser()
     if path.suffix != ".json":
         raise UserError(f"output={path} must end in .json, as in output=quality.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent} cannot be made ({error.strerror}): name another place with output=") from error
     chosen = choose_metrics(metrics, inception=bool(inception), classifier=bool(classifier))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     extractors = []
@@ -546,7 +552,8 @@ def compare(
     distances, places = neighbours(queries, train)
     figures["neighbours_images"] = sets.train.size
     figures |= compare_distances(distances[: len(first), 0], distances[len(first) :, 0])
-    shown = {"in pixels": places[:DRAWN].cpu()}
+    drawn = min(DRAWN, len(first))
+    shown = {"in pixels": places[:drawn].cpu()}
     if sets.real is sets.train and extractors:
         others = [[made[0][:0]] for made in features]
         if len(held_out):
@@ -557,9 +564,8 @@ def compare(
             suffix = "_in_inception" if extractor.inception else "_in_classifier"
             figures[f"neighbours_images{suffix}"] = len(real[0])
             figures |= compare_distances(distances[: len(first), 0], distances[len(first) :, 0], suffix)
-            shown[f"for {extractor.name}"] = sets.numbers[places[:DRAWN].cpu()]
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    draw(first[:DRAWN], sets.train, shown).savefig(picture, dpi=100)
+            shown[f"for {extractor.name}"] = sets.numbers[places[:drawn].cpu()]
+    draw(first[:drawn], sets.train, shown).savefig(picture, dpi=100)
     return figures | {"neighbours_picture": str(picture)}
 
 
@@ -598,17 +604,18 @@ def draw(samples: Tensor, train: Pictures, shown: Mapping[str, Tensor]) -> Figur
         shown: by kind of distance the numbers of the nearest training images, int64 `n k`.
     """
     columns = [samples[:, None]]
-    titles = ["sample"]
+    titles = {0: "sample"}
     for kind, places in shown.items():
+        titles[sum(part.shape[1] for part in columns)] = f"nearest {kind}"
         columns.append(torch.stack([train.read(row) for row in places]))
-        titles += [f"nearest\n{kind}"] + [""] * (places.shape[1] - 1)
-    rows = torch.cat(columns, 1)
-    figure = Figure(figsize=(1.1 * rows.shape[1], 1.05 * len(rows) + 0.5), layout="constrained")
-    axes = figure.subplots(*rows.shape[:2], squeeze=False)
-    for row, cells in zip(rows, axes, strict=True):
-        for image, cell in zip(row, cells, strict=True):
-            cell.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-            cell.set_axis_off()
-    for title, cell in zip(titles, axes[0], strict=True):
-        cell.set_title(title, fontsize=7)
+    tiles = nn.functional.pad(torch.cat(columns, 1), (0, GAP, 0, GAP), value=255)
+    rows, across, _, h, w = tiles.shape
+    sheet = tiles.permute(0, 3, 1, 4, 2).reshape(rows * h, across * w, -1)
+    figure = Figure(figsize=(0.8 * across + 0.4, 0.8 * rows + 0.6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(sheet.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([place * w for place in titles], titles.values(), ha="left", fontsize=8)
+    axes.set_yticks([])
+    axes.tick_params(labeltop=True, labelbottom=False, length=0)
+    axes.spines[:].set_visible(False)
     return figure

@@ -29,11 +29,13 @@ from .forecast import forecast_file, score_file
 from .hear import classify_sounds
 from .read_text import classify_texts, reads
 from .runs import find_checkpoint, write_json
+from .segment import TILE, segment_files
 from .summary import format_figure
 from .tasks.base import Task
 from .tasks.classification import Classification, passes
 from .tasks.forecasting import Forecasting
 from .tasks.language_modeling import LanguageModeling
+from .tasks.segmentation import Segmentation
 from .zoo import nearest
 
 log = logging.getLogger(__name__)
@@ -160,6 +162,7 @@ def restored_data(about: dict[str, Any], root: str = "") -> DataModule:
 def predict(
     where: str, given: str, output: str = "", *, top: int = 1, length: int = 200, temperature: float = 0.8,
     seed: int = 0, tta: str = "none", mc_samples: int = 0, mode: str = "forecast", threshold: float = 5.0,
+    tile: int = TILE, overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
 ) -> None:  # fmt: skip
     """Print, and write to `output`, what the network says of a file or of all files in a folder.
 
@@ -170,7 +173,8 @@ def predict(
     steps after its end, or "anomalies": for each of its steps how far the forecast from before was off, and whether
     that is over `threshold` (see `forecast`). Lines of text get their `top` classes, their entities or the answers to
     their questions from networks that were trained for these; for them `given` may be a text itself (see
-    `classify_texts`).
+    `classify_texts`). Networks for segmentation give the share of each class and write masks into the folder `output`
+    (see `segment_files` for it and for `tile`, `overlap`, `resize` and `probabilities`).
     """
     path, task, about = restore(where)
     average_passes(task, tta, mc_samples, about["data"]["kind"])
@@ -185,6 +189,12 @@ def predict(
         raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
     if isinstance(task, Classification) and about["data"]["kind"] in ("image", "pixels"):
         rows = _classify(task, about["data"], find_files(source, IMG_EXTENSIONS), top)
+    elif isinstance(task, Segmentation):
+        rows = segment_files(
+            task, about["data"], find_files(source, IMG_EXTENSIONS), output,
+            tile=tile, overlap=overlap, resize=resize, probabilities=probabilities,
+        )  # fmt: skip
+        output = ""
     elif texts:
         rows = classify_texts(task, about["data"], given, top)
     elif isinstance(task, LanguageModeling):

@@ -8,7 +8,7 @@ input is a shift of the answer.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,41 +150,44 @@ def predict_tiled(network: nn.Module, x: Tensor, tile: int, overlap: int | None 
             f"tile={tile} with an overlap of {overlap} pixels leaves less than the {stride} pixels by which tiles are "
             f"moved: use tile={overlap + stride} or more"
         )
+    rows, columns = (list(_pieces(n, side, step, stride)) for n in padded.shape[-2:])
+    down, across = (_windows(pieces, margin, cut=exact, like=padded) for pieces in (rows, columns))
     total: Tensor | None = None
-    for rows, columns in itertools.product(*(_pieces(n, side, step, stride) for n in padded.shape[-2:])):
-        y: Tensor = network(padded[..., rows, columns])
+    for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
+        y: Tensor = network(padded[..., row, column])
         if total is None:
             total = y.new_zeros(*y.shape[:2], *(n - 2 * margin for n in padded.shape[-2:]))
             weights = y.new_zeros(total.shape[-2:])
-        places = tuple(slice(part.start, part.stop - 2 * margin) for part in (rows, columns))
-        down, across = (
-            _window(part, n, 0 if margin else overlap, exact=exact, like=y)
-            for part, n in zip(places, total.shape[-2:], strict=True)
-        )
-        window = down[:, None] * across
-        total[..., places[0], places[1]] += window * y
-        weights[places] += window
+        place = tuple(slice(part.start, part.stop - 2 * margin) for part in (row, column))
+        window = (down[i][:, None] * across[j]).to(y.dtype)
+        total[..., place[0], place[1]] += window * y
+        weights[place] += window
     assert total is not None
     return crop(total / weights, h, w)
 
 
 def _pieces(size: int, side: int, step: int, stride: int) -> Iterator[slice]:
-    """Parts of `side` positions, each begun `step` after the one before; the last ends at `size`, and may be shorter."""
+    """Parts of `side` positions that begin `step` apart, but for the last, which ends at `size`, and may be shorter."""
     last = max(0, -(-(size - side) // stride) * stride)
     for start in itertools.chain(range(0, last, step), (last,)):
         yield slice(start, min(start + side, size))
 
 
-def _window(part: slice, size: int, overlap: int, *, exact: bool, like: Tensor) -> Tensor:
-    """What a tile's positions count along an axis: less towards the ends that are not the image's."""
-    n = part.stop - part.start
-    weights = like.new_ones(n)
-    if overlap:
-        ramp = (torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) / overlap
-        if exact:  # one half of the overlap is right, the other is the neighbour's
+def _windows(pieces: Sequence[slice], margin: int, *, cut: bool, like: Tensor) -> list[Tensor]:
+    """What the positions of each piece's answer count along an axis, less towards a neighbour.
+
+    Args:
+        pieces: of the input, in order.
+        margin: by which answers are smaller than the input; answers with a margin are right everywhere, and count 1.
+        cut: whether half of what neighbours share is one's and half is the other's; else one fades into the other.
+        like: gives type and device.
+    """
+    found = [like.new_ones(piece.stop - piece.start - 2 * margin) for piece in pieces]
+    for k in range(len(pieces) - 1) if not margin else ():
+        shared = pieces[k].stop - pieces[k + 1].start
+        ramp = (torch.arange(shared, dtype=like.dtype, device=like.device) + 0.5) / shared
+        if cut:
             ramp = (ramp > 0.5).to(like.dtype)
-        if part.start > 0:
-            weights = torch.minimum(weights, ramp)
-        if part.stop < size:
-            weights = torch.minimum(weights, ramp.flip(0))
-    return weights
+        found[k + 1][:shared] = torch.minimum(found[k + 1][:shared], ramp)
+        found[k][-shared:] = torch.minimum(found[k][-shared:], 1 - ramp)
+    return found

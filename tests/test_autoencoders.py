@@ -110,9 +110,9 @@ def test_bounds_of_a_linear_gaussian_model() -> None:
     for samples in (1, 7):
         torch.testing.assert_close(task.importance_bound(x, samples), log_p, rtol=1e-4, atol=1e-4)
     network.log_variance.bias += 0.7
-    many = x.repeat(50, 1, 1, 1)
+    many = x.repeat(1000, 1, 1, 1)
     figures = task.step((many, None))
-    assert float(task.importance_bound(many, 1).mean()) == pytest.approx(-float(figures["loss"]), abs=0.05)
+    assert float(task.importance_bound(many, 1).mean()) == pytest.approx(-float(figures["loss"]), abs=0.03)
     bounds = [float(task.importance_bound(x, samples).mean()) for samples in (1, 10, 2000)]
     assert bounds[0] < bounds[1] < bounds[2]
     assert bounds[2] == pytest.approx(float(log_p.mean()), abs=0.01)
@@ -124,14 +124,15 @@ def test_training_has_beta_and_free_bits_and_evaluation_has_not() -> None:
     network = VAE()
     for options, β in (({"beta": 4.0}, 4.0), ({"beta": 0.0}, 0.0)):
         out = ELBO(network, **options).train().step(batch)
-        assert float(out["loss"]) == pytest.approx(float(out["metrics/reconstruction"] + β * out["metrics/kl"]))
+        torch.testing.assert_close(out["loss"], out["metrics/reconstruction"] + β * out["metrics/kl"])
     task = ELBO(network, free_bits=2.0, beta=3.0)  # a new network's dimensions have less than 2 nats
     out = task.train().step(batch)
-    assert float(out["loss"] - out["metrics/reconstruction"]) == pytest.approx(3 * 2 * network.latent_dim, rel=1e-5)
-    (of_kl,) = torch.autograd.grad(out["loss"] - out["metrics/reconstruction"], network.mean.weight)
-    assert not of_kl.any()
+    counted = out["loss"] - out["metrics/reconstruction"]
+    torch.testing.assert_close(counted, torch.tensor(3.0 * 2 * network.latent_dim), rtol=1e-5, atol=0)
+    (of_encoder,) = torch.autograd.grad(counted, network.mean.weight)
+    assert of_encoder.abs().max() < 1e-5
     out = task.eval().step(batch)
-    assert float(out["loss"]) == pytest.approx(float(out["metrics/reconstruction"] + out["metrics/kl"]))
+    torch.testing.assert_close(out["loss"], out["metrics/reconstruction"] + out["metrics/kl"])
 
     # λ is of the mean over the batch: one dimension above it, three below
     mean = torch.zeros(2, 4)
@@ -211,7 +212,7 @@ def test_evaluation_repeats_and_pictures_leave_no_trace(task: Any) -> None:
         pictures.append(samples)
         with pytest.raises(UserError, match="no sampler"):
             task.sample(2, sampler="ddim")
-    assert all(part.shape[1:] == x.shape[1:] and 0 <= part.min() and part.max() <= 1 for part in pictures)
+    assert all(part.shape[1:] == x.shape[1:] and part.min() >= 0 and part.max() <= 1 for part in pictures)
     assert not any(part.requires_grad for part in pictures)
     assert network.training
     assert torch.equal(torch.get_rng_state(), before)
@@ -277,7 +278,9 @@ def test_the_linear_autoencoder_spans_the_principal_components() -> None:
 
     x = (torch.randn(80, 9) @ torch.diag(torch.linspace(2, 0.2, 9)) @ torch.randn(9, 9) + 1).double()
     network = Autoencoder(image_size=3, widths=(), latent_dim=3, activation="linear").double()
-    optimizer = torch.optim.LBFGS(network.parameters(), max_iter=500, tolerance_change=1e-14, line_search_fn="strong_wolfe")  # fmt: skip  # noqa: E501
+    optimizer = torch.optim.LBFGS(
+        network.parameters(), max_iter=150, history_size=50, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
     images = x.view(-1, 1, 3, 3)
 
     def closure() -> Tensor:
@@ -300,16 +303,17 @@ def test_the_linear_autoencoder_spans_the_principal_components() -> None:
 def test_contraction_is_the_squared_norm_of_the_jacobian(build: Callable[..., Any]) -> None:
     network = build(in_channels=2, activation="tanh", code="sigmoid")
     x = torch.rand(3, 2, 8, 8, requires_grad=True)
-    found = squared_jacobian(x, network.encode(x))
+    found = squared_jacobian(x, network.encode(x)).detach()
     for i in range(3):
         jacobian: Any = torch.autograd.functional.jacobian(network.encode, x[i : i + 1])
         assert float(found[i]) == pytest.approx(float(jacobian.square().sum()), rel=1e-4)
     batch = (x.detach(), None)
     plain = Autoencoding(network).train().step(batch)["loss"]
     out = Autoencoding(network, contraction=2.0).train().step(batch)
-    assert float(out["loss"] - plain) == pytest.approx(2 * float(found.mean()), rel=1e-3)
+    torch.testing.assert_close(out["loss"] - plain, 2 * found.mean(), rtol=1e-4, atol=1e-6)
     out["metrics/contraction_penalty"].backward()
-    assert network.encoder[1].weight.grad.abs().sum() > 0 if build is Autoencoder else True
+    for name, parameter in network.encoder.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
 
 
 def test_contraction_of_one_logistic_layer_has_a_closed_form() -> None:
@@ -371,6 +375,7 @@ def test_mistakes_are_named(make: Callable[[], Any], message: str) -> None:
 def test_a_run_beside_principal_components(train: Callable[..., Path]) -> None:
     """The baseline of a split is the error of as many components of the training split."""
     from sklearn.decomposition import PCA
+
     from torchatlas.data.digits import Digits
 
     folder = train(

@@ -189,7 +189,8 @@ def test_features_of_a_classifier_are_the_input_of_its_last_layer(monkeypatch: p
     head = network.get_submodule(network.heads[-1])
     with torch.no_grad():
         torch.testing.assert_close(head(found.network(images)[0]), network((images / 255 - 0.2) / 0.5))
-    figures = image_quality.score(found, found.network(images)[:1], found.network(images)[:1], [], 0)
+        features = found.network(images)
+    figures = image_quality.score(found, features, features, [], 0)
     assert figures["classifier"] == "LeNet5 of lenet5_mnist"
     assert {"frechet_distance", "kernel_distance"} < figures.keys()
     assert not {"fid", "kid"} & figures.keys()
@@ -339,9 +340,9 @@ def test_unlabelled_folder_names_what_is_wrong(folder: Path, tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"empty holds no image \(\.jpg"):
         unlabelled(tmp_path / "empty")
     Image.new("RGB", (9, 9)).save(tmp_path / "empty" / "one.png")
-    with pytest.raises(UserError, match="1 images in .* are too few"):
+    with pytest.raises(UserError, match=r"1 images in .* are too few"):
         unlabelled(tmp_path / "empty")
-    with pytest.raises(UserError, match="data.batch_size=100 is more than the"):
+    with pytest.raises(UserError, match=r"data\.batch_size=100 is more than the"):
         next(iter(unlabelled(folder, batch_size=100).train_dataloader()))
     (folder / "flat" / "torn.png").write_bytes(b"not a picture")
     with pytest.raises(UserError, match=r"torn\.png cannot be read as an image"):

@@ -81,7 +81,8 @@ class GenerationPictures(Callback):
     def visible(self, task: Any, x: Tensor) -> Tensor:
         """Inputs of the network on the scale 0..1."""
         black, white = task.pixels
-        return ((x.float() - black) / (white - black)).clamp(0, 1)
+        images: Tensor = ((x.float() - black) / (white - black)).clamp(0, 1)
+        return images
 
     def draw_samples(self, task: Any, trainer: lightning.Trainer, options: dict[str, Any]) -> Figure:
         columns = max(1, round(self.samples**0.5))

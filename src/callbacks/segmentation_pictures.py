@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import lightning
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -156,21 +155,16 @@ def draw_masks(
         samples: of the same length.
         names, colours: of the classes; see `look_of`.
     """
-    figure = Figure(figsize=(9, 2.3 * len(samples) + 0.8), layout="constrained")
-    grid = figure.subplots(len(samples), 4, squeeze=False)
-    for row, image, sample in zip(grid, images, samples, strict=True):
+    rows = []
+    for image, sample in zip(images, samples, strict=True):
         truth, said = sample.truth.numpy(), sample.said.numpy()
-        ignored = truth == IGNORED
+        ignored = (truth == IGNORED)[..., None]
         errors = np.where((truth != said)[..., None], WRONG, RIGHT)
-        pictures = (image, overlay(image, truth, colours), overlay(image, said, colours), errors)
-        titles = ("image", "true", f"predicted: mean IoU {sample.score:.3f}", "wrong")
-        for axes, picture, title in zip(row, pictures, titles, strict=True):
-            hidden = ignored if title in ("true", "wrong") else np.zeros_like(ignored)
-            show(axes, np.where(hidden[..., None], NOWHERE, picture))
-            axes.set_title(title, fontsize=8)
-    masks = [part for sample in samples for part in (sample.truth, sample.said)]
-    add_legend(figure, torch.stack(masks), names, colours)
-    return figure
+        true, wrong = (np.where(ignored, NOWHERE, part) for part in (overlay(image, truth, colours), errors))
+        rows.append([image, true, overlay(image, said, colours), wrong])
+    masks = torch.stack([part for sample in samples for part in (sample.truth, sample.said)])
+    scores = [f"mean IoU {sample.score:.3f}" for sample in samples]
+    return draw_grid(rows, ["image", "true", "predicted", "wrong"], scores, legend(masks, names, colours))
 
 
 def draw_inputs(
@@ -178,28 +172,48 @@ def draw_inputs(
     colours: NDArray[np.float64],
 ) -> Figure:  # fmt: skip
     """Below each image the mask over it, and below that the weights of its pixels, where there are any."""
-    rows = 2 + (weights is not None)
-    figure = Figure(figsize=(max(4.0, 1.8 * len(images)), 1.8 * rows + 0.8), layout="constrained")
-    grid = figure.subplots(rows, len(images), squeeze=False)
-    for i, image in enumerate(images):
-        mask = masks[i].numpy()
-        show(grid[0, i], image)
-        show(grid[1, i], np.where((mask == IGNORED)[..., None], NOWHERE, overlay(image, mask, colours)))
-        if weights is not None:
-            levels = weights[i].float().numpy()
-            grid[2, i].imshow(levels, cmap="viridis", interpolation="nearest")
-            grid[2, i].set_title(f"weights {levels.min():.2g} to {levels.max():.2g}", fontsize=7)
-            grid[2, i].set_axis_off()
-    add_legend(figure, masks, names, colours)
+    painted = [
+        np.where((mask == IGNORED)[..., None], NOWHERE, overlay(image, mask, colours))
+        for image, mask in zip(images, masks.numpy(), strict=True)
+    ]
+    rows, titles = [list(images), painted], ["image", "mask"]
+    if weights is not None:
+        most = max(float(weights.max()), 1e-12)
+        rows.append([np.repeat(part[..., None] / most, 3, 2) for part in weights.double().numpy()])
+        titles.append(f"weights, white {most:.3g}")
+    return draw_grid(rows, [""] * len(images), titles, legend(masks, names, colours))
+
+
+def draw_grid(
+    rows: Sequence[Sequence[NDArray[np.float64]]], above: Sequence[str], beside: Sequence[str], entries: list[Patch]
+) -> Figure:
+    """Pictures `h w 3` of one size, as one picture, which is drawn faster than many.
+
+    Args:
+        rows: of equal length.
+        above, beside: what stands at each column and at each row.
+        entries: of the legend.
+    """
+    h, w = rows[0][0].shape[:2]
+    gap = max(1, round(0.04 * max(h, w)))
+    frames = [[np.pad(part, ((0, gap), (0, gap), (0, 0)), constant_values=1.0) for part in row] for row in rows]
+    whole = np.concatenate([np.concatenate(row, 1) for row in frames])[:-gap, :-gap]
+    scale = 8 / max(whole.shape[1], 4 * w)  # inches of a pixel
+    figure = Figure(
+        figsize=(max(4.0, scale * whole.shape[1]) + 0.4, scale * whole.shape[0] + 0.9), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    axes.imshow(whole, interpolation="nearest", vmin=0, vmax=1)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xticks([(w + gap) * i + w / 2 for i in range(len(above))], above, fontsize=8)
+    axes.set_yticks([(h + gap) * i + h / 2 for i in range(len(beside))], beside, fontsize=8, rotation=90, va="center")
+    axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
+    figure.legend(handles=entries, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     return figure
 
 
-def show(axes: Axes, image: NDArray[np.float64]) -> None:
-    axes.imshow(image, interpolation="nearest", vmin=0, vmax=1)
-    axes.set_axis_off()
-
-
-def add_legend(figure: Figure, masks: Tensor, names: Sequence[str], colours: NDArray[np.float64]) -> None:
+def legend(masks: Tensor, names: Sequence[str], colours: NDArray[np.float64]) -> list[Patch]:
     """The classes that are in the masks (of many the most frequent ones), and what is ignored."""
     counts = torch.bincount(masks.flatten(), minlength=IGNORED + 1)
     found = sorted(k for k in counts[: len(names)].argsort(descending=True)[:LEGEND].tolist() if counts[k])
@@ -209,7 +223,7 @@ def add_legend(figure: Figure, masks: Tensor, names: Sequence[str], colours: NDA
     ]
     if counts[IGNORED]:
         entries.append(Patch(facecolor=NOWHERE, edgecolor="grey", label="ignored"))
-    figure.legend(handles=entries, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    return entries
 
 
 def draw_ious(counts: Tensor, names: Sequence[str], colours: NDArray[np.float64]) -> Figure:

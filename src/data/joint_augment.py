@@ -133,8 +133,8 @@ def places(
     if matrices is not None:
         (a, b, c), (d, e, f) = (row.unbind(1) for row in matrices[..., None, None].unbind(1))
         x, y = a * x + b * y + c, d * x + e * y + f
-    cos = torch.tensor([1.0, 0.0, -1.0, 0.0], device=device)[turns][:, None, None]
-    sin = torch.tensor([0.0, 1.0, 0.0, -1.0], device=device)[turns][:, None, None]
+    cos = ((1 - turns) * (turns < 3))[:, None, None]
+    sin = ((2 - turns) * (turns % 2))[:, None, None]
     sign = 1.0 - 2.0 * flips.float()[..., None, None]
     x, y = sign[:, 0] * x, sign[:, 1] * y
     x, y = cos * x + sin * y, cos * y - sin * x  # the inverse of a clockwise turn, with y downwards

@@ -324,6 +324,10 @@ class SegmentationData(ImageData):
             return
         splits = self.fake_splits() if self.fake else self.read_splits()
         held = {name: self.hold(images, masks) for name, (images, masks) in splits.items()}
+        self.keep(held)
+
+    def keep(self, held: Mapping[str, InMemoryMasks]) -> None:
+        """These are the splits; each training image gets its border weights once."""
         self.splits = dict(held)
         if self.border_weights:
             weigh = self.weigher()
@@ -397,9 +401,7 @@ class SegmentationData(ImageData):
         size, change = self.image_size, self.augment
         room = (sizes - size).clamp(min=0) + 1
         corner = (random[:, :2] * room).long()
-        flips = torch.stack([random[:, 2], own[:, 0]], 1) < torch.tensor(
-            [0.5 * self.flip, 0.5 * self.vertical_flip], device=own.device
-        )
+        flips = torch.stack([random[:, 2] < 0.5 * self.flip, own[:, 0] < 0.5 * self.vertical_flip], 1)
         turns = (4 * own[:, 1]).long() if self.quarter_turns else torch.zeros_like(indices)
         matrices = shifts = None
         if change.moves:
@@ -508,13 +510,11 @@ class FileSegmentation(SegmentationData):
         self.in_memory = size <= self.memory
         if self.in_memory:
             self.num_workers = 0
-            held = {
-                name: InMemoryMasks(*dataset[-1, torch.arange(len(dataset))][:3]) for name, dataset in files.items()
-            }
-            self.splits = dict(held)
-            if self.border_weights:
-                weigh = self.weigher()
-                held["train"].weights = torch.stack([_weights(mask, weigh) for mask in held["train"].masks])
+            held = {}
+            for name, dataset in files.items():
+                images, masks, sizes, *_ = dataset[-1, torch.arange(len(dataset))]
+                held[name] = InMemoryMasks(images, masks, sizes)
+            self.keep(held)
             return
         self.splits = dict(files)
         if self.border_weights:

@@ -123,7 +123,7 @@ class Autoencoder(nn.Module):
         shape = (self.in_channels, self.image_size, self.image_size)
         sizes = (math.prod(shape), *widths, self.latent_dim)
         encoder = nn.Sequential(
-            nn.Flatten(), *dense(sizes[:-1], activation), nn.Linear(*sizes[-2:]), ACTIVATIONS[self.code]()
+            nn.Flatten(), *dense(sizes[:-1], activation), nn.Linear(sizes[-2], sizes[-1]), ACTIVATIONS[self.code]()
         )
         decoder = nn.Sequential(*dense(sizes[:0:-1], activation), nn.Linear(sizes[1], sizes[0]), nn.Unflatten(1, shape))
         return encoder, decoder
@@ -186,7 +186,7 @@ class ConvAutoencoder(Autoencoder):
             *halving(self.in_channels, self.image_size, channels, activation),
             nn.Flatten(),
             *dense(sizes[:-1], activation),
-            nn.Linear(*sizes[-2:]),
+            nn.Linear(sizes[-2], sizes[-1]),
             ACTIVATIONS[self.code](),
         )
         decoder = nn.Sequential(

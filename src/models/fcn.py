@@ -8,9 +8,9 @@ and FCN-8s first add, at twice the size each time, scores of the poolings before
     f32 = s(fc7)        f16 = up2(f32) + s4(pool4)        f8 = up2(f16) + s3(pool3)
 
 Scoring layers start from zero. Interpolations within the network are transposed convolutions that start bilinear and
-are learned; the last one stays bilinear. VGG (Simonyan and Zisserman 2014, arXiv:1409.1556) should start from weights for
-ImageNet: `weights=torchvision:vgg16/IMAGENET1K_V1` takes its convolutions, and its first two linear layers for fc6 and
-fc7. FCN-16s can start from the weights of an FCN-32s, and FCN-8s from those of an FCN-16s, as in the paper.
+are learned; the last one stays bilinear. VGG (Simonyan and Zisserman 2014, arXiv:1409.1556) should start from weights
+for ImageNet: `weights=torchvision:vgg16/IMAGENET1K_V1` takes its convolutions, and its first two linear layers for fc6
+and fc7. FCN-16s can start from the weights of an FCN-32s, and FCN-8s from those of an FCN-16s, as in the paper.
 
 Differs from the paper: fc6 is padded by 3 pixels, and sides are multiples of 32, so that all scores are aligned with
 the image; the authors pad the image by 100 pixels and cut the scores to fit. Interpolations repeat the outermost

@@ -1,5 +1,6 @@
 """Autoencoding: an image through a narrow code and back."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from .base import MakeOptimizer, MakeSchedule, Task
 
 NOISE_SEED = 0  # of evaluation
-MOST = 10_000  # training images from which the principal components are computed
+MOST = 10_000  # training images from which the principal components are computed, and the numbers that they have
+NUMBERS = 2**25
 AT_ONCE = 256  # images that are decoded together
 
 
@@ -237,19 +239,32 @@ class Autoencoding(LatentTask):
         from sklearn.decomposition import PCA
 
         if self.components is None:
-            train = rows(data, "train", MOST)
-            number = min(int(self.network.latent_dim), *train.shape)  # type: ignore[arg-type]
-            self.components = PCA(number, random_state=0).fit(train.numpy())
-        x = rows(data, stage).numpy()
-        return float(((self.components.inverse_transform(self.components.transform(x)) - x) ** 2).mean())
+            train = torch.cat(list(rows(data, "train", MOST)))
+            network: Any = self.network
+            self.components = PCA(min(network.latent_dim, *train.shape), random_state=0).fit(train.numpy())
+        total = count = 0.0
+        for part in rows(data, stage):
+            x = part.numpy()
+            total += float(((self.components.inverse_transform(self.components.transform(x)) - x) ** 2).sum())
+            count += x.size
+        return total / count
 
 
-def rows(data: Any, split: str, most: int | None = None) -> Tensor:
-    """Images of a split as the network gets them without augmentation, `n c*h*w`; at most so many, evenly spaced."""
+def rows(data: Any, split: str, most: int | None = None) -> Iterator[Tensor]:
+    """Images of a split as the network gets them without augmentation, `n c*h*w` at a time.
+
+    Args:
+        data: the data module.
+        split: "train", "val" or "test".
+        most: images, evenly spaced, and fewer where they are so large that they would not fit; None: all.
+    """
     dataset = data.splits[split]
-    number = len(dataset) if most is None else min(most, len(dataset))
-    places = torch.linspace(0, len(dataset) - 1, number).round().long()
-    return torch.cat([data.transform(dataset[-1, part])[0].flatten(1) for part in places.split(1000)])
+    number = len(dataset)
+    if most is not None:
+        number = min(most, NUMBERS // math.prod(data.transform(dataset[-1, torch.tensor([0])])[0].shape), number)
+    places = torch.linspace(0, len(dataset) - 1, max(1, number)).round().long()
+    for part in places.split(1000):
+        yield data.transform(dataset[-1, part])[0].flatten(1)
 
 
 def squared_jacobian(x: Tensor, z: Tensor) -> Tensor:

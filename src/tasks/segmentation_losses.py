@@ -44,7 +44,8 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None =
         return nll.sum() / counted.sum().clamp(min=1)
     weights = weights * counted
     total = weights.sum()
-    return (weights * nll).sum() / torch.where(total > 0, total, 1)
+    mean: Tensor = (weights * nll).sum() / torch.where(total > 0, total, 1)
+    return mean
 
 
 def overlap(logits: Tensor, labels: Tensor) -> Tensor:
@@ -67,7 +68,8 @@ def dice_loss(sums: Tensor) -> Tensor:
     both, predicted, labelled = sums
     present = labelled > 0
     dice = 2 * both / torch.where(present, predicted + labelled, 1)
-    return (present * (1 - dice)).sum() / present.sum().clamp(min=1)
+    loss: Tensor = (present * (1 - dice)).sum() / present.sum().clamp(min=1)
+    return loss
 
 
 def confusion(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:

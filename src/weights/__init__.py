@@ -22,6 +22,7 @@ from ..version import __version__
 from . import (
     akamaster,
     chenyaofo,
+    diffusers_names,
     files,
     huggingface,
     huggingface_text,
@@ -40,7 +41,7 @@ __all__ = ["Preprocessing", "Report", "load_weights", "save_weights"]
 NAMINGS: tuple[Naming, ...] = (
     *torchvision_weights.NAMINGS, *timm_weights.NAMINGS, *kuangliu.NAMINGS, *akamaster.NAMINGS, *chenyaofo.NAMINGS,
     *weiaicunzai.NAMINGS, *xternalz.NAMINGS, *huggingface.NAMINGS,
-    *huggingface_text.NAMINGS,
+    *huggingface_text.NAMINGS, *diffusers_names.NAMINGS,
 )  # fmt: skip
 COUNTERS = "num_batches_tracked"  # of batch normalisation: absent in files from before torch 0.4.1, and without effect
 TEXT_POSITIONS = ("positions.weight", "positions.embedding.weight")  # learned, of the steps of a text
