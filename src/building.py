@@ -45,6 +45,7 @@ def register_resolvers() -> None:
     from .data.encoded_text import count_vocabulary
     from .data.glue import count_glue_classes
     from .data.image_folder import find_classes
+    from .data.mask_folder import count_mask_classes
     from .data.masked_texts import count_pieces
     from .data.parallel_files import count_pair_tokens
     from .data.series_csv import count_csv_series, count_series
@@ -62,6 +63,7 @@ def register_resolvers() -> None:
     for name, resolver in (
         ("run_folder", new_folder),
         ("count_classes", count_classes),
+        ("count_mask_classes", count_mask_classes),
         ("count_tokens", count_tokens),
         ("count_csv_series", count_csv_series),
         ("count_pair_tokens", count_pair_tokens),

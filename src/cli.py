@@ -1,7 +1,7 @@
 """The command `torchatlas`; `USAGE` says what it can do."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .errors import UserError
 from .version import __version__
@@ -38,6 +38,9 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
               reconstructed, or [rows=8] pairs have lines of [steps=10] images between them
     inpaint   ckpt=<run folder | checkpoint> [input=<files or folders>] [mask=left|right|top|bottom|centre|FILE] [n=8]
               [steps=250] [repeats=10] [class=NAME] [guidance=2] [seed=0] [output=FOLDER] [data.root=FOLDER]
+    quality   ckpt=<run folder | checkpoint> | input=<folder of samples> [n=10000] [reference=train|test|FOLDER]
+              [metrics=fid,kid,is,neighbours] [inception=FILE] [classifier=<run folder>] [output=quality.json] [seed=0]
+              [sampler=ddim] [steps=50] [guidance=0] [batch=250] [references=0] [data.root=FOLDER]
     explain   ckpt=<run folder | checkpoint> [input=<image, folder or text>] [output=FOLDER] [class=NAME] [layer=NAME]
               [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients,attention]; sequences:
               [methods=gradients,gates,singular_values,receptive_field,causality]; texts and translations, by networks
@@ -52,7 +55,7 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
 """
 
 
-def parse(arguments: list[str], known: dict[str, str | None]) -> dict[str, str]:
+def parse(arguments: list[str], known: Mapping[str, str | None]) -> dict[str, str]:
     """KEY=VALUE words as a dictionary over defaults; None marks a key that must be given.
 
     Raises:
@@ -267,6 +270,29 @@ def inpaint(arguments: list[str]) -> None:
     )  # fmt: skip
 
 
+def quality(arguments: list[str]) -> None:
+    """Generated images beside real ones."""
+    known = {
+        "ckpt": "", "input": "", "n": "10000", "reference": "train", "references": "", "metrics": "", "inception": "",
+        "classifier": "", "seed": "0", "batch": "250", "data.root": "", "output": "quality.json", "sampler": "",
+        "steps": "", "guidance": "", "eta": "",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    whole = {key: int(number(values, key, int)) for key in ("n", "seed", "batch")}
+    references = int(number(values, "references", int)) if values["references"] else None
+    options: dict[str, str | float] = {"sampler": values["sampler"]} if values["sampler"] else {}
+    for key, kind in (("steps", int), ("guidance", float), ("eta", float)):
+        if values[key]:
+            options[key] = number(values, key, kind)
+    from .image_quality import quality as compare
+
+    compare(
+        values["ckpt"], values["input"], n=whole["n"], reference=values["reference"], references=references,
+        metrics=values["metrics"], inception=values["inception"], classifier=values["classifier"], seed=whole["seed"],
+        batch=whole["batch"], root=values["data.root"], output=values["output"], options=options,
+    )  # fmt: skip
+
+
 def show(arguments: list[str]) -> None:
     """The layers of a network."""
     from .show import show as show_layers
@@ -342,6 +368,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "reconstruct": reconstruct,
     "interpolate": interpolate,
     "inpaint": inpaint,
+    "quality": quality,
     "explain": explain,
     "export": export,
     "prepare": prepare,

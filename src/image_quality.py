@@ -348,14 +348,14 @@ def extract(
     kept: list[Tensor] = []
     done, told = 0, time.monotonic()
     for images in batches:
-        for part, extractor in zip(parts, extractors, strict=True):
-            part += [tuple(output.cpu() for output in extractor.network(few)) for few in images.split(MEASURED)]
-        if done < keep:
-            kept.append(images[: keep - done])
-        done += len(images)
-        if time.monotonic() - told > TOLD:
-            told = time.monotonic()
-            log.info("%d of %d images", done, total)
+        kept += [images[: keep - done]] if done < keep else []
+        for few in images.split(MEASURED):
+            for part, extractor in zip(parts, extractors, strict=True):
+                part.append(tuple(output.cpu() for output in extractor.network(few)))
+            done += len(few)
+            if time.monotonic() - told > TOLD:
+                told = time.monotonic()
+                log.info("%d of %d images", done, total)
     return [[torch.cat(column) for column in zip(*part, strict=True)] for part in parts], torch.cat(kept or [images])
 
 

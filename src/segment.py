@@ -143,6 +143,6 @@ def overlay(
     """
     known = mask < len(colours)
     classes = np.where(known, mask, 0)
-    seen: NDArray[np.bool_] = (colours > 0).any(axis=1)
+    seen = colours.max(axis=1) > 0
     painted = np.expand_dims(known & seen[classes], 2)
     return np.where(painted, (1 - OPACITY) * image + OPACITY * colours[classes], image)

@@ -33,16 +33,21 @@ def mirror_places(size: int, before: int, after: int, device: torch.device | Non
     return torch.minimum(places, period - places) if size > 1 else torch.zeros_like(places)
 
 
-def mirror_to_fit(network: nn.Module, x: Tensor) -> Tensor:
+def mirror_to_fit(network: nn.Module, x: Tensor, stride: int = 1) -> Tensor:
     """Images `b c h w`, mirrored at their borders to the smallest size of which the answer covers the image.
 
     Above and to the left there is the network's `margin`, so that pixel (0, 0) of the answer is that of the image; what
     is more than the image at the other ends is for `crop`.
+
+    Args:
+        network: with `margin` and `fits`, where not each size will do.
+        x: images of any size.
+        stride: of which the size is a multiple, too, if the network has no margin.
     """
     margin = getattr(network, "margin", 0)
     for axis in (-2, -1):
         size = x.shape[axis]
-        total = fitting(network, size + 2 * margin)
+        total = fitting(network, size + 2 * margin if margin else -(-size // stride) * stride)
         if total > size:
             x = x.index_select(axis, mirror_places(size, margin, total - size - margin, x.device))
     return x
@@ -117,8 +122,8 @@ def predict_tiled(network: nn.Module, x: Tensor, tile: int, overlap: int | None 
     """Logits `b k h w` of images `b c h w` of any size, from tiles of the network's input.
 
     With valid padding they are those of `predict_whole`. So they are with same padding where `overlap` is None and
-    twice the network's radius is less than the tile; else neighbours are blended: along the overlap, one fades out as
-    the other fades in.
+    twice the network's radius is less than the tile, for the image mirrored to a multiple of the network's stride; else
+    neighbours are blended: along the overlap, one fades out as the other fades in.
 
     Args:
         network: in eval mode.
@@ -133,11 +138,11 @@ def predict_tiled(network: nn.Module, x: Tensor, tile: int, overlap: int | None 
     h, w = x.shape[-2:]
     margin = getattr(network, "margin", 0)
     side = fitting(network, tile)
-    padded = mirror_to_fit(network, x)
-    if max(padded.shape[-2:]) <= side:
+    if max(mirror_to_fit(network, x).shape[-2:]) <= side:
         return predict_whole(network, x)
     reach = reach_of(network, x.shape[1])
     stride = UNKNOWN_STRIDE if reach is None else reach.stride
+    padded = mirror_to_fit(network, x, stride)
     exact = margin > 0
     if margin:
         overlap = 2 * margin

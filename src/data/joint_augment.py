@@ -152,7 +152,8 @@ def fetch_whole(values: Tensor, places: Tensor) -> Tensor:
     h, w = values.shape[-2:]
     x, y = places.round().long().unbind(1)
     flat = (mirror(y, h) * w + mirror(x, w)).flatten(1)
-    return values.flatten(2).gather(2, flat[:, None].expand(-1, values.shape[1], -1)).unflatten(2, x.shape[1:])
+    found = values.flatten(2).gather(2, flat[:, None].expand(-1, values.shape[1], -1))
+    return found.view(*values.shape[:2], *x.shape[1:])
 
 
 def fetch(values: Tensor, places: Tensor, mode: str) -> Tensor:

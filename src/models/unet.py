@@ -181,7 +181,8 @@ class UNet(nn.Module):
         """The smallest side from `side` pixels up that the network takes, so that each pooling gets an even number."""
         first = max(side, 2 * self.margin + 1)
         border = 4 if self.padding == "valid" else 0  # the sides are those for which side + border divides by 2^depth
-        return first + -(first + border) % 2**self.depth
+        step: int = 2**self.depth
+        return first + -(first + border) % step
 
     def _require(self, side: int) -> None:
         larger = self.fits(side)

@@ -298,8 +298,8 @@ class Diffusion(Task):
     def _from(self, x: Tensor, depth: float, **options: Any) -> Tensor:
         """Images from inputs with the noise of a share of the steps."""
         y = x
-        options = {"sampler": "ddim", "start": x, "start_step": self.share_of_steps(depth)} | options
-        for y, _ in self.walk(len(x), **options):  # noqa: B007
+        options = {"sampler": "ddim"} | options
+        for y, _ in self.walk(len(x), start=x, start_step=self.share_of_steps(depth), **options):  # noqa: B007
             pass
         return seen(y)
 

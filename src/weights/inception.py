@@ -162,7 +162,7 @@ def blank(features: list[str]) -> nn.Module:
         UserError: torch-fidelity is not installed.
     """
     try:
-        from torch_fidelity.feature_extractor_inceptionv3 import (  # type: ignore[import-untyped,unused-ignore]
+        from torch_fidelity.feature_extractor_inceptionv3 import (
             FeatureExtractorInceptionV3,
         )
     except ModuleNotFoundError as error:
