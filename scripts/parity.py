@@ -37,6 +37,17 @@ OTHERS = {  # what the networks that torchvision has not are held against, and w
     **dict.fromkeys(("rnn", "lstm", "gru"), "cells written out, which are torch's, tests/test_sequence_models.py"),
     **dict.fromkeys(("d_linear", "n_linear"), "the paper's equations, tests/test_forecasting.py"),
     **dict.fromkeys(("m5", "res8", "res15"), "the layers of the papers' tables, tests/test_sound.py"),
+    **dict.fromkeys(("unet", "unet_same"), "a U-Net put together from torch.nn, tests/test_dense_models.py"),
+    "unet_resnet34": "torchvision's encoder and the decoder written out, tests/test_dense_models.py",
+    **dict.fromkeys(
+        ("fcn32s", "fcn16s", "fcn8s"), "VGG as a sliding classifier, its scores written out, tests/test_dense_models.py"
+    ),
+    "fcn_resnet50": "torchvision's fcn_resnet50, bit for bit, tests/test_dense_models.py",
+    **dict.fromkeys(
+        ("autoencoder", "autoencoder_linear", "autoencoder_conv"), "PCA and matrix products, tests/test_autoencoders.py"
+    ),
+    **dict.fromkeys(("vae", "vae_conv"), "sizes and closed forms, tests/test_autoencoders.py"),
+    **dict.fromkeys(("ddpm", "ddpm_small"), "the network of diffusers, tests/test_diffusion.py"),
     "vit_cifar": "torchvision's ViT at a small size, tests/test_vit.py",
     **dict.fromkeys(("deit_tiny", "deit_small", "deit_base"), "timm's and transformers' networks, tests/test_vit.py"),
     "transformer": "torch.nn.Transformer, tests/test_transformer.py",
@@ -59,7 +70,7 @@ OTHERS = {  # what the networks that torchvision has not are held against, and w
 
 def names() -> list[str]:
     """Models that torchvision has under the same name."""
-    return [name for name in list_models() if name in torchvision.models.list_models()]
+    return [name for name in list_models() if name in torchvision.models.list_models(module=torchvision.models)]
 
 
 def theirs(name: str, **options: Any) -> nn.Module:

@@ -62,6 +62,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(f"{group}_name", options(group))
     if "tiny_name" in metafunc.fixturenames:
         metafunc.parametrize("tiny_name", one_of_each())
+    if "class_name" in metafunc.fixturenames:
+        metafunc.parametrize("class_name", one_of_each_class())
 
 
 def one_of_each() -> list[str]:
@@ -72,6 +74,14 @@ def one_of_each() -> list[str]:
         choices = {key: config[key] for key in config if not OmegaConf.is_interpolation(config, key)}
         kind = tuple(sorted((k, str(v)) for k, v in choices.items() if isinstance(v, str | bool)))
         found.setdefault(kind, name)
+    return list(found.values())
+
+
+def one_of_each_class() -> list[str]:
+    """One model of each class of networks."""
+    found: dict[str, str] = {}
+    for name in options("model"):
+        found.setdefault(OmegaConf.create(config_text("model", name)).model._target_, name)
     return list(found.values())
 
 

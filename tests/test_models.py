@@ -87,8 +87,8 @@ def test_causal(tiny_name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own advice
-def test_compiles_to_the_same_function(tiny_name: str) -> None:
-    network = tiny_network(tiny_name).eval()
+def test_compiles_to_the_same_function(class_name: str) -> None:
+    network = tiny_network(class_name).eval()
     inputs = network.example_input(2)
     torch._dynamo.reset()
     compiled = torch.compile(network, backend="aot_eager")

@@ -75,7 +75,8 @@ class VAE(nn.Module):
         self.mean = nn.Linear(features, latent_dim)
         self.log_variance = nn.Linear(features, latent_dim)
         if variance == "shared":
-            self.pixel_log_variance = nn.Parameter(torch.zeros(()))
+            # A spread of 0.22, near that of pixels from 0 to 1: from 1 on, Adam would need thousands of steps.
+            self.pixel_log_variance = nn.Parameter(torch.full((), -3.0))
 
     def parts(self, out_channels: int, widths: Sequence[int]) -> tuple[nn.Module, nn.Module, int]:
         """The encoder up to its last hidden layer, the decoder, and the width of that layer."""
