@@ -3,8 +3,8 @@
     python scripts/sampling_rate.py [model=ddpm_small ...] [--images 64] [--steps 20] [--rounds 5]
 
 Overrides are those of train.py; the weights are random. The bare loop is the chain of Ho et al. 2020, algorithm 2, and
-DDIM of Song et al. 2020, equation 12, with numbers from torch's generator and nothing else. Rounds alternate. Printed are
-the median times for a network's call and their ratio (bare / ours: 1.00 means that nothing is added).
+DDIM of Song et al. 2020, equation 12, with numbers from torch's generator and nothing else. Rounds alternate. Printed
+are the median times for a network's call and their ratio (bare / ours: 1.00 means that nothing is added).
 """
 
 import argparse

@@ -285,7 +285,10 @@ def require_images_to_make(config: DictConfig, task: type[Task], data: str, advi
         raise UserError(f"the task {task.name} makes images, and data={data} has none{advice}")
     black, white = scale
     mean, std = -black / (white - black), 1 / (white - black)
-    if any(value != mean for value in config.data.mean) or any(value != std for value in config.data.std):
+    for wanted, given in ((mean, config.data.mean), (std, config.data.std)):
+        values = given if isinstance(given, ListConfig) else [given]
+        if all(value == wanted for value in values):
+            continue
         raise UserError(
             f"the task {task.name} needs pixels from {black:g} to {white:g}: leave out data.mean and data.std"
         )
@@ -435,13 +438,23 @@ def _layer_that_fails(config: DictConfig, data: DataModule) -> str:
 
 
 def _size_that_works(config: DictConfig) -> str:
-    for size in (28, 32, 64, 224) if "image_size" in config.data else ():
+    for size in _sizes(config):
         changed = OmegaConf.merge(config, {"data": {"image_size": size}})
         assert isinstance(changed, DictConfig)
         with contextlib.suppress(Exception):
             _dry_run(changed)
             return f": try data.image_size={size}"
     return ""
+
+
+def _sizes(config: DictConfig) -> Sequence[int]:
+    """Sides to try: the next one that the network says to take, or usual ones."""
+    if "image_size" not in config.data:
+        return ()
+    with contextlib.suppress(Exception), torch.device("meta"):
+        network: Any = build_network(config.model)
+        return (network.fits(config.data.image_size), 28, 32, 64, 224)
+    return (28, 32, 64, 224)
 
 
 def _root(error: BaseException) -> BaseException:

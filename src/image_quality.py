@@ -50,7 +50,6 @@ from .runs import write_json
 from .summary import format_figure
 from .tasks.base import Task
 from .tasks.classification import Classification
-from .tasks.diffusion import Diffusion
 from .weights.inception import RESIZE, WEIGHTS, load_inception
 from .zoo import nearest as similar
 
@@ -267,13 +266,9 @@ def generate(
         chosen = torch.randint(len(labels), (n,), generator=torch.Generator().manual_seed(seed))
         labels = labels[chosen]
     sample: Any = task.sample
-    for number, start in enumerate(range(0, n, batch)):
+    for start in range(0, n, batch):
         size = min(batch, n - start)
-        given: dict[str, Any] = {"seed": seed, **options}
-        if isinstance(task, Diffusion):
-            given["first"] = start
-        elif number:  # torch's generator takes 32 bits of the seed, in which neighbours must differ
-            given["seed"] = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9) % 2**63
+        given: dict[str, Any] = {"seed": seed, "first": start, **options}
         if labels is not None:
             given["labels"] = labels[start : start + size]
         yield (255 * sample(size, **given)).round().clamp(0, 255).to(torch.uint8).cpu()
@@ -442,6 +437,8 @@ def quality(
             chosen.remove("is")
     if classifier:
         extractors.append(classifier_extractor(classifier, device))
+    if not extractors:  # then only the neighbours of the first ones are looked for
+        n = min(n, COMPARED)
     sets = open_sets(ckpt, given, n, reference, references, seed, batch, root, device, options or {})
     figures = sets.about | compare(sets, extractors, chosen, seed, batch, device, path.with_suffix(".neighbours.png"))
     for key, value in figures.items():
@@ -497,8 +494,6 @@ def open_sets(
         labels = getattr(data.splits["train"], "labels", None) if getattr(task, "conditional", False) else None
         samples = generate(task.to(device), n, seed=seed, batch=batch, labels=labels, options=options)
         about |= {"samples": str(checkpoint), **{f"samples_{key}": value for key, value in options.items()}}
-        if not isinstance(task, Diffusion):
-            about["samples_batch"] = batch  # other batches have other noise
         if labels is not None:
             about["samples_classes"] = "as frequent as in training"
 
@@ -550,7 +545,7 @@ def compare(
     queries = torch.cat([first, held_out]).to(device)
     train = sets.train.batches(SEARCHED, torch.arange(sets.train.size))
     distances, places = neighbours(queries, train)
-    figures["neighbours_images"] = sets.train.size
+    figures |= {"neighbours_images": sets.train.size, "neighbours_samples": len(first)}
     figures |= compare_distances(distances[: len(first), 0], distances[len(first) :, 0])
     drawn = min(DRAWN, len(first))
     shown = {"in pixels": places[:drawn].cpu()}

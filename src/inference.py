@@ -30,7 +30,7 @@ from .hear import classify_sounds
 from .read_text import classify_texts, reads
 from .runs import find_checkpoint, write_json
 from .segment import TILE, segment_files
-from .summary import format_figure
+from .summary import MAKES, format_figure
 from .tasks.base import Task
 from .tasks.classification import Classification, passes
 from .tasks.forecasting import Forecasting
@@ -209,7 +209,11 @@ def predict(
         else:
             rows = score_file(task, about["data"], source, threshold)
     else:
-        raise UserError(f"{path} was trained for {task.name} on {about['data']['kind']}, which predict cannot read")
+        use = MAKES.get(task.name)
+        advice = f": use torchatlas {use[0]}" if use else ""
+        raise UserError(
+            f"{path} was trained for {task.name} on {about['data']['kind']}, which predict cannot read{advice}"
+        )
     if output:
         with Path(output).open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0].keys())

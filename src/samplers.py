@@ -83,10 +83,14 @@ def walk(
         After each step the images there, and x̂_0 as it was guessed in the step.
 
     Raises:
-        UserError: an unknown sampler.
+        UserError: an unknown sampler, or an η that it cannot have.
     """
     if sampler not in get_args(Sampler):
         raise UserError(f"there is no sampler={sampler}{nearest(sampler, list(get_args(Sampler)))}")
+    if eta and sampler != "ddim":
+        raise UserError(f"eta={eta} is of sampler=ddim, and not of {sampler}: add it, or leave out eta=")
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta={eta} must be from 0 to 1")
     before: tuple[Tensor, float] | None = None  # x̂_0 and log(√ᾱ / √(1 - ᾱ)) of the step before
     for place, t in enumerate(steps, start=1):
         image, epsilon = denoise(x, t)

@@ -15,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from .data.image_folder import load_image
 from .errors import UserError
 from .inference import find_files, restore, restored_data
-from .runs import folder_of, shown
+from .runs import shown
 from .tasks.base import Task
 from .tasks.diffusion import Diffusion, seen
 from .zoo import nearest
@@ -27,6 +27,11 @@ MOMENTS = 10  # of the denoising that a strip shows
 SHOWN = 8  # images of a strip
 FRAMES = 48  # of the animated picture
 MASKS = ("left", "right", "top", "bottom", "centre")
+METHODS = {  # what a method is for
+    "sample": "that is for task=elbo and task=diffusion",
+    **dict.fromkeys(("reconstruct", "interpolate"), "that is for task=autoencoding, task=elbo and task=diffusion"),
+    "inpaint": "that is for task=diffusion",
+}
 QUIET = 10.0  # seconds after which the progress is told
 
 
@@ -84,9 +89,21 @@ def save_animation(frames: Sequence[Image.Image], path: Path) -> None:
     paletted[0].save(path, save_all=True, append_images=paletted[1:], duration=durations, loop=0)
 
 
+def home_of(path: Path) -> Path:
+    """The run folder of a checkpoint.
+
+    Raises:
+        UserError: it is in none.
+    """
+    home = path.absolute().parent.parent
+    if not (home / "config.yaml").is_file():
+        raise UserError(f"{path} is in no run folder: say with output= where to write")
+    return home
+
+
 def folder_for(path: Path, output: str, name: str) -> Path:
     """The folder that a command writes to: the given one, or `name` in the run folder."""
-    folder = Path(output).expanduser() if output else folder_of(path) / name
+    folder = Path(output).expanduser() if output else home_of(path) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,7 +119,9 @@ def maker(where: str, method: str, what: str) -> tuple[Path, Any, dict[str, Any]
     """
     path, task, about = restore(where)
     if not hasattr(task, method):
-        raise UserError(f"{path} was trained for {task.name}, and cannot {what}")
+        others = [name for name in ("sample", "reconstruct", "inpaint") if hasattr(task, name)]
+        advice = f"use {others[0]}" if others else METHODS[method]
+        raise UserError(f"{path} was trained for {task.name}, and cannot {what}: {advice}")
     return path, task.to("cuda" if torch.cuda.is_available() else "cpu"), about
 
 
@@ -121,7 +140,7 @@ def labels_of(task: Any, about: dict[str, Any], given: str, n: int) -> Tensor | 
     if not given:
         return None
     if not getattr(task, "conditional", False):
-        raise UserError("this network was not trained with classes: leave out class=, or train with conditional=true")
+        raise UserError("this network was not trained with classes: leave out class=, or train model=ddpm_small")
     classes = [str(name) for name in about["data"]["classes"]]
     names = classes if given == "all" else given.split(",")
     for name in names:
@@ -153,11 +172,12 @@ def sample(
     where: str, output: str = "", *, n: int = 64, seed: int = 0, label: str = "", guidance: float = 0.0,
     sampler: str = "", steps: int = 0, eta: float = 0.0, batch: int = 64,
 ) -> Path:  # fmt: skip
-    """Write n images of a network's own: a grid, single files and, of a diffusion, how they came out of noise.
+    """Write n images of a network's own: a grid, each alone and, of a diffusion, how they came out of noise.
 
     Args:
         where: a checkpoint or a run folder.
-        output: a folder; else `samples` in the run folder. Files of an earlier call are written over.
+        output: a folder; else `samples` in the run folder. It gets `grid.png`, `images/0000.png` and so on, and of a
+            diffusion `chain.png` and `chain.gif`; those of an earlier call go.
         n: images.
         seed: of the noise. Image i does not depend on n or on `batch`.
         label: see `labels_of`.
@@ -170,10 +190,11 @@ def sample(
     Raises:
         UserError: the checkpoint cannot make images, or not in this way.
     """
-    path, task, about = maker(where, "sample", "make images of its own: use reconstruct, or train task=elbo")
+    path, task, about = maker(where, "sample", "make images of its own")
     options = options_of(task, guidance=guidance, sampler=sampler, steps=steps, eta=eta)
     labels = labels_of(task, about, label, n)
     parts = list(batches(n, batch))
+    folder = folder_for(path, output, "samples")
     began = time.monotonic()
     chain: list[Tensor] = []
     if isinstance(task, Diffusion):
@@ -192,21 +213,25 @@ def sample(
             made.append(seen(x).cpu())
         images = torch.cat(made)
     else:
-        images = task.sample(n, seed=seed).cpu()
+        images = torch.cat([task.sample(len(part), seed=seed, first=part.start).cpu() for part in parts])
     seconds = time.monotonic() - began
-    folder = folder_for(path, output, "samples")
+    singles = folder / "images"
+    singles.mkdir(exist_ok=True)
+    for old in singles.glob("*.png"):  # of an earlier call: the folder holds the images of one
+        if old.stem.isdigit():
+            old.unlink()
     arrange(images, min(COLUMNS, n)).save(folder / "grid.png")
     width = max(4, len(str(n - 1)))
-    save_single(images, [folder / f"{i:0{width}d}.png" for i in range(n)])
+    save_single(images, [singles / f"{i:0{width}d}.png" for i in range(n)])
     extra = ""
+    for name in ("chain.png", "chain.gif"):
+        (folder / name).unlink(missing_ok=True)
     if chain:
         moments = [chain[round(i * (len(chain) - 1) / (MOMENTS - 1))] for i in range(MOMENTS)]
         arrange(torch.stack(moments, 1)[:SHOWN].flatten(0, 1), MOMENTS).save(folder / "chain.png")
         save_animation([arrange(frame, min(COLUMNS, n)) for frame in chain], folder / "chain.gif")
         extra = ", chain.png and chain.gif"
-    print(
-        f"{n} images in {seconds:.1f} s: grid.png, {0:0{width}d}.png to {n - 1:0{width}d}.png{extra} in {shown(folder)}"
-    )
+    print(f"{n} images in {seconds:.1f} s: grid.png{extra}, and each alone under images/, in {shown(folder)}")
     return folder
 
 
@@ -216,6 +241,8 @@ def given_images(task: Task, about: dict[str, Any], given: str, n: int, root: st
     Raises:
         UserError: there are no such files.
     """
+    if n < 1:
+        raise UserError(f"the number of images, {n}, must be at least 1")
     data = about["data"]
     if given:
         paths = [path for part in given.split(",") for path in find_files(Path(part).expanduser(), IMG_EXTENSIONS)][:n]
@@ -251,11 +278,11 @@ def reconstruct(
     """
     path, task, about = maker(where, "reconstruct", "reconstruct images")
     options = options_of(task, depth=depth) | ({"seed": seed} if isinstance(task, Diffusion) else {})
+    file = picture_file(path, output, "reconstructions.png")
     x, names = given_images(task, about, given, n, root)
     images, made = pictures(task, x), task.reconstruct(x, **options)
     rows = [torch.cat([images[i : i + COLUMNS], made[i : i + COLUMNS]]) for i in range(0, len(x), COLUMNS)]
     sheet = torch.cat([padded(row, 2 * min(COLUMNS, len(x))) for row in rows])
-    file = picture_file(path, output, "reconstructions.png")
     arrange(sheet, min(COLUMNS, len(x))).save(file)
     for name, error in zip(names, (images - made).square().mean((1, 2, 3)).sqrt().tolist(), strict=True):
         print(f"{name}  root mean squared error {error:.4f} of the range of a pixel")
@@ -272,10 +299,13 @@ def padded(pairs: Tensor, size: int) -> Tensor:
 
 def picture_file(path: Path, output: str, name: str) -> Path:
     """The PNG that a command writes: the given one, or `name` in the run folder."""
-    file = Path(output).expanduser() if output else folder_of(path) / name
+    file = Path(output).expanduser() if output else home_of(path) / name
     if file.suffix.lower() != ".png":
         raise UserError(f"output={output} must be a PNG file, as in output={Path(output).with_suffix('.png')}")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{file.parent} cannot be made ({error.strerror}): name another place with output=") from error
     return file
 
 
@@ -302,6 +332,7 @@ def interpolate(
     if steps < 2 or rows < 1:
         raise UserError(f"steps={steps} must be at least 2, and rows={rows} at least 1")
     options = options_of(task, depth=depth) | ({"seed": seed} if isinstance(task, Diffusion) else {})
+    file = picture_file(path, output, "interpolations.png")
     x, _ = given_images(task, about, given, 2 * rows, root)
     if len(x) < 2:
         raise UserError("there must be at least two images to go between: input=ONE.png,OTHER.png")
@@ -309,7 +340,6 @@ def interpolate(
         torch.cat([pictures(task, a[None]), task.interpolate(a, b, steps, **options), pictures(task, b[None])])
         for a, b in zip(x[0::2], x[1::2], strict=False)
     ]
-    file = picture_file(path, output, "interpolations.png")
     arrange(torch.cat(lines), steps + 2).save(file)
     print(f"{len(lines)} lines of {steps} images, between the two that were given: {shown(file)}")
     return file
@@ -365,14 +395,14 @@ def inpaint(
     Returns:
         The folder.
     """
-    path, task, about = maker(where, "inpaint", "fill in images: that is for task=diffusion")
+    path, task, about = maker(where, "inpaint", "fill in images")
+    folder = folder_for(path, output, "inpainted")
     x, names = given_images(task, about, given, n, root)
     hidden = mask_of(mask, task)
     made = task.inpaint(
         x, hidden, seed=seed, steps=steps, repeats=repeats, guidance=guidance,
         labels=labels_of(task, about, label, len(x)),
     )  # fmt: skip
-    folder = folder_for(path, output, "inpainted")
     images = pictures(task, x)
     grey = hidden * 0.5 + (1 - hidden) * images
     columns = min(COLUMNS, len(x))

@@ -42,8 +42,8 @@ def segment_files(
         paths: image files.
         output: a folder, which is made; "": nothing is written.
         tile, overlap: in pixels, see `predict_tiled`.
-        resize: pixels to which the longer side of an image is scaled before it is predicted; masks have the size of the
-            file all the same. None: as it is.
+        resize: pixels to which the longer side of a larger image is scaled down before it is predicted, as in training;
+            smaller ones keep their size, and masks have the size of the file all the same. None: as it is.
         probabilities: whether there is NAME.npz too, which has "probabilities", float16 `k h w`, and "classes".
         device: where the network computes; None: where it is.
 
@@ -71,7 +71,7 @@ def segment_files(
         h, w = pixels.shape[1:]
         x = torch.tensor(pixels, device=task.device)[None]
         longest = max(h, w)
-        if resize is not None and resize != longest:
+        if resize is not None and resize < longest:
             size = [max(1, round(side * resize / longest)) for side in (h, w)]
             x = F.interpolate(x.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255)
         larger += longest > about["full_size"] and resize is None

@@ -128,7 +128,8 @@ def predict_tiled(network: nn.Module, x: Tensor, tile: int, overlap: int | None 
     Args:
         network: in eval mode.
         x: images, normalised.
-        tile: height and width of a tile in pixels; rounded up to a size that the network takes.
+        tile: height and width of a tile in pixels; rounded up to a size that the network takes, and without margin to a
+            multiple of its stride.
         overlap: pixels that neighbours share, of a network without margin; None: so many that the answer is that for
             the whole image, or a quarter of the tile where that is not possible.
 
@@ -142,6 +143,8 @@ def predict_tiled(network: nn.Module, x: Tensor, tile: int, overlap: int | None 
         return predict_whole(network, x)
     reach = reach_of(network, x.shape[1])
     stride = UNKNOWN_STRIDE if reach is None else reach.stride
+    if not margin:  # of another side, a network that takes any would stretch its answer differently in each tile
+        side = fitting(network, -(-side // stride) * stride)
     padded = mirror_to_fit(network, x, stride)
     exact = margin > 0
     if margin:

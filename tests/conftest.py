@@ -2,12 +2,13 @@
 
 import importlib
 import inspect
+import logging
 import os
 import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def compose() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Train]:
     """Run the training program in this process, in an empty folder; returns the run folder it wrote last."""
     from torchatlas.train import main
 
@@ -200,4 +201,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
         folders = [p.parent for p in tmp_path.glob("runs/**/config.yaml")]
         return max(folders, key=lambda p: (p / "record.json").stat().st_mtime_ns)
 
-    return run
+    yield run
+    for handler in [h for h in logging.root.handlers if isinstance(h, logging.FileHandler)]:
+        handler.close()  # the folder of a refused run is gone, and the next test's warnings would look for it
+        logging.root.removeHandler(handler)

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
 from torchatlas.callbacks.generation_pictures import GenerationPictures, plane
+from torchatlas.durations import Plan
 from torchatlas.errors import UserError
 from torchatlas.models.autoencoder import Autoencoder, ConvAutoencoder
 from torchatlas.models.vae import VAE, ConvVAE
 from torchatlas.runs import read_metrics
 from torchatlas.tasks.autoencoding import Autoencoding, squared_jacobian
+from torchatlas.tasks.base import Task
 from torchatlas.tasks.elbo import ELBO, kl
 
 
@@ -139,14 +141,17 @@ def test_training_has_beta_and_free_bits_and_evaluation_has_not() -> None:
     mean[0, 0] = 4.0  # ½ 16 = 8 nats of one of two images
     stub = nn.Module()
     stub.forward = lambda x: (torch.zeros(2, 1, 8, 8), mean, torch.zeros(2, 4))  # type: ignore[method-assign]
+    stub.variance = "fixed"  # type: ignore[assignment]
     stub.encode = stub.decode = stub.latent_dim = 4  # type: ignore[assignment]
     out = ELBO(stub, free_bits=0.5).train().step((torch.zeros(2, 1, 8, 8), None))
     assert float(out["loss"] - out["metrics/reconstruction"]) == pytest.approx(4 + 3 * 0.5, rel=1e-5)
 
 
-def test_beta_rises_on_a_straight_line() -> None:
-    task = ELBO(VAE(), beta=2.0, beta_warmup="10st")
-    task.warmup_steps = 10
+def test_beta_rises_on_a_straight_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ELBO(VAE(), beta=2.0, beta_warmup="50%")
+    monkeypatch.setattr(Task, "configure_optimizers", lambda self: setattr(self, "plan", Plan(5, 1, 20)))
+    task.configure_optimizers()
+    assert task.warmup_steps == 10
     for step, β in ((0, 0.0), (5, 1.0), (10, 2.0), (99, 2.0)):
         task._trainer = SimpleNamespace(global_step=step)  # type: ignore[assignment]
         assert task.beta_now == pytest.approx(β)

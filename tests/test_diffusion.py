@@ -387,9 +387,8 @@ def test_bits_per_dim_are_the_sum_over_all_steps(variance: str) -> None:
     total = total + kl(torch_normal(math.sqrt(last) * x0, math.sqrt(1 - last)), torch_normal(0.0, 1.0)).sum()
     first = torch.zeros(n, dtype=torch.int64)
     noisy = schedule.add_noise(x, first, torch.randn(x.shape, generator=generator))
-    mean, spread = chain(noisy, first)
-    if variance == "small":  # of the first step it would be 0
-        spread = schedule.posterior(noisy, noisy, torch.ones_like(first))[1].sqrt()
+    mean, _ = chain(noisy, first)
+    spread = schedule.posterior(noisy, noisy, torch.ones_like(first))[1].sqrt()  # as in the authors' code
     total = total - log_likelihood_of_levels(x, mean, spread).mean(0).sum()
     expected = float(total) / (16 * math.log(2))
     found = [
@@ -412,20 +411,26 @@ def test_steps_of_evaluation_are_spread_evenly_and_repeat() -> None:
         assert torch.equal(epsilon, same)
 
 
-def test_guidance_is_the_formula_of_the_paper() -> None:
-    """(1 + w) ε(c) - w ε(∅), for every prediction; w = 0 is the conditional network."""
+@pytest.mark.parametrize("prediction", ["epsilon", "x0", "v"])
+def test_guidance_is_the_formula_of_the_paper(prediction: str) -> None:
+    """(1 + w) ε(c) - w ε(∅), whatever the network answers with; w = 0 is the conditional network."""
     network = DDPMUNet(in_channels=1, conditional=True).eval()
     nn.init.normal_(network.last.weight, std=0.1)
     nn.init.normal_(network.classes.weight)
     x, labels, t = torch.randn(3, 1, 8, 8), torch.tensor([0, 3, 7]), torch.full((3,), 200)
-    task = Diffusion(network).eval()
-    one, none = network(x, t, labels), network(x, t)
+    task = Diffusion(network, prediction=prediction).eval()
+    schedule = task.noise_schedule
+    one, none = (
+        schedule.noise_of(schedule.image_of(prediction, answer, x, t), x, t)
+        for answer in (network(x, t, labels), network(x, t))
+    )
     for w in (0.0, 2.0):
-        epsilon = (1 + w) * one - w * none
-        image = task.noise_schedule.image_of("epsilon", epsilon, x, t).clamp(-1, 1)
-        torch.testing.assert_close(task.denoise(x, 200, labels, w)[0], image, rtol=1e-4, atol=1e-4)
+        image = schedule.image_of("epsilon", (1 + w) * one - w * none, x, t).clamp(-1, 1)
+        torch.testing.assert_close(task.denoise(x, 200, labels, w)[0], image, rtol=1e-3, atol=1e-3)
     with pytest.raises(UserError, match="add class="):
         task.sample(2, guidance=1.0)
+    with pytest.raises(UserError, match="unconditional=0"):
+        Diffusion(network, unconditional=0.0).sample(2)
     with pytest.raises(UserError, match="not trained with classes"):
         Diffusion(Toy()).sample(2, labels=torch.tensor([0, 1]))
 
@@ -449,28 +454,85 @@ def test_the_class_is_hidden_as_often_as_was_said() -> None:
     assert torch.equal(network.labels, labels)
 
 
-def test_what_is_known_stays_and_what_is_hidden_is_made() -> None:
-    """With data of one known image the hidden part becomes that image's."""
-    x0 = levels(1, 1, 4, 4)
-    task = Diffusion(Answer(NoiseSchedule(), x0))
-    mask = torch.zeros(1, 1, 4, 4)
+class Recorder(Toy):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Tensor, int]] = []
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        self.seen.append((x, int(t[0])))
+        return super().forward(x, t)
+
+
+def test_inpainting_is_algorithm_1_of_repaint() -> None:
+    """At each step what is known has the noise of that step, and is put in anew; each is repeated; the end is exact."""
+    network = Recorder()
+    task = Diffusion(network)
+    other, mask = levels(3000, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     mask[..., :2] = 1
-    other = levels(1, 1, 4, 4)
-    made = 2 * task.inpaint(other, mask, steps=20, repeats=2) - 1
+    made = 2 * task.inpaint(other, mask, steps=10, repeats=3) - 1
     torch.testing.assert_close(made[..., 2:], other[..., 2:])
-    torch.testing.assert_close(made[..., :2], x0[..., :2], atol=0.02, rtol=0)
+    assert [t for _, t in network.seen] == [t for t in timesteps(1000, 10)[:-1] for _ in range(3)] + [99]
+    known = other[..., 2:]
+    for x, t in network.seen[1:]:  # the first is noise
+        signal = float(task.noise_schedule.alpha_bar[t]) ** 0.5
+        slope = float((x[..., 2:] * known).mean() / known.square().mean())
+        assert slope == pytest.approx(signal, abs=0.06)
+        assert float((x[..., 2:] - signal * known).std()) == pytest.approx(math.sqrt(1 - signal**2), abs=0.03)
+    before, after = network.seen[1][0], network.seen[2][0]  # one step apart: the way back puts new noise on
+    assert float((before - after).abs().mean()) > 0.1
 
 
-def test_interpolation_ends_at_its_images() -> None:
-    class Blend(Answer):
-        def forward(self, x: Tensor, t: Tensor) -> Tensor:
-            weight = torch.linspace(0, 1, len(x))[:, None, None, None]
-            return self.schedule.noise_of((1 - weight) * self.x0[:1] + weight * self.x0[1:], x, t)
+def test_interpolations_and_reconstructions_begin_with_noisy_images() -> None:
+    """√ᾱ ((1 - w) a + w b) + √(1 - ᾱ) ε with one ε for the whole line, at the step that was asked for."""
+    network = Recorder()
+    task = Diffusion(network)
+    a, b = levels(1, 4, 4), levels(1, 4, 4)
+    assert task.interpolate(a, b, 3, depth=0.3).shape == (3, 1, 4, 4)
+    x, t = network.seen[0]
+    assert t == 299
+    signal = float(task.noise_schedule.alpha_bar[t]) ** 0.5
+    noise = x - signal * torch.stack([a, (a + b) / 2, b])
+    torch.testing.assert_close(noise[0], noise[1])
+    torch.testing.assert_close(noise[0], noise[2])
+    assert 0.5 < float(noise[0].std()) / math.sqrt(1 - signal**2) < 1.6
+    network.seen.clear()
+    given = levels(3000, 1, 4, 4)
+    task.reconstruct(given, depth=0.6)
+    x, t = network.seen[0]
+    assert t == 599
+    signal = float(task.noise_schedule.alpha_bar[t]) ** 0.5
+    assert float((x - signal * given).std()) == pytest.approx(math.sqrt(1 - signal**2), abs=0.03)
+    assert float((x * given).mean() / given.square().mean()) == pytest.approx(signal, abs=0.05)
 
-    x0 = levels(2, 1, 4, 4)
-    line = 2 * Diffusion(Blend(NoiseSchedule(), x0)).interpolate(x0[0], x0[1], 3) - 1
-    torch.testing.assert_close(line[[0, 2]], x0, atol=1e-3, rtol=0)
-    torch.testing.assert_close(line[1], x0.mean(0), atol=1e-3, rtol=0)
+
+def test_the_last_step_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KL(q(x_T | x_0) ‖ N(0, 1)) is in the bound: with less noise at the end it is more, as the formula says."""
+    x0 = levels(64, 1, 4, 4)
+    task = Diffusion(Toy()).eval()
+    t = torch.full((64,), 300)
+    noisy = task.noise_schedule.add_noise(x0, t, torch.randn(x0.shape))
+    answer = task.answer(noisy, t, None)
+
+    def bound() -> float:
+        task.generator.manual_seed(0)
+        return float(task.bits_per_dim(x0, noisy, t, answer, None).mean())
+
+    complete = bound()
+    at = task.noise_schedule.at
+
+    def less_noise(steps: Tensor) -> tuple[Tensor, ...]:
+        found = at(steps)
+        if int(steps[0]) == 999:
+            return (torch.full_like(found[0], 0.6), torch.full_like(found[1], 0.8), *found[2:])
+        return found
+
+    monkeypatch.setattr(task.noise_schedule, "at", less_noise)
+    normal_ = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal_(0.6 * x0, 0.8), normal_(0.0, 1.0)).mean() / math.log(2)
+    assert bound() - complete == pytest.approx(float(expected), rel=1e-3)
 
 
 def test_mistakes_are_said() -> None:
@@ -500,17 +562,20 @@ def test_commands_write_pictures(train: Train, capsys: pytest.CaptureFixture[str
     )  # fmt: skip
     cli.sample([f"ckpt={folder}", "n=9", "batch=4", "class=3,5", "guidance=1", "seed=1"])
     assert "9 images in" in capsys.readouterr().out
-    files = sorted(p.name for p in (folder / "samples").iterdir())
-    assert files == [*(f"{i:04d}.png" for i in range(9)), "chain.gif", "chain.png", "grid.png"]
-    nine = [np.array(Image.open(folder / "samples" / f"{i:04d}.png")) for i in range(9)]
+    assert sorted(p.name for p in (folder / "samples").iterdir()) == ["chain.gif", "chain.png", "grid.png", "images"]
+    files = sorted((folder / "samples" / "images").iterdir())
+    assert [p.name for p in files] == [f"{i:04d}.png" for i in range(9)]
+    nine = [np.array(Image.open(p)) for p in files]
     assert nine[0].shape == (8, 8)
     cli.sample([f"ckpt={folder}", "n=2", "class=3,5", "guidance=1", "seed=1", f"output={folder / 'two'}"])
     for i in range(2):  # whatever others are made with it
-        assert np.array_equal(np.array(Image.open(folder / "two" / f"{i:04d}.png")), nine[i])
+        assert np.array_equal(np.array(Image.open(folder / "two" / "images" / f"{i:04d}.png")), nine[i])
     with Image.open(folder / "samples" / "chain.gif") as animation:
         assert animation.n_frames == 25
+    cli.sample([f"ckpt={folder}", "n=1", f"output={folder / 'two'}"])  # those of the earlier call go
+    assert [p.name for p in (folder / "two" / "images").iterdir()] == ["0000.png"]
     cli.reconstruct([f"ckpt={folder}", "n=3"])
-    cli.interpolate([f"ckpt={folder}", "rows=2", f"input={folder / 'samples'}", "steps=3"])
+    cli.interpolate([f"ckpt={folder}", "rows=2", f"input={folder / 'samples' / 'images'}", "steps=3"])
     cli.inpaint([f"ckpt={folder}", "n=2", "steps=4", "repeats=2", "mask=left"])
     for name in ("reconstructions.png", "interpolations.png", "inpainted/grid.png"):
         assert (folder / name).is_file()
@@ -518,6 +583,11 @@ def test_commands_write_pictures(train: Train, capsys: pytest.CaptureFixture[str
         (cli.sample, ["class=11"], "no class '11'"),
         (cli.sample, ["sampler=ode"], "no sampler=ode"),
         (cli.sample, ["n=0"], "n=0"),
+        (cli.reconstruct, ["n=0"], "0, must be at least 1"),
+        (cli.inpaint, ["n=-1"], "-1, must be at least 1"),
+        (cli.sample, ["eta=1"], "is of sampler=ddim"),
+        (cli.sample, ["eta=2", "sampler=ddim"], "from 0 to 1"),
+        (cli.sample, ["guidance=nan", "class=3"], "guidance=nan"),
         (cli.sample, ["steps=26"], "from 1 to the 25"),
         (cli.inpaint, ["mask=middle"], "no mask=middle"),
         (cli.interpolate, ["steps=1"], "steps=1"),

@@ -147,8 +147,8 @@ class Maker(nn.Module):
 
     name, conditional = "elbo", False
 
-    def sample(self, n: int, *, seed: int = 0, labels: Tensor | None = None, **_: Any) -> Tensor:
-        return torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    def sample(self, n: int, *, seed: int = 0, first: int = 0, labels: Tensor | None = None, **_: Any) -> Tensor:
+        return torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed + first))
 
 
 def test_quality_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

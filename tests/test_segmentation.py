@@ -19,12 +19,15 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.functional.segmentation import dice_score
 
+from torchatlas import checkpoints, tiling
+from torchatlas.callbacks.checkpoint import Checkpoint
 from torchatlas.callbacks.curves import EventLogger
 from torchatlas.callbacks.segmentation_pictures import SegmentationPictures
 from torchatlas.command_line import quiet_libraries
 from torchatlas.data.base import DataModule
 from torchatlas.data.segmentation import SegmentationData
 from torchatlas.errors import UserError
+from torchatlas.lr_range import lr_range
 from torchatlas.models.unet import UNet
 from torchatlas.segment import names_of, segment_files
 from torchatlas.tasks.segmentation import CRITERIA, Segmentation
@@ -149,9 +152,45 @@ def test_balanced_weights() -> None:
     torch.testing.assert_close(median_frequency(counts, around), expected)
     data = SimpleNamespace(num_classes=3, loader=lambda split: [masks[:1], masks[1:]], transform=lambda m: (m, m))
     task = Segmentation(Given(), class_weights="median_frequency")
-    task._trainer = SimpleNamespace(datamodule=data, strategy=SimpleNamespace(reduce=lambda x, reduce_op: x))  # type: ignore[assignment]
-    torch.testing.assert_close(task.weights_of_classes("median_frequency"), expected)
-    torch.testing.assert_close(task.weights_of_classes("inverse_frequency"), inverse_frequency(counts))
+    torch.testing.assert_close(task.weights_of_classes("median_frequency", data), expected)
+    torch.testing.assert_close(task.weights_of_classes("inverse_frequency", data), inverse_frequency(counts))
+
+
+def test_balanced_weights_are_there_in_all_steps_of_training(make_trainer: MakeTrainer) -> None:
+    """Before steps are measured for the plan, and in the range test, which has no trainer."""
+    data = SegmentationData(in_channels=1, image_size=8, num_classes=K, batch_size=4, fake=True, num_workers=0)
+    data.setup()
+    planned: list[Any] = []
+
+    class Watched(Segmentation):
+        def step(self, batch: Any) -> dict[str, Tensor]:
+            planned.append(self.class_weights)
+            return super().step(batch)
+
+    network = UNet(num_classes=K, depth=1, padding="same")
+    task = Watched(network, partial(torch.optim.SGD, lr=0.1), class_weights="inverse_frequency")
+    task.train()
+    lr_range(task, data, torch.optim.SGD(network.parameters(), lr=0.1), low=1e-3, high=1.0, steps=10)
+    task.class_weights = None
+    task.limits = ("1ms",)
+    make_trainer(logger=False, limit_val_batches=0).fit(task, datamodule=data)
+    expected = inverse_frequency(torch.bincount(data.splits["train"].masks.flatten(), minlength=K))
+    assert len(planned) > 20
+    for weights in planned:
+        torch.testing.assert_close(weights, expected)
+
+
+def test_half_precision_loses_no_weights() -> None:
+    """Their sum is larger than the largest number of float16, and each weight has more digits."""
+    logits, masks = torch.randn(1, K, 300, 300), torch.randint(K, (1, 300, 300))
+    task = Segmentation(Given(), class_weights=[1.0001, 2.0, 70000.0]).train()
+    expected = task.step((logits, masks))["loss"]
+    task.half()
+    torch.testing.assert_close(task.step((logits.half(), masks))["loss"], expected, rtol=1e-3, atol=0)
+    batch = (logits.half(), torch.full(masks.shape, 3.0).half(), masks)
+    plain = Segmentation(Given()).half().train()
+    torch.testing.assert_close(plain.step(batch)["loss"], F.cross_entropy(logits, masks), rtol=1e-3, atol=0)
+    assert float(plain.weight(batch)) == 3 * masks.numel()
 
 
 @pytest.mark.parametrize(
@@ -233,6 +272,32 @@ def test_figures_are_torchmetrics_over_uneven_batches_with_ignored_pixels(make_t
     assert found["val/loss"] == pytest.approx(float(whole), rel=1e-5)
 
 
+def test_a_run_that_goes_on_within_an_epoch_has_the_figures_of_all_of_it(
+    tmp_path: Path, make_trainer: MakeTrainer
+) -> None:
+    """From the checkpoint after the first of its two steps."""
+    folder = tmp_path / "checkpoints"
+
+    def run(start: Path | None) -> dict[str, float]:
+        data = SegmentationData(in_channels=1, image_size=8, num_classes=K, batch_size=2, fake=True, num_workers=0)
+        torch.manual_seed(0)
+        task = Segmentation(UNet(num_classes=K, depth=1, padding="same"), partial(torch.optim.SGD, lr=0.1))
+        trainer = make_trainer(default_root_dir=tmp_path, logger=False, callbacks=[Checkpoint(every="1st")])
+        trainer.run_config = {}  # type: ignore[attr-defined]
+        trainer.fit(task, datamodule=data, ckpt_path=start)
+        return task.figures
+
+    figures = run(None)
+    first = (folder / "previous.ckpt").rename(tmp_path / "first.ckpt")
+    about = checkpoints.read(first)["torchatlas"]
+    counts = about["processes"][0]["sums"]["train/confusion"]
+    assert about["batches"] == 1
+    assert counts.dtype == torch.int64
+    assert int(counts.sum()) == 2 * 8 * 8
+    assert run(first) == figures
+    assert {"train/mean_iou", "val/mean_iou"} <= set(figures)
+
+
 def test_dice_of_two_classes_is_that_of_the_second() -> None:
     figures = region_figures(torch.tensor([[6, 1], [2, 3]]), ["ground", "cell"])
     assert figures["dice"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 2))
@@ -265,6 +330,35 @@ def test_tiles_give_the_answer_for_the_whole_image(options: Any) -> None:
             torch.testing.assert_close(blended[..., :20, :8], whole[..., :20, :8], rtol=0, atol=1e-4)
             with pytest.raises(UserError, match="use tile=44 or more"):
                 predict_tiled(network, x, 40, 40)
+
+
+class Strided(nn.Module):
+    """Takes any side, to which its scores, one for each 2x2 pixels, are interpolated."""
+
+    margin = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 2, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.layer(x), size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_tiles_of_a_network_for_any_side_are_multiples_of_its_stride(
+    followed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a tile's scores would be stretched otherwise than those of the whole image."""
+    network = Strided().eval()
+    if not followed:
+        monkeypatch.setattr(tiling, "reach_of", lambda *_: None)
+    x = torch.randn(1, 1, 260, 64)
+    with torch.no_grad():
+        whole, tiled = predict_whole(network, x), predict_tiled(network, x, 101)
+    assert tiled.shape == whole.shape
+    inside = slice(None) if followed else slice(90)  # where no tile ends
+    torch.testing.assert_close(tiled[..., inside, :], whole[..., inside, :], rtol=0, atol=1e-5)
 
 
 def test_tiles_of_which_nothing_is_left_are_refused() -> None:
@@ -372,7 +466,9 @@ def test_resized_masks_have_the_size_of_the_file(pictures: list[Path], tmp_path:
     (row,) = segment_files(Segmentation(UNet()), about(), pictures[2:3], tmp_path / "masks", resize=45)
     with Image.open(row["mask"]) as mask:
         assert mask.size == (64, 90)
-    assert "mask" not in segment_files(Segmentation(UNet()), about(), pictures[:1])[0]
+    task = Segmentation(UNet())
+    assert "mask" not in (plain := segment_files(task, about(), pictures[:1])[0])
+    assert segment_files(task, about(), pictures[:1], resize=90)[0] == plain  # it is smaller, as it may be in training
 
 
 def test_what_cannot_be_segmented_is_refused(pictures: list[Path], tmp_path: Path) -> None:
@@ -422,3 +518,12 @@ def test_pictures_of_the_test_set(tmp_path: Path, make_trainer: MakeTrainer) -> 
     ):  # fmt: skip
         assert tag.encode() in tags
     assert math.isfinite(task.figures["test/mean_iou"])
+
+
+def test_nothing_is_drawn_of_masks_without_a_pixel_that_counts(tmp_path: Path, make_trainer: MakeTrainer) -> None:
+    logits, masks = made()
+    trainer = make_trainer(logger=EventLogger(tmp_path), callbacks=[pictures := SegmentationPictures()])
+    task = Segmentation(Given())
+    trainer.validate(task, datamodule=Batches([(logits, torch.full_like(masks, 255))]), verbose=False)
+    assert pictures.first == []
+    assert "val/mean_iou" not in task.figures

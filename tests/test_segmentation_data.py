@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ from torchatlas.data.joint_augment import (
 )
 from torchatlas.data.mask_folder import MaskFolder, count_mask_classes
 from torchatlas.data.oxford_pets import OxfordPets
-from torchatlas.data.segmentation import DRAWS, JOINT_STREAM, SegmentationData, fit_pair
+from torchatlas.data.segmentation import DRAWS, JOINT_STREAM, PairedFiles, SegmentationData, fit_pair
 from torchatlas.data.voc2012 import VOC2012
 from torchatlas.errors import UserError
+from torchatlas.inference import restored_data
 
 
 class Shapes(SegmentationData):
@@ -245,7 +247,7 @@ def test_border_weights_are_in_training_alone_and_balanced_over_the_split() -> N
     for k in range(3):
         assert float(weights[mask == k].sum() / weights[known].sum()) == pytest.approx(1 / 3)
     assert len(data.transform(data.splits["val"][-1, torch.arange(2)])) == 2
-    assert balancing_weights([30, 0, 10]) == [40 / 60, 0.0, 2.0]
+    assert balancing_weights([30, 0, 10]) == [40 / 60, 2.0, 2.0]  # of a rare class that is in none of the masks counted
 
 
 def test_the_constant_answer_is_the_most_frequent_class_without_ignored_pixels() -> None:
@@ -461,6 +463,44 @@ def test_splits_of_the_users_own_and_binary_masks(tmp_path: Path, caplog: pytest
     assert data.splits["train"].masks.unique().tolist() == [0, 1]
 
 
+def test_folders_of_splits_may_lie_within_those_of_images_and_masks(tmp_path: Path) -> None:
+    write(tmp_path, "indexed", 9)
+    for kind in ("images", "Labels"):
+        files = sorted((tmp_path / kind).iterdir())
+        for split, part in (("Train", files[:6]), ("val", files[6:7]), ("test", files[7:])):
+            (tmp_path / kind / split).mkdir()
+            for file in part:
+                file.rename(tmp_path / kind / split / file.name)
+    data = mask_folder(tmp_path)
+    assert {split: len(dataset) for split, dataset in data.splits.items()} == {"train": 6, "val": 1, "test": 2}
+    (tmp_path / "Labels" / "test").rename(tmp_path / "Labels" / "other")
+    with pytest.raises(UserError, match=r"images/test has no folder beside it in .*Labels"):
+        mask_folder(tmp_path)
+
+
+def test_masks_of_another_folder_mean_what_they_did_in_training(tmp_path: Path) -> None:
+    """Colours that are looked up anew there would be other classes."""
+    write(tmp_path / "one", "coloured", 12)
+    data = mask_folder(tmp_path / "one", share=0.3)
+    about = data.describe()
+    for colours, name in ((COLOURS[[0, 2, 0]], "fewer"), (COLOURS + np.uint8(7), "others")):
+        for i, mask in enumerate(write(tmp_path / name, "coloured", 12)):
+            save(tmp_path / name / "Labels", f"{i}.png", colours[mask])
+    config = {"_target_": "torchatlas.data.mask_folder.MaskFolder", "root": "", "in_channels": 3, "image_size": 16,
+              "num_classes": 3, "batch_size": 2, "share": 0.3, "colours": None, "classes": None}  # fmt: skip
+    other: Any = restored_data({"config": {"data": dict(config)}, "data": about}, str(tmp_path / "fewer"))
+    other.setup()
+    assert other.splits["train"].masks.unique().tolist() == [0, 2, 255]  # that lie between looked up ones
+    assert np.array_equal(other.colours, COLOURS)
+    other = restored_data({"config": {"data": dict(config)}, "data": about}, str(tmp_path / "others"))
+    with pytest.raises(UserError, match=r"\d.png has the colour 7,7,7, which is of no class: masks may have 0,0,0"):
+        other.setup()
+    data.load_state_dict(about)
+    changed = mask_folder(tmp_path / "others", share=0.3)
+    with pytest.raises(UserError, match="where the colour 0,0,0 meant another class or none"):
+        changed.load_state_dict(about)
+
+
 def test_the_config_counts_the_classes(tmp_path: Path, compose: Callable[..., Any]) -> None:
     OmegaConf.register_new_resolver("count_mask_classes", count_mask_classes, replace=True, use_cache=True)
     write(tmp_path, "indexed", 12)
@@ -503,6 +543,15 @@ def test_masks_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path) -> None:
         mask_folder(root)
     with pytest.raises(UserError, match=r"values 10, 90, 200.*data.colours="):
         mask_folder(folder("levels", "levels"))
+    root = folder("smoothed")
+    for values in ((200, 255), range(256)):
+        for i in range(12):
+            save(root / "Labels", f"{i}.png", np.resize(np.array(values), (16, 16)))
+        with pytest.raises(UserError, match="smoothing or JPEG"):
+            mask_folder(root)
+    for i in range(12):
+        save(root / "Labels", f"{i}.png", np.resize([1, 255], (16, 16)))
+    assert count_mask_classes(str(root), False) == 2
     given = {"ground": [0, 0, 0], "leaf": [0, 128, 0]}
     with pytest.raises(UserError, match=r"\d.png has the colour 200,0,0, which is of no class.*0,128,0"):
         mask_folder(folder("unknown", "coloured"), colours=given, share=0.3)
@@ -560,6 +609,38 @@ def test_published_sets_are_read_by_their_lists(tmp_path: Path, monkeypatch: pyt
     data = read(camvid.CamVid, 11)
     assert [len(data.splits[s]) for s in ("train", "val", "test")] == [2, 1, 1]
     assert data.splits["val"].masks[0, 0, :4].tolist() == [0, 10, 255, 0]
+
+    def refuse(*_: Any) -> Any:
+        raise UserError("asked for")
+
+    for kind, classes, path, folder in (
+        (OxfordPets, 3, pets / "annotations" / "test.txt", pets / "annotations"),
+        (VOC2012, 21, voc / "ImageSets" / "Segmentation" / "val.txt", voc),
+        (camvid.CamVid, 11, tmp_path / "CamVid" / "test.txt", tmp_path / "CamVid"),
+    ):
+        path.unlink()
+        options = {"root": str(tmp_path), "in_channels": 3, "image_size": 8, "batch_size": 2, "val_size": 1}
+        incomplete = kind(num_classes=classes, **options)  # type: ignore[operator]
+        with pytest.raises(UserError, match=f"{path.name} is missing: delete {folder}, "):
+            incomplete.setup()
+        for name in ("fetch", "fetch_checked"):
+            monkeypatch.setattr(sys.modules[kind.__module__], name, refuse, raising=False)  # type: ignore[attr-defined]
+        with pytest.raises(UserError, match="asked for"):
+            incomplete.prepare_data()
+
+
+def test_photographs_are_upright_as_their_masks_are(tmp_path: Path) -> None:
+    """Orientation 6: the camera was turned, and people see the image a quarter turn to the right."""
+    levels, exif = np.arange(24, dtype=np.uint8).reshape(4, 6), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(levels).save(tmp_path / "image.png", exif=exif)
+    for upright in (np.rot90(levels, -1), levels):  # the other mask was drawn on the pixels as they are stored
+        save(tmp_path, "mask.png", upright)
+        files = PairedFiles([(tmp_path / "image.png", tmp_path / "mask.png")], {k: k for k in range(24)}, 1, 6)
+        image, mask, (h, w) = files.read(0)
+        assert (h, w) == upright.shape
+        assert np.array_equal(image[0, :h, :w], upright)
+        assert np.array_equal(mask[:h, :w], upright)
 
 
 def test_the_mirror_repeats_the_border() -> None:

@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..errors import UserError
 from ..tasks.base import Task
 from .base import Callback
 from .curves import due, writer_of
@@ -39,6 +40,11 @@ class GenerationPictures(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 5, samples: int = 64, steps: int = 20) -> None:
+        if min(every_n_epochs, samples, steps) < 1:
+            raise UserError(
+                f"callbacks.pictures has every_n_epochs={every_n_epochs}, samples={samples} and steps={steps}, and "
+                "each must be at least 1"
+            )
         self.every_n_epochs, self.samples, self.steps = every_n_epochs, samples, steps
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -65,6 +71,11 @@ class GenerationPictures(Callback):
             found |= {
                 "reconstructions": draw_pairs(self.visible(task, x[:PAIRS]), task.reconstruct(x[:PAIRS], **walked))
             }
+        if getattr(task, "corruption", "none") != "none":
+            given = task.disturbed(x[:PAIRS])
+            rows = [self.visible(task, given), task.reconstruct(given), self.visible(task, x[:PAIRS])]
+            title_of = "disturbed, restored, original"
+            found |= {"restored": draw_grid(torch.stack([row.cpu() for row in rows]), title=title_of)}
         if hasattr(task, "sample"):
             found |= {"samples": self.draw_samples(task, trainer, walked)}
         if hasattr(task, "interpolate") and len(x) > 1:

@@ -116,7 +116,7 @@ class SegmentationPictures(Callback):
         reduced: Any = trainer.strategy.reduce(self.counts, reduce_op="sum")  # before the others leave
         counts = reduced.cpu()
         writer = writer_of(trainer)
-        if writer is None:
+        if writer is None or not counts.any():
             return
         names, colours = look_of(trainer)
         epoch = trainer.current_epoch + (stage == "validation")

@@ -56,10 +56,12 @@ def border_term(mask: NDArray[np.uint8], objects: Collection[int], *, w0: float,
 def balancing_weights(counts: Sequence[int]) -> list[float]:
     """w_c of each class from its number of pixels: the inverse of its share, divided by the number of classes.
 
-    The mean over all pixels is 1. A class without a pixel has weight 0.
+    The mean over all pixels is 1. A class without a pixel is rarer than all others, and has the largest weight of them:
+    where the counts are of a part of the masks, another part may have it.
     """
-    present = sum(n > 0 for n in counts)
-    return [sum(counts) / (present * n) if n else 0.0 for n in counts]
+    present = [n for n in counts if n]
+    rarest = min(present, default=1)
+    return [sum(counts) / (len(present) * (n or rarest)) if present else 1.0 for n in counts]
 
 
 def border_weights(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ..errors import UserError
 from .download import fetch_checked
-from .segmentation import IGNORED, FileSegmentation
+from .segmentation import IGNORED, FileSegmentation, read_list
 
 NUMBERS = {"train": 367, "val": 101, "test": 233}
 CLASSES = (
@@ -69,10 +69,10 @@ class CamVid(FileSegmentation):
         found = {}
         for split, number in NUMBERS.items():
             path = self.folder / f"{split}.txt"
-            words = path.read_text(encoding="utf-8").split()
+            words = read_list(path, self.folder).split()
             if len(words) != 2 * number:
                 raise UserError(
-                    f"{path} names {len(words) / 2:g} images, not the {number} of SegNet: delete the folder"
+                    f"{path} names {len(words) / 2:g} images, not the {number} of SegNet: delete {self.folder}"
                 )
             files = [self.folder / word.split("/")[-2] / word.split("/")[-1] for word in words]
             found[split] = list(zip(files[::2], files[1::2], strict=True))

@@ -37,7 +37,11 @@ MASKS = (
 )
 VOID = ("ignored", "void", "unlabelled", "unlabeled")  # names of data.colours for pixels that do not count
 MOST_COLOURS = 64
-LAYOUT = "images in FOLDER/images and masks of the same names in FOLDER/masks, or both in train, val and test of FOLDER"
+MOST_VALUES = 200  # of masks with one channel; those that were smoothed have nearly all there are
+LAYOUT = (
+    "images in FOLDER/images and masks of the same names in FOLDER/masks, or both in train, val and test of FOLDER, or "
+    "train, val and test in both"
+)
 Colours = Mapping[str, int | Sequence[int]]
 
 
@@ -48,18 +52,29 @@ def find_pair(folder: Path) -> tuple[Path, Path] | None:
     return (images, masks) if images and masks else None
 
 
+def splits_inside(folder: Path) -> dict[str, Path]:
+    """The folders in a folder that have the name of a split."""
+    folders = {entry.name.casefold(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    return {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
+
+
 def find_mask_splits(root: Path) -> dict[str, tuple[Path, Path]]:
-    """The folders of images and masks of each split; one pair, "all", where they lie directly in `root`.
+    """The folders of images and masks of each split; one pair, "all", where there are no splits.
 
     Raises:
-        UserError: the folder does not exist, or has neither.
+        UserError: the folder does not exist, or has no pair; a split has only one of the two; there is none to train.
     """
     if not root.is_dir():
         raise UserError(f"the folder {root} does not exist: data.root=FOLDER needs {LAYOUT}")
     if (pair := find_pair(root)) is not None:
-        return {"all": pair}
-    folders = {entry.name.casefold(): entry for entry in root.iterdir() if entry.is_dir()}
-    inside = {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
+        images, masks = map(splits_inside, pair)
+        if alone := sorted(set(images) ^ set(masks)):
+            there, other = (images, pair[1]) if alone[0] in images else (masks, pair[0])
+            raise UserError(f"{there[alone[0]]} has no folder beside it in {other}: data.root=FOLDER needs {LAYOUT}")
+        if images and "train" not in images:
+            raise UserError(f"{pair[0]} and {pair[1]} have no folder train: data.root=FOLDER needs {LAYOUT}")
+        return {split: (images[split], masks[split]) for split in images} or {"all": pair}
+    inside = splits_inside(root)
     found = {split: pair for split, folder in inside.items() if (pair := find_pair(folder)) is not None}
     if "train" not in found:
         raise UserError(f"{root} has no pair of folders of images and masks: data.root=FOLDER needs {LAYOUT}")
@@ -107,7 +122,7 @@ def find_codes(masks: Sequence[Path]) -> dict[int, int]:
         masks: the files.
 
     Raises:
-        UserError: less than two classes, more colours than masks have, or values with large gaps.
+        UserError: less than two classes, more colours or values than masks have, or values with large gaps.
     """
     found: dict[int, Path] = {}
     for path in masks:
@@ -131,11 +146,11 @@ def find_codes(masks: Sequence[Path]) -> dict[int, int]:
         classes = {code: k for k, code in enumerate(codes)}
     else:
         known = [code for code in codes if code != IGNORED]
-        if len(known) > 1 and len(known) <= known[-1] / 2:
-            values = ", ".join(map(str, codes[:20]))
+        if known and (len(codes) > MOST_VALUES or len(known) <= known[-1] / 2):
+            values = ", ".join(map(str, codes[:20])) + ", ..." * (len(codes) > 20)
             raise UserError(
-                f"the masks have the values {values}, most of which are no classes counted from 0: say what they "
-                "mean, data.colours={background: 0, road: 127, ...}"
+                f"the masks have the values {values}, which are not classes counted from 0: save them as PNG if "
+                "smoothing or JPEG has made them, or say what they mean, data.colours={background: 0, road: 127, ...}"
             )
         classes = {k: k for k in range(known[-1] + 1)} if known else {}
     if len(classes) < 2:
@@ -191,12 +206,13 @@ class MaskFolder(FileSegmentation):
     """Images in one folder and masks in another.
 
     Either `root/images` and `root/masks`, or both in `root/train`, with `val` and `test` beside it where the user has
-    them; names like `labels` or `annotations` do too. A mask has the name of its image. Masks are files of one
+    them, or both with `train`, `val` and `test` in them; names like `labels` or `annotations` do too. A mask has the name of its image. Masks are files of one
     channel or with a palette, whose values are the classes and 255 is ignored; or have 0 and 255 alone, the classes 0
     and 1; or are coloured, a colour for each class. What values or colours mean can be said in `colours`.
 
     A split that is not there is cut from the training images by a checksum of each file's name, so that a file that is
-    added moves no other. Mean and spread are computed once from the training images and travel in the checkpoint.
+    added moves no other. Mean and spread are computed once from the training images. They travel in the checkpoint, and
+    so does what the values or colours mean: of other masks, one that has none of them is refused.
 
     Args:
         share: of the training images, for each split that has to be cut, about.
@@ -221,19 +237,21 @@ class MaskFolder(FileSegmentation):
         if not 0 < share < 0.5:
             raise UserError(f"data.share={share} must be between 0 and 0.5")
         self.share, self.statistics_samples = share, statistics_samples
-        self._codes: dict[int, int] = {}
-        if colours:
-            self._codes = given_codes(colours)
-            if classes is None:
-                classes = [str(name) for name in colours if str(name).casefold() not in VOID]
-        if self._codes or not self.fake:
+        self._codes: dict[int, int] = given_codes(colours) if colours else {}
+        self.named = classes
+        if colours and classes is None:
+            self.named = [str(name) for name in colours if str(name).casefold() not in VOID]
+        if self._codes or (self.named is None and not self.fake):
             self.name_classes()
-        if classes is not None:
-            self.classes = list(classes)
+        elif self.named is not None:
+            self.classes = list(self.named)
         if len(self.classes) != self.num_classes:
             raise UserError(f"{self.root} has {len(self.classes)} classes, not data.num_classes={self.num_classes}")
 
     def codes(self) -> Mapping[int, int]:
+        """Looked up in the masks here at the latest, where neither the user nor a checkpoint has said them."""
+        if not self._codes:
+            self.name_classes()
         return self._codes
 
     def name_classes(self) -> None:
@@ -254,6 +272,8 @@ class MaskFolder(FileSegmentation):
             triples = list(zip(palette[::3], palette[1::3], palette[2::3], strict=False))
             if len(triples) >= len(code_of):
                 self.colours = [triples[code_of[k]] for k in range(len(code_of))]
+        if self.named is not None:
+            self.classes = list(self.named)
 
     def list_pairs(self) -> dict[str, list[tuple[Path, Path]]]:
         """The files of each split.
@@ -297,6 +317,23 @@ class MaskFolder(FileSegmentation):
         self.mean, self.std = mean.tolist(), (squares - mean**2).clamp(min=1e-4).sqrt().tolist()
         self.given_statistics = True
 
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"codes": [list(pair) for pair in sorted(self._codes.items())]}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Values and colours of masks mean what they did in the training.
+
+        Raises:
+            UserError: masks have been read already, and meant something else.
+        """
         super().load_state_dict(state_dict)
         self.given_statistics = True
+        codes = {code: k for code, k in state_dict["codes"]}
+        if self.splits and codes != self._codes:
+            changed = min(set(codes.items()) ^ set(self._codes.items()))[0]
+            raise UserError(
+                f"the masks in {self.root} are not those of the training, where {describe_code(changed)} meant "
+                "another class or none: put the former ones back, or begin a new run"
+            )
+        self._codes = codes
+        self.colours = [(red, green, blue) for red, green, blue in state_dict["colours"]]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..errors import UserError
 from .download import fetch
-from .segmentation import FileSegmentation, carve
+from .segmentation import FileSegmentation, carve, read_list
 
 
 class OxfordPets(FileSegmentation):
@@ -45,9 +45,14 @@ class OxfordPets(FileSegmentation):
     def folder(self) -> Path:
         return self.root / "oxford-iiit-pet"
 
+    def list_of(self, split: str) -> Path:
+        """The authors' list of a split."""
+        return self.folder / "annotations" / f"{split}.txt"
+
     def download(self) -> None:
+        listed = all(self.list_of(split).is_file() for split in ("trainval", "test"))
         for name, (address, md5) in self.archives.items():
-            if not (self.folder / name).is_dir():
+            if not (self.folder / name).is_dir() or (name == "annotations" and not listed):
                 archive = fetch([address], self.folder / Path(address).name, md5)
                 with tarfile.open(archive) as tar:
                     tar.extractall(self.folder, filter="data")
@@ -59,7 +64,7 @@ class OxfordPets(FileSegmentation):
         """The files by the authors' lists `trainval.txt` and `test.txt`."""
         found = {}
         for split in ("trainval", "test"):
-            lines = (self.folder / "annotations" / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+            lines = read_list(self.list_of(split), self.folder / "annotations").splitlines()
             names = [line.split()[0] for line in lines if line.strip() and line[0] != "#"]
             found[split] = [
                 (self.folder / "images" / f"{name}.jpg", self.folder / "annotations" / "trimaps" / f"{name}.png")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import UserError
@@ -78,8 +78,12 @@ class InMemoryMasks:
 # --- files
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, *, upright: bool = True) -> Image.Image:
     """A file's image, whole in memory.
+
+    Args:
+        path: the file.
+        upright: whether it is turned as people see it, where a camera has noted in the file how it was held.
 
     Raises:
         UserError: it is no readable image, or has more than 8 bits a channel.
@@ -87,6 +91,8 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}): mend or delete it") from error
     if image.mode.startswith(("I", "F")):
@@ -94,9 +100,26 @@ def open_image(path: Path) -> Image.Image:
     return image
 
 
-def read_image(path: Path, in_channels: int) -> NDArray[np.uint8]:
-    """A file as grey or colour levels, `c h w`."""
-    pixels: NDArray[np.uint8] = np.asarray(open_image(path).convert("L" if in_channels == 1 else "RGB"))
+def read_list(path: Path, folder: Path) -> str:
+    """The text of a list of files that comes with a published set.
+
+    Args:
+        path: of the list.
+        folder: of the set, which is named where the list is missing.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: delete {folder}, which is incomplete, to get it anew") from None
+
+
+def read_image(path: Path, in_channels: int, *, upright: bool = True) -> NDArray[np.uint8]:
+    """A file as grey or colour levels, `c h w`; see `open_image`."""
+    image = open_image(path, upright=upright).convert("L" if in_channels == 1 else "RGB")
+    pixels: NDArray[np.uint8] = np.asarray(image)
     return pixels[None] if in_channels == 1 else pixels.transpose(2, 0, 1)
 
 
@@ -203,11 +226,15 @@ class PairedFiles:
     def read(self, index: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """One image and mask.
 
+        A photograph is upright, as its mask mostly is, but for a mask that only fits the pixels as they are stored.
+
         Raises:
             UserError: a file cannot be read, or the two differ in size.
         """
         image_path, mask_path = self.pairs[index]
         image, mask = read_image(image_path, self.in_channels), read_mask(mask_path, self.classes)
+        if image.shape[:0:-1] == mask.shape != image.shape[1:]:
+            image = read_image(image_path, self.in_channels, upright=False)
         if image.shape[1:] != mask.shape:
             (h, w), (i, j) = image.shape[1:], mask.shape
             raise UserError(f"{mask_path} is of {j}x{i} pixels and its image {image_path} of {w}x{h}: make them alike")
@@ -424,7 +451,10 @@ class SegmentationData(ImageData):
         return torch.randn(batch, self.in_channels, side, side), *weights, mask
 
     def count_pixels(self, split: str) -> list[int]:
-        """Pixels of each class in a split; of the training split in at most `COUNTED` masks, evenly spaced."""
+        """Pixels of each class in a split; of the training split in at most `COUNTED` masks, evenly spaced.
+
+        A class that those do not have counts as the rarest one in weights, see `balancing_weights`.
+        """
         if split not in self._counts:
             dataset: Any = self.splits[split]
             step = -(-len(dataset) // COUNTED) if split == "train" else 1

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..errors import UserError
 from .download import fetch
-from .segmentation import IGNORED, FileSegmentation, carve, voc_colours
+from .segmentation import IGNORED, FileSegmentation, carve, read_list, voc_colours
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -46,8 +46,13 @@ class VOC2012(FileSegmentation):
     def folder(self) -> Path:
         return self.root / "VOCdevkit" / "VOC2012"
 
+    def list_of(self, split: str) -> Path:
+        """The official list of a split."""
+        return self.folder / "ImageSets" / "Segmentation" / f"{split}.txt"
+
     def download(self) -> None:
-        if not (self.folder / "SegmentationClass").is_dir():
+        there = [(self.folder / "SegmentationClass").is_dir(), *(self.list_of(s).is_file() for s in ("train", "val"))]
+        if not all(there):
             archive = fetch([self.address, self.mirror], self.root / Path(self.address).name, self.md5)
             with tarfile.open(archive) as tar:
                 tar.extractall(self.root, filter="data")
@@ -59,7 +64,7 @@ class VOC2012(FileSegmentation):
         """The files by the official lists."""
         found = {}
         for split in ("train", "val"):
-            names = (self.folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text(encoding="utf-8").split()
+            names = read_list(self.list_of(split), self.folder).split()
             found[split] = [
                 (self.folder / "JPEGImages" / f"{name}.jpg", self.folder / "SegmentationClass" / f"{name}.png")
                 for name in names

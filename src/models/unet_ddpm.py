@@ -146,7 +146,7 @@ class DDPMUNet(nn.Module):
         image_size: height and width of the image, in pixels.
 
     Raises:
-        ValueError: the side cannot be halved as often, or groups do not divide the channels.
+        ValueError: groups do not divide the channels, or `attention` names no level.
     """
 
     def __init__(
@@ -217,6 +217,10 @@ class DDPMUNet(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
+            if isinstance(module, MultiHeadAttention):  # three matrices in one
+                with torch.no_grad():
+                    for part in module.qkv.weight.chunk(3):
+                        nn.init.xavier_uniform_(part)
         silent: list[nn.Module] = [self.last]  # the network begins with the answer 0, each block with its shortcut
         silent += [m.conv2 for m in self.modules() if isinstance(m, ResidualBlock)]
         silent += [m.output for m in self.modules() if isinstance(m, MultiHeadAttention)]
@@ -233,11 +237,15 @@ class DDPMUNet(nn.Module):
             x: images with noise.
             t: their steps, from 0 (least noise) on.
             labels: classes, K for none; None: none at all.
+
+        Raises:
+            ValueError: the side cannot be halved as often.
         """
-        e = self.embedding(embed_steps(t, self.width))
+        dtype = self.first.weight.dtype  # of the network; tables of t and of the noise are float32
+        e = self.embedding(embed_steps(t, self.width).to(dtype))
         if self.conditional:
             e = e + self.classes(torch.full_like(t, self.num_classes, dtype=torch.int64) if labels is None else labels)
-        x = self.first(x)
+        x = self.first(x.to(dtype))
         left = [x]
         for level, stages in enumerate(self.down):
             for stage in stages:  # type: ignore[attr-defined]

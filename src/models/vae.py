@@ -71,9 +71,11 @@ class VAE(nn.Module):
         self.in_channels, self.image_size, self.latent_dim = in_channels, image_size, latent_dim
         self.variance = variance
         out_channels = in_channels * (2 if variance == "pixel" else 1)
-        self.encoder, self.decoder, features = self.parts(out_channels, widths)
+        encoder, decoder, features = self.parts(out_channels, widths)
+        self.encoder = encoder  # modules in the order in which they are passed
         self.mean = nn.Linear(features, latent_dim)
         self.log_variance = nn.Linear(features, latent_dim)
+        self.decoder = decoder
         if variance == "shared":
             # A spread of 0.22, near that of pixels from 0 to 1: from 1 on, Adam would need thousands of steps.
             self.pixel_log_variance = nn.Parameter(torch.full((), -3.0))

@@ -140,6 +140,8 @@ class Autoencoding(LatentTask):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
+        if hasattr(network, "variance"):
+            raise ValueError(f"{type(network).__name__} gives distributions of codes: use task=elbo")
         for key, value, known in (
             ("error", error, ("mse", "bce")),
             ("corruption", corruption, ("none", "gaussian", "masking")),
@@ -205,6 +207,16 @@ class Autoencoding(LatentTask):
             noise = draw(x.shape, dtype=x.dtype, device=x.device)
         else:
             noise = draw(x.shape, generator=self.noise).to(x)
+        return self.with_noise(x, noise)
+
+    def disturbed(self, x: Tensor) -> Tensor:
+        """Inputs with the corruption, always by the same noise, for pictures."""
+        draw = torch.randn if self.corruption == "gaussian" else torch.rand
+        noise = draw(x.shape, generator=torch.Generator().manual_seed(NOISE_SEED)).to(x)
+        return self.with_noise(x, noise)
+
+    def with_noise(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Inputs with given random numbers, normal or uniform ones as the corruption needs them."""
         if self.corruption == "gaussian":
             return x + self.corruption_level * noise
         return torch.where(noise < self.corruption_level, 0, x)
@@ -230,18 +242,24 @@ class Autoencoding(LatentTask):
     def baselines_of_data(self, stage: str) -> dict[str, float]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if stage not in self.pca and data.in_memory and {"train", stage} <= set(data.splits):
-            self.pca[stage] = self.error_of_components(data, stage)
+            error = self.error_of_components(data, stage)
+            self.pca |= {} if error is None else {stage: error}
         found = {"pca_mse": self.pca[stage]} if stage in self.pca else {}
         return super().baselines_of_data(stage) | found
 
-    def error_of_components(self, data: Any, stage: str) -> float:
-        """The squared error of a split's images behind their projection on the training images' components."""
+    def error_of_components(self, data: Any, stage: str) -> float | None:
+        """The squared error of a split's images behind their projection on the training images' components.
+
+        None where images are so few or so large that there are fewer components than numbers in a code.
+        """
         from sklearn.decomposition import PCA
 
         if self.components is None:
             train = torch.cat(list(rows(data, "train", MOST)))
             network: Any = self.network
-            self.components = PCA(min(network.latent_dim, *train.shape), random_state=0).fit(train.numpy())
+            if min(train.shape) < network.latent_dim:
+                return None
+            self.components = PCA(network.latent_dim, random_state=0).fit(train.numpy())
         total = count = 0.0
         for part in rows(data, stage):
             x = part.numpy()
@@ -259,11 +277,11 @@ def rows(data: Any, split: str, most: int | None = None) -> Iterator[Tensor]:
         most: images, evenly spaced, and fewer where they are so large that they would not fit; None: all.
     """
     dataset = data.splits[split]
-    number = len(dataset)
+    number, fit = len(dataset), NUMBERS // math.prod(data.transform(dataset[-1, torch.tensor([0])])[0].shape)
     if most is not None:
-        number = min(most, NUMBERS // math.prod(data.transform(dataset[-1, torch.tensor([0])])[0].shape), number)
+        number = min(most, fit, number)
     places = torch.linspace(0, len(dataset) - 1, max(1, number)).round().long()
-    for part in places.split(1000):
+    for part in places.split(max(1, min(1000, fit // 8))):
         yield data.transform(dataset[-1, part])[0].flatten(1)
 
 

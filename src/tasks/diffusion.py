@@ -90,7 +90,7 @@ class Diffusion(Task):
             t, epsilon = self.evaluation_noise(x0)
         noisy = self.noise_schedule.add_noise(x0, t, epsilon)
         answer = self.answer(noisy, t, labels)
-        loss = F.mse_loss(answer, self.noise_schedule.target(self.prediction, x0, t, epsilon))
+        loss = F.mse_loss(answer, self.noise_schedule.target(self.prediction, x0, t, epsilon).to(answer.dtype))
         if self.training:
             return {"loss": loss}
         return {"loss": loss, "metrics/bits_per_dim": self.bits_per_dim(x0, noisy, t, answer, labels).mean()}
@@ -148,14 +148,12 @@ class Diffusion(Task):
         return nats / (dims * math.log(2))
 
     def chain_step(self, image: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of p(x_{t-1} | x_t); in the first step, where β̃ is 0, with the β̃ of the second."""
+        """Mean and variance of p(x_{t-1} | x_t); the first step has the β̃ of the second, as in the authors' code."""
         schedule = self.noise_schedule
         mean, _ = schedule.posterior(image, x, t)
         *_, small, large = schedule.at(t)
-        if self.variance == "small":
-            *_, second, _ = schedule.at(torch.ones_like(t))
-            return mean, torch.where((t > 0)[:, None, None, None], small, second)
-        return mean, large
+        *_, second, _ = schedule.at(torch.ones_like(t))
+        return mean, torch.where((t > 0)[:, None, None, None], small if self.variance == "small" else large, second)
 
     # --- images
 
@@ -191,9 +189,16 @@ class Diffusion(Task):
                 raise UserError("this network was not trained with classes: leave out class= and guidance=")
             return None
         k: Any = self.network.num_classes
+        if not math.isfinite(guidance):
+            raise UserError(f"guidance={guidance} must be a number, as in guidance=2")
+        if guidance and labels is None:
+            raise UserError("guidance leads towards a class: add class=NAME, or class=all")
+        if not self.unconditional and (guidance or labels is None):
+            raise UserError(
+                "this network was trained with task.unconditional=0 and makes no images without a class: all that it "
+                "can do is sample class=NAME without guidance="
+            )
         if labels is None:
-            if guidance:
-                raise UserError("guidance leads towards a class: add class=NAME, or class=all")
             return torch.full((n,), k, device=self.device)
         if len(labels) != n or not 0 <= int(labels.min()) <= int(labels.max()) <= k:
             raise UserError(f"there must be a class from 0 to {k - 1} for each of the {n} images")

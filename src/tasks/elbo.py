@@ -15,6 +15,7 @@ from .base import MakeOptimizer, MakeSchedule
 
 LOG_2PI = math.log(2 * math.pi)
 ACTIVE = 0.01  # the variance of a dimension's mean from which it counts as active: Burda et al. 2015, section 5.2
+LEVEL = 1 / 256  # of a pixel
 LEVEL_BITS = 8  # log2 of the 256 levels of a pixel
 
 
@@ -74,6 +75,10 @@ class ELBO(LatentTask):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
+        if not hasattr(network, "variance"):
+            raise ValueError(
+                f"{type(network).__name__} gives no distribution of codes: use model=vae, or task=autoencoding"
+            )
         self.learnt = getattr(network, "variance", "fixed") != "fixed"
         if likelihood not in ("bernoulli", "gaussian"):
             raise ValueError(f"task.likelihood={likelihood} must be bernoulli or gaussian")
@@ -85,6 +90,11 @@ class ELBO(LatentTask):
         if likelihood == "gaussian" and binarize:
             raise ValueError(
                 "task.binarize=true is for task.likelihood=bernoulli: a Gaussian is no model of two values"
+            )
+        if likelihood == "gaussian" and 0 < sigma < LEVEL:
+            raise ValueError(
+                f"task.sigma={sigma} is less than a level of the pixels, of which the density then says nothing: use "
+                f"1/256 = {LEVEL:.4f} or more"
             )
         if sigma <= 0 or beta < 0 or free_bits < 0 or importance_samples < 0:
             raise ValueError(
@@ -146,7 +156,7 @@ class ELBO(LatentTask):
         if self.learnt:
             mean, log_variance = output.chunk(2, 1)
         else:
-            mean, log_variance = output, output.new_tensor(2 * math.log(self.sigma))
+            mean, log_variance = output, output.new_full((), 2 * math.log(self.sigma))
         terms = 0.5 * ((x - mean).square() * (-log_variance).exp() + log_variance + LOG_2PI)
         return terms.flatten(1).sum(1)
 

@@ -39,7 +39,8 @@ class Segmentation(Task):
     Figures: loss (averaged over pixels), pixel accuracy, mean IoU, Dice, and in evaluation IoU of each class; from the
     pixels of the whole split, see `region_figures`. The loss of evaluation is that of the criterion without any
     weights, of classes or of pixels, so that runs with other weights compare; Dice in it is of all pixels of the
-    split, where training has that of its batch.
+    split, where training has that of its batch. Gradients that are accumulated are the plain mean of those of the
+    batches, however many pixels count in each.
 
     Args:
         network, optimizer, schedule: see `Task`. A network with auxiliary heads has `auxiliary_weight`, the weight of
@@ -58,7 +59,6 @@ class Segmentation(Task):
 
     name = "segmentation"
     headline = ("mean_iou", "dice", "pixel_accuracy")
-    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Segmentation(Task):
                 f"task.criterion=dice_cross_entropy or task.class_weights=null"
             )
         self.balance: str | None = None
-        numbers: Tensor | None = None
+        self.class_weights: Tensor | None = None  # no buffer, which would lose digits in pure half precision
         if isinstance(class_weights, str):
             if class_weights not in BALANCES:
                 raise ValueError(f"task.class_weights={class_weights} must be {', '.join(BALANCES)}, a list or null")
@@ -93,11 +93,9 @@ class Segmentation(Task):
             given = [float(w) for w in class_weights]
             if not all(w >= 0 for w in given) or not any(given):
                 raise ValueError(f"task.class_weights={given} must not be negative, nor all 0")
-            numbers = torch.tensor(given)
-        self.register_buffer("class_weights", numbers, persistent=False)
+            self.class_weights = torch.tensor(given)
         self.criterion, self.gamma = criterion, gamma
         self.monitor, self.mode = monitor, "min" if monitor == "loss" else "max"
-        self.confused: dict[str, Tensor] = {}  # pixels by class and by what was said, of each stage
 
     def forward(self, x: Tensor) -> Any:  # type: ignore[override]
         """Logits `b k h w` of each pixel of x, and in training those of auxiliary heads, in a tuple.
@@ -143,13 +141,14 @@ class Segmentation(Task):
         return loss + dice_loss(overlap(logits, labels)) if self.criterion == "dice_cross_entropy" else loss
 
     def weights_of(self, batch: Any) -> Tensor | None:
-        """What each pixel counts in the loss of training, `n`: the weight in the batch times that of its class."""
+        """What each pixel counts in the loss of training, float32 `n`: its weight in the batch times its class's."""
         _, *given, mask = batch
         if self.criterion == "dice" or (not given and self.class_weights is None):
             return None
-        weights = given[0].flatten() if given else None
+        weights = given[0].flatten().float() if given else None
         if self.class_weights is None:
             return weights
+        self.class_weights = self.class_weights.to(mask.device)
         labels = mask.flatten()
         of_classes = self.class_weights[torch.where(labels == IGNORED, 0, labels)]
         return of_classes if weights is None else weights * of_classes
@@ -171,33 +170,37 @@ class Segmentation(Task):
 
     def _accumulate(self, batch: Any) -> dict[str, Tensor]:
         out = super()._accumulate(batch)
-        stage, counts = self.stage, out["confusion"]
-        self.confused[stage] = self.confused[stage] + counts if stage in self.confused else counts
+        self._add(f"{self.stage}/confusion", out["confusion"])  # with the sums it is in checkpoints within an epoch
         return out
 
     def close_epoch(self, stage: str) -> None:
-        if stage in self.confused:
-            counts = self.trainer.strategy.reduce(self.confused.pop(stage), reduce_op="sum")
+        confused = self.sums.pop(f"{stage}/confusion", None)  # whole numbers, which the base would make averages of
+        if confused is not None:
+            counts = self.trainer.strategy.reduce(confused, reduce_op="sum")
             names = self.trainer.datamodule.classes  # type: ignore[attr-defined]
             found = region_figures(counts, names)  # type: ignore[arg-type]
             each = stage != "train"
             self.figures |= {f"{stage}/{key}": v for key, v in found.items() if each or not key.startswith("iou_")}
         super().close_epoch(stage)
 
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        if self.balance is not None:
-            self.class_weights = self.weights_of_classes(self.balance).to(self.device)
+    def configure_optimizers(self) -> Any:
+        self.balance_classes(self.trainer.datamodule)  # type: ignore[attr-defined]  # before steps are measured
+        return super().configure_optimizers()
 
-    def weights_of_classes(self, balance: str) -> Tensor:
+    def balance_classes(self, data: Any) -> None:
+        """Where weights are to balance the classes: take them from the data; needed before a step of training."""
+        if self.balance is not None:
+            self.class_weights = self.weights_of_classes(self.balance, data)
+
+    def weights_of_classes(self, balance: str, data: Any) -> Tensor:
         """Weights from the classes of the training split, which is read once, without augmentation."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         sums = torch.zeros(2, data.num_classes, dtype=torch.int64)
         for batch in data.loader("train"):
             counts = pixels_by_image(data.transform(batch)[-1], data.num_classes)
             sums += torch.stack([counts.sum(0), (counts.sum(1, keepdim=True) * (counts > 0)).sum(0)])
-        reduced: Any = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")
-        counts, around = reduced.unbind()
+        if self._trainer is not None:
+            sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")  # type: ignore[assignment]
+        counts, around = sums.unbind()
         return inverse_frequency(counts) if balance == "inverse_frequency" else median_frequency(counts, around)
 
     @torch.no_grad()

@@ -34,7 +34,7 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None =
         logits: `n k`.
         labels: int64 `n`; pixels of 255 count nowhere, and where no pixel counts the loss is 0.
         gamma: how much less a pixel counts that is right already.
-        weights: float `n`; None: 1 for each pixel.
+        weights: `n`, summed in float32, since half precision ends at 65504; None: 1 for each pixel.
     """
     nll = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
     if gamma:  # 1 - p without cancellation; its power has no finite slope at 0 where gamma is under 1
@@ -42,7 +42,7 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None =
     counted = labels != IGNORED
     if weights is None:
         return nll.sum() / counted.sum().clamp(min=1)
-    weights = weights * counted
+    weights = weights.float() * counted
     total = weights.sum()
     mean: Tensor = (weights * nll).sum() / torch.where(total > 0, total, 1)
     return mean
