@@ -65,7 +65,7 @@ def main() -> None:
 
     def row(**given: Any) -> Tensor:
         start = time.perf_counter()
-        images = task.sample(n, seed=options.seed, labels=labels, **given)
+        images: Tensor = task.sample(n, seed=options.seed, labels=labels, **given)
         print(f"{given}: {time.perf_counter() - start:.1f} s for {n} images")
         return images
 

@@ -26,7 +26,8 @@ FIGURES = (
     "bag_of_words_accuracy", "bits_per_character", "mse", "mae", "mse_over_best_baseline", "nll", "recall_accuracy",
     "mean_mse", "memoryless_loss", "last_value_mse", "seasonal_naive_mse", "drift_mse", "linear_mse",
     "mean_iou", "dice", "pixel_accuracy", "threshold_mean_iou", "threshold_dice", "majority_mean_iou",
-    "reconstruction", "kl", "iwae_bound", "active_units", "bits_per_dim", "pca_mse", "loss",
+    "reconstruction", "kl", "iwae_bound", "active_units", "bits_per_dim", "pca_mse",
+    "denoised_mse", "corrupted_mse", "loss",
 )  # fmt: skip
 
 

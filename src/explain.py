@@ -234,7 +234,8 @@ def explain(
         path, task, about = restore(where)
         task.network.float().to(device)
         of_images = isinstance(task, Classification) and about["data"]["kind"] == "image"
-        of_texts = not of_images and text_explanations.applies(task.network)
+        others = about["data"]["kind"] in ("image", "segmentation")  # attention over pixels is no attention over words
+        of_texts = not of_images and not others and text_explanations.applies(task.network)
         known: Any = METHODS if of_images else sequence_explanations.METHODS
         if of_texts:
             known = text_explanations.METHODS
@@ -242,7 +243,7 @@ def explain(
             isinstance(task, SequenceToSequence) or not sequence_explanations.applies(task.network)
         ):
             raise UserError(
-                f"{path} was trained for {task.name} on {about['data']['kind']}, and explain is for image classifiers, "
+                f"{path} was trained for {task.name}, and explain is for image classifiers, "
                 "networks with attention, recurrent networks that answer for themselves and TCNs"
             )
         wanted = [name.strip() for name in methods.split(",") if name.strip()]

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.functional.segmentation import dice_score
 
-from torchatlas import checkpoints, tiling
+from torchatlas import tiling
 from torchatlas.callbacks.checkpoint import Checkpoint
 from torchatlas.callbacks.curves import EventLogger
 from torchatlas.callbacks.segmentation_pictures import SegmentationPictures
@@ -172,7 +172,7 @@ def test_balanced_weights_are_there_in_all_steps_of_training(make_trainer: MakeT
     task.train()
     lr_range(task, data, torch.optim.SGD(network.parameters(), lr=0.1), low=1e-3, high=1.0, steps=10)
     task.class_weights = None
-    task.limits = ("1ms",)
+    task.limits = ("0.001s",)
     make_trainer(logger=False, limit_val_batches=0).fit(task, datamodule=data)
     expected = inverse_frequency(torch.bincount(data.splits["train"].masks.flatten(), minlength=K))
     assert len(planned) > 20
@@ -282,14 +282,15 @@ def test_a_run_that_goes_on_within_an_epoch_has_the_figures_of_all_of_it(
         data = SegmentationData(in_channels=1, image_size=8, num_classes=K, batch_size=2, fake=True, num_workers=0)
         torch.manual_seed(0)
         task = Segmentation(UNet(num_classes=K, depth=1, padding="same"), partial(torch.optim.SGD, lr=0.1))
-        trainer = make_trainer(default_root_dir=tmp_path, logger=False, callbacks=[Checkpoint(every="1st")])
+        options: dict[str, Any] = {"default_root_dir": tmp_path, "enable_checkpointing": True, "logger": False}
+        trainer = make_trainer(**options, callbacks=[Checkpoint(every="1st")])
         trainer.run_config = {}  # type: ignore[attr-defined]
         trainer.fit(task, datamodule=data, ckpt_path=start)
         return task.figures
 
     figures = run(None)
     first = (folder / "previous.ckpt").rename(tmp_path / "first.ckpt")
-    about = checkpoints.read(first)["torchatlas"]
+    about = torch.load(first)["torchatlas"]
     counts = about["processes"][0]["sums"]["train/confusion"]
     assert about["batches"] == 1
     assert counts.dtype == torch.int64
@@ -357,7 +358,7 @@ def test_tiles_of_a_network_for_any_side_are_multiples_of_its_stride(
     with torch.no_grad():
         whole, tiled = predict_whole(network, x), predict_tiled(network, x, 101)
     assert tiled.shape == whole.shape
-    inside = slice(None) if followed else slice(90)  # where no tile ends
+    inside = slice(None) if followed else slice(60)  # where no tile ends
     torch.testing.assert_close(tiled[..., inside, :], whole[..., inside, :], rtol=0, atol=1e-5)
 
 

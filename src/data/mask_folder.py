@@ -206,9 +206,10 @@ class MaskFolder(FileSegmentation):
     """Images in one folder and masks in another.
 
     Either `root/images` and `root/masks`, or both in `root/train`, with `val` and `test` beside it where the user has
-    them, or both with `train`, `val` and `test` in them; names like `labels` or `annotations` do too. A mask has the name of its image. Masks are files of one
-    channel or with a palette, whose values are the classes and 255 is ignored; or have 0 and 255 alone, the classes 0
-    and 1; or are coloured, a colour for each class. What values or colours mean can be said in `colours`.
+    them, or both with `train`, `val` and `test` in them; names like `labels` or `annotations` do too. A mask has the
+    name of its image. Masks are files of one channel or with a palette, whose values are the classes and 255 is
+    ignored; or have 0 and 255 alone, the classes 0 and 1; or are coloured, a colour for each class. What values or
+    colours mean can be said in `colours`.
 
     A split that is not there is cut from the training images by a checksum of each file's name, so that a file that is
     added moves no other. Mean and spread are computed once from the training images. They travel in the checkpoint, and
@@ -328,7 +329,7 @@ class MaskFolder(FileSegmentation):
         """
         super().load_state_dict(state_dict)
         self.given_statistics = True
-        codes = {code: k for code, k in state_dict["codes"]}
+        codes: dict[int, int] = dict(state_dict["codes"])
         if self.splits and codes != self._codes:
             changed = min(set(codes.items()) ^ set(self._codes.items()))[0]
             raise UserError(
