@@ -28,6 +28,7 @@ from .data.image_folder import load_image
 from .data.text import codec_of, read_text
 from .errors import UserError
 from .inference import restore
+from .modes import evaluating, predicting
 from .runs import shown, write_json
 from .sequence_explanations import Sequences
 from .tasks.classification import Classification
@@ -94,7 +95,7 @@ class Subject:
 
     @cached_property
     def probabilities(self) -> Tensor:
-        with torch.no_grad(), ex.evaluating(self.network):
+        with predicting(self.network):
             return self.network(self.images()).float().softmax(1)  # type: ignore[no-any-return]
 
     @cached_property
@@ -556,7 +557,7 @@ def draw_maximisation(subject: Subject) -> Drawn:
     if subject.target is not None and subject.target >= CLASSES:
         chosen[-1] = subject.target
 
-    with ex.evaluating(network):
+    with evaluating(network):
         x = maximise(lambda z: network(z).gather(1, chosen[:, None])[:, 0], len(chosen))
         with torch.no_grad():
             reached = network(x).float().softmax(1).gather(1, chosen[:, None])[:, 0]
@@ -652,7 +653,7 @@ def draw_gradients(subject: Subject) -> Drawn:
 def draw_attention(subject: Subject) -> Drawn:
     """Of each image a row for each layer, a column for each head, each map on its own scale; and the rollout."""
     x, special = subject.images(), subject.special_tokens
-    with recorded(subject.network) as maps, ex.evaluating(subject.network):
+    with recorded(subject.network) as maps, evaluating(subject.network):
         subject.network(x)
     if not maps or not special:
         raise UserError("the network does not attend to patches of an image")

@@ -399,8 +399,9 @@ def inpaint(
     folder = folder_for(path, output, "inpainted")
     x, names = given_images(task, about, given, n, root)
     hidden = mask_of(mask, task)
+    progress = Progress((min(steps, task.steps) - 1) * repeats + 1)
     made = task.inpaint(
-        x, hidden, seed=seed, steps=steps, repeats=repeats, guidance=guidance,
+        x, hidden, seed=seed, steps=steps, repeats=repeats, guidance=guidance, tell=progress.step,
         labels=labels_of(task, about, label, len(x)),
     )  # fmt: skip
     images = pictures(task, x)

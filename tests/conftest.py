@@ -25,11 +25,13 @@ Train = Callable[..., Path]
 
 def without_files(data_name: str) -> list[str]:
     """Overrides with which a data set runs without files, and small: made data, where it reads or makes many."""
-    return (
-        ["data.fake=true"]
-        if re.search(r"^(root|(\w+_)?path|train_size|swaps):", config_text("data", data_name), re.MULTILINE)
-        else []
-    )
+    text = config_text("data", data_name)
+    made = re.search(r"^(root|(\w+_)?path|train_size|swaps):", text, re.MULTILINE)
+    sides = re.findall(r"^(image_size|full_size): \d", text, re.MULTILINE)
+    # Masks of 512 pixels take seconds. (And with channels last the backward pass of torch 2.14 ends in a segmentation
+    # fault in 1x1 convolutions of stride 2 of at most eight channels and 56 pixels or more, as tiny networks have.)
+    smaller = [f"data.{key}=64" for key in sides] if "full_size:" in text else []
+    return [*(["data.fake=true"] if made else []), *smaller]
 
 
 def small_data(data_name: str) -> list[str]:

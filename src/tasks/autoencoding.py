@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..modes import predicting
 from .base import MakeOptimizer, MakeSchedule, Task
 
 NOISE_SEED = 0  # of evaluation
@@ -56,29 +56,18 @@ class LatentTask(Task):
     def on_test_epoch_start(self) -> None:
         self.restart_noise()
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Eval mode without gradients, and the former mode after it."""
-        was_training = self.network.training
-        self.network.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.network.train(was_training)
-
     def taken(self, values: Tensor) -> Tensor:
         """Values on the device and with the precision of the network's weights."""
         return values.to(next(self.network.parameters()))
 
     def latents(self, x: Tensor) -> Tensor:
         """Codes `b d` of inputs `b c h w`; of a network that gives a distribution, its mean."""
-        with self.evaluating():
+        with predicting(self.network):
             return torch.cat([self.code(self.taken(part)).float() for part in x.split(AT_ONCE)])
 
     def images(self, z: Tensor) -> Tensor:
         """Images `n c h w` from 0 to 1 of codes `n d`."""
-        with self.evaluating():
+        with predicting(self.network):
             return torch.cat([self.picture(self.taken(part)).float().clamp(0, 1) for part in z.split(AT_ONCE)])
 
     def reconstruct(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Denoising diffusion: a network that undoes one step of noise at a time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..modes import evaluating
 from ..noise_schedule import NoiseSchedule, Prediction
 from ..samplers import Noise, timesteps, walk
 from ..zoo import nearest
@@ -236,15 +237,11 @@ class Diffusion(Task):
         total = self.steps if start_step is None else start_step + 1
         sequence = timesteps(total, steps or self.default_steps(sampler, total))
         x = noise(0) if start is None else start
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             yield from walk(
                 lambda x, t: self.denoise(x, t, labels, guidance), self.noise_schedule, x, noise,
                 sampler=sampler, steps=sequence, eta=eta, variance=self.variance,
             )  # fmt: skip
-        finally:
-            self.train(training)
 
     def sample(self, n: int, *, seed: int = 0, labels: Tensor | None = None, **options: Any) -> Tensor:
         """Images `n c h w` from 0 to 1.
@@ -311,7 +308,7 @@ class Diffusion(Task):
     @torch.no_grad()
     def inpaint(
         self, x: Tensor, mask: Tensor, *, seed: int = 0, steps: int = 250, repeats: int = 10,
-        labels: Tensor | None = None, guidance: float = 0.0,
+        labels: Tensor | None = None, guidance: float = 0.0, tell: Callable[[], None] = lambda: None,
     ) -> Tensor:  # fmt: skip
         """RePaint (Lugmayr et al. 2022, arXiv:2201.09865, algorithm 1): what is hidden is made to fit the rest.
 
@@ -322,6 +319,7 @@ class Diffusion(Task):
             steps: of the chain.
             repeats: how often each step is taken, with noise put on again between (U).
             labels, guidance: see `sample`.
+            tell: called after each step, of which there are (steps - 1) repeats + 1.
 
         Returns:
             `n c h w` from 0 to 1; the known pixels as they were given.
@@ -333,9 +331,7 @@ class Diffusion(Task):
         noise = Noise(seed, tuple(x.shape), 0, x.device)
         mask = mask.to(x.dtype)
         y, place = noise(0), 0
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             for i, t in enumerate(sequence):
                 now = float(self.noise_schedule.alpha_bar[t])
                 last = i + 1 == len(sequence)
@@ -349,12 +345,11 @@ class Diffusion(Task):
                         sampler="ddpm", steps=[t] if last else [t, sequence[i + 1]], variance=self.variance,
                     )  # fmt: skip
                     made, _ = next(step)
+                    tell()
                     known = math.sqrt(then) * x + math.sqrt(1 - then) * noise(place + 1)
                     y = mask * made + (1 - mask) * known
                     if not last and repeat + 1 < repeats:
                         y = math.sqrt(now / then) * y + math.sqrt(1 - now / then) * noise(place + 2)
-        finally:
-            self.train(training)
         return seen(mask * y + (1 - mask) * x)
 
 
