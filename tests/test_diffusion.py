@@ -597,7 +597,10 @@ def test_commands_write_pictures(train: Train, capsys: pytest.CaptureFixture[str
     ):
         with pytest.raises(UserError, match=words):
             command([f"ckpt={folder}", *arguments])
-    assert (folder / "metrics.json").is_file()
+    for change in ("task.prediction=v", "task.noise_schedule=cosine", "task.steps=50"):
+        with pytest.raises(SystemExit):
+            train(f"resume={folder}", change, "duration=4st")
+        assert f"{change} cannot change in a resumed run" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
