@@ -10,6 +10,7 @@ depth off, each as a norm relative to torchvision's. With names only those are c
 
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ OTHERS = {  # what the networks that torchvision has not are held against, and w
     **dict.fromkeys(("rnn", "lstm", "gru"), "cells written out, which are torch's, tests/test_sequence_models.py"),
     **dict.fromkeys(("d_linear", "n_linear"), "the paper's equations, tests/test_forecasting.py"),
     **dict.fromkeys(("m5", "res8", "res15"), "the layers of the papers' tables, tests/test_sound.py"),
+    **dict.fromkeys(("unet", "unet_same"), "a U-Net put together from torch.nn, tests/test_dense_models.py"),
+    "unet_resnet34": "torchvision's encoder and the decoder written out, tests/test_dense_models.py",
+    **dict.fromkeys(
+        ("fcn32s", "fcn16s", "fcn8s"), "VGG as a sliding classifier, its scores written out, tests/test_dense_models.py"
+    ),
+    "fcn_resnet50": "torchvision's fcn_resnet50, bit for bit, tests/test_dense_models.py",
+    **dict.fromkeys(
+        ("autoencoder", "autoencoder_linear", "autoencoder_conv"), "PCA and matrix products, tests/test_autoencoders.py"
+    ),
+    **dict.fromkeys(("vae", "vae_conv"), "sizes and closed forms, tests/test_autoencoders.py"),
+    **dict.fromkeys(("ddpm", "ddpm_small"), "the network of diffusers, tests/test_diffusion.py"),
     "vit_cifar": "torchvision's ViT at a small size, tests/test_vit.py",
     **dict.fromkeys(("deit_tiny", "deit_small", "deit_base"), "timm's and transformers' networks, tests/test_vit.py"),
     "transformer": "torch.nn.Transformer, tests/test_transformer.py",
@@ -59,7 +71,7 @@ OTHERS = {  # what the networks that torchvision has not are held against, and w
 
 def names() -> list[str]:
     """Models that torchvision has under the same name."""
-    return [name for name in list_models() if name in torchvision.models.list_models()]
+    return [name for name in list_models() if name in torchvision.models.list_models(module=torchvision.models)]
 
 
 def theirs(name: str, **options: Any) -> nn.Module:
@@ -115,8 +127,10 @@ def gradients(network: nn.Module, x: Tensor, labels: Tensor) -> dict[str, Tensor
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
-def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With our names: other ones than torchvision's where a table has them."""
+def renamed(tensors: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """With our names: other ones than torchvision's where ours differ and a table has them."""
+    if set(tensors) == set(own):
+        return tensors
     found = next((naming for naming in torchvision_weights.NAMINGS if naming.recognises(tensors)), None)
     return tensors if found is None else {found.rename(key): tensor for key, tensor in tensors.items()}
 
@@ -139,14 +153,15 @@ def compare(name: str, *, image_size: int = 224, with_gradients: bool = True) ->
     with torch.device("meta"):  # its weights come with the state dict
         ours = create_model(name, **options)
     counts = [sum(p.numel() for p in network.parameters()) for network in (ours, expected)]
-    ours.load_state_dict(renamed(expected.state_dict()), assign=True)
+    ours.load_state_dict(renamed(expected.state_dict(), ours.state_dict()), assign=True)
     x = torch.randn(2, 3, image_size, image_size)
     with torch.no_grad():
         logits = difference(ours.eval()(x), expected.eval()(x))
     found: dict[str, Any] = {"name": name, "parameters": counts[0], "theirs": counts[1], "logits": logits}
     if with_gradients:
         x, labels = torch.randn(4, 3, smaller, smaller), torch.tensor([3, 5, 7, 9])
-        one, two = gradients(ours, x, labels), renamed(gradients(expected, x, labels))
+        one, two = gradients(ours, x, labels), gradients(expected, x, labels)
+        two = renamed(two, one)
         assert set(one) == set(two)
         whole = torch.stack([g.norm() for g in two.values()]).norm()
         found["gradients"] = float(torch.stack([(one[k] - two[k]).norm() for k in two]).norm() / whole)

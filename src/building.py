@@ -45,6 +45,7 @@ def register_resolvers() -> None:
     from .data.encoded_text import count_vocabulary
     from .data.glue import count_glue_classes
     from .data.image_folder import find_classes
+    from .data.mask_folder import count_mask_classes
     from .data.masked_texts import count_pieces
     from .data.parallel_files import count_pair_tokens
     from .data.series_csv import count_csv_series, count_series
@@ -62,6 +63,7 @@ def register_resolvers() -> None:
     for name, resolver in (
         ("run_folder", new_folder),
         ("count_classes", count_classes),
+        ("count_mask_classes", count_mask_classes),
         ("count_tokens", count_tokens),
         ("count_csv_series", count_csv_series),
         ("count_pair_tokens", count_pair_tokens),
@@ -239,10 +241,11 @@ def check(config: DictConfig, model: str, data: str) -> None:
     if config.weights is not None:
         config.weights = of_network(str(config.weights), model)
     require_images_to_augment(config, data)
-    module = build_data(config.data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
     task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
+    require_images_to_make(config, task_class, data, advice)
+    module = build_data(config.data)
     if not {task_class.name, task_class.batches} & set(module.tasks):
         # a network that answers what the data ask for; one that reads both directions cannot ask for the next token
         answers = "targets" in config.model or "horizon" in config.model
@@ -271,6 +274,24 @@ def require_images_to_augment(config: DictConfig, data: str) -> None:
     """Refuse an augmentation of data that are no images."""
     if "augment" in config.data and not issubclass(get_class(config.data._target_), ImageData):
         raise UserError(f"augment= is for images, and data={data} has none: leave it out")
+
+
+def require_images_to_make(config: DictConfig, task: type[Task], data: str, advice: str) -> None:
+    """Refuse data that are no images for a task that makes images, and pixels on another scale than it makes."""
+    scale = getattr(task, "pixels", None)
+    if scale is None:
+        return
+    if not issubclass(get_class(config.data._target_), ImageData):
+        raise UserError(f"the task {task.name} makes images, and data={data} has none{advice}")
+    black, white = scale
+    mean, std = -black / (white - black), 1 / (white - black)
+    for wanted, given in ((mean, config.data.mean), (std, config.data.std)):
+        values = given if isinstance(given, ListConfig) else [given]
+        if all(value == wanted for value in values):
+            continue
+        raise UserError(
+            f"the task {task.name} needs pixels from {black:g} to {white:g}: leave out data.mean and data.std"
+        )
 
 
 def of_network(weights: str, model: str) -> str:
@@ -417,13 +438,23 @@ def _layer_that_fails(config: DictConfig, data: DataModule) -> str:
 
 
 def _size_that_works(config: DictConfig) -> str:
-    for size in (28, 32, 64, 224) if "image_size" in config.data else ():
+    for size in _sizes(config):
         changed = OmegaConf.merge(config, {"data": {"image_size": size}})
         assert isinstance(changed, DictConfig)
         with contextlib.suppress(Exception):
             _dry_run(changed)
             return f": try data.image_size={size}"
     return ""
+
+
+def _sizes(config: DictConfig) -> Sequence[int]:
+    """Sides to try: the next one that the network says to take, or usual ones."""
+    if "image_size" not in config.data:
+        return ()
+    with contextlib.suppress(Exception), torch.device("meta"):
+        network: Any = build_network(config.model)
+        return (network.fits(config.data.image_size), 28, 32, 64, 224)
+    return (28, 32, 64, 224)
 
 
 def _root(error: BaseException) -> BaseException:
@@ -533,6 +564,10 @@ FIXED = {
     "task.layer_decay": "the optimiser's state is divided by it",
     "task.carry": "the order of the data follows from it",
     "task.freeze": "the run has its plan of what is trained when",
+    "task.noise_schedule": "the network has learnt the noise of its steps",
+    "task.steps": "the network has learnt the noise of its steps",
+    "task.prediction": "the network has learnt to answer with it",
+    "task.likelihood": "the network's outputs are of it",
     "trainer.accumulate_grad_batches": "it decides how many steps an epoch has",
     "trainer.limit_train_batches": "it decides how many steps an epoch has",
     "data": "the data are those of the checkpoint",

@@ -1,7 +1,7 @@
 """The command `torchatlas`; `USAGE` says what it can do."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .errors import UserError
 from .version import __version__
@@ -22,7 +22,8 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
               classifiers: [tta=none|flip|ten] [mc_samples=20] [seed=0]
     predict   ckpt=<run folder | checkpoint> input=<file or folder> [output=FILE.csv]
               images: [top=3] [tta=none|flip|ten] [mc_samples=20]; text: [length=200] [temperature=0.8] [seed=0];
-              sounds: [top=3] [mc_samples=20]; a table of series: [mode=forecast|anomalies] [threshold=5]
+              sounds: [top=3] [mc_samples=20]; a table of series: [mode=forecast|anomalies] [threshold=5];
+              masks into output=FOLDER: [tile=1024] [overlap=PIXELS] [resize=PIXELS] [probabilities=true]
     generate  ckpt=<run folder | checkpoint> [prompt="..." | input=<file with a prompt on each line>] [length=200]
               [temperature=0.8] [top_k=0] [top_p=1] [samples=1] [seed=0] [stop=TEXT] [beams=1] [output=FILE]
               [cache=true]
@@ -30,6 +31,16 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
               [length_penalty=0.6] [max_length=0] [alignment=FILE.png] [cache=true]
     fill      ckpt=<run folder | checkpoint> text="The [MASK] of the list." | input=<file with a text on each line>
               [top=5] [output=FILE.csv]: what a masked language model writes in place of [MASK]
+    sample    ckpt=<run folder | checkpoint> [n=64] [seed=0] [output=FOLDER]: images by a VAE or a diffusion; of a
+              diffusion [sampler=ddpm|ddim|dpm_solver] [steps=50] [eta=0] [class=NAME|A,B|all] [guidance=2] [batch=64]
+    reconstruct, interpolate  ckpt=<run folder | checkpoint> [input=<files or folders, with commas between>]
+              [output=FILE.png] [data.root=FOLDER]; of a diffusion [depth=0.5] [seed=0]; [n=16] images are
+              reconstructed, or [rows=8] pairs have lines of [steps=10] images between them
+    inpaint   ckpt=<run folder | checkpoint> [input=<files or folders>] [mask=left|right|top|bottom|centre|FILE] [n=8]
+              [steps=250] [repeats=10] [class=NAME] [guidance=2] [seed=0] [output=FOLDER] [data.root=FOLDER]
+    quality   ckpt=<run folder | checkpoint> | input=<folder of samples> [n=10000] [reference=train|test|FOLDER]
+              [metrics=fid,kid,is,neighbours] [inception=FILE] [classifier=<run folder>] [output=quality.json] [seed=0]
+              [sampler=ddim] [steps=50] [guidance=0] [batch=250] [references=0] [data.root=FOLDER]
     explain   ckpt=<run folder | checkpoint> [input=<image, folder or text>] [output=FOLDER] [class=NAME] [layer=NAME]
               [methods=filters,features,gradcam,saliency,occlusion,maximisation,lesion,gradients,attention]; sequences:
               [methods=gradients,gates,singular_values,receptive_field,causality]; texts and translations, by networks
@@ -44,7 +55,7 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
 """
 
 
-def parse(arguments: list[str], known: dict[str, str | None]) -> dict[str, str]:
+def parse(arguments: list[str], known: Mapping[str, str | None]) -> dict[str, str]:
     """KEY=VALUE words as a dictionary over defaults; None marks a key that must be given.
 
     Raises:
@@ -134,7 +145,8 @@ def predict(arguments: list[str]) -> None:
     """What a checkpoint says of a user's files."""
     known = {
         "ckpt": None, "input": None, "output": "", "top": "1", "length": "200", "temperature": "0.8", "seed": "0",
-        "tta": "none", "mc_samples": "0", "mode": "forecast", "threshold": "5",
+        "tta": "none", "mc_samples": "0", "mode": "forecast", "threshold": "5", "tile": "1024", "overlap": "",
+        "resize": "", "probabilities": "false",
     }  # fmt: skip
     values = parse(arguments, known)
     from . import inference
@@ -144,7 +156,10 @@ def predict(arguments: list[str]) -> None:
         length=int(number(values, "length", int)), temperature=number(values, "temperature", float),
         seed=int(number(values, "seed", int)), tta=values["tta"],
         mc_samples=int(number(values, "mc_samples", int)), mode=values["mode"],
-        threshold=number(values, "threshold", float),
+        threshold=number(values, "threshold", float), tile=int(number(values, "tile", int)),
+        overlap=int(number(values, "overlap", int)) if values["overlap"] else None,
+        resize=int(number(values, "resize", int)) if values["resize"] else None,
+        probabilities=switch(values, "probabilities"),
     )  # fmt: skip
 
 
@@ -190,6 +205,92 @@ def fill(arguments: list[str]) -> None:
     from .fill import fill as guess
 
     guess(values["ckpt"], values["text"], values["input"], values["output"], top=int(number(values, "top", int)))
+
+
+def sample(arguments: list[str]) -> None:
+    """Images of a network's own."""
+    known = {
+        "ckpt": None, "output": "", "n": "64", "seed": "0", "class": "", "guidance": "0", "sampler": "", "steps": "0",
+        "eta": "0", "batch": "64",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    whole = {key: int(number(values, key, int)) for key in ("n", "seed", "steps", "batch")}
+    guidance, eta = number(values, "guidance", float), number(values, "eta", float)
+    from . import sampling
+
+    sampling.sample(
+        values["ckpt"], values["output"], n=whole["n"], seed=whole["seed"], label=values["class"], guidance=guidance,
+        sampler=values["sampler"], steps=whole["steps"], eta=eta, batch=whole["batch"],
+    )  # fmt: skip
+
+
+def reconstruct(arguments: list[str]) -> None:
+    """Images, and what a network makes of them."""
+    known = {"ckpt": None, "input": "", "output": "", "n": "16", "depth": "0", "seed": "0", "data.root": ""}
+    values = parse(arguments, known)
+    n, seed, depth = int(number(values, "n", int)), int(number(values, "seed", int)), number(values, "depth", float)
+    from . import sampling
+
+    sampling.reconstruct(
+        values["ckpt"], values["input"], values["output"], n=n, depth=depth, seed=seed, root=values["data.root"]
+    )
+
+
+def interpolate(arguments: list[str]) -> None:
+    """Images between images."""
+    known = {
+        "ckpt": None, "input": "", "output": "", "steps": "10", "rows": "8", "depth": "0", "seed": "0", "data.root": "",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    steps, rows, seed = (int(number(values, key, int)) for key in ("steps", "rows", "seed"))
+    depth = number(values, "depth", float)
+    from . import sampling
+
+    sampling.interpolate(
+        values["ckpt"], values["input"], values["output"], steps=steps, rows=rows, depth=depth, seed=seed,
+        root=values["data.root"],
+    )  # fmt: skip
+
+
+def inpaint(arguments: list[str]) -> None:
+    """Hidden parts of images, made by a diffusion."""
+    known = {
+        "ckpt": None, "input": "", "mask": "centre", "output": "", "n": "8", "class": "", "guidance": "0",
+        "steps": "250", "repeats": "10", "seed": "0", "data.root": "",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    whole = {key: int(number(values, key, int)) for key in ("n", "steps", "repeats", "seed")}
+    guidance = number(values, "guidance", float)
+    from . import sampling
+
+    sampling.inpaint(
+        values["ckpt"], values["input"], values["mask"], values["output"], n=whole["n"], label=values["class"],
+        guidance=guidance, steps=whole["steps"], repeats=whole["repeats"], seed=whole["seed"],
+        root=values["data.root"],
+    )  # fmt: skip
+
+
+def quality(arguments: list[str]) -> None:
+    """Generated images beside real ones."""
+    known = {
+        "ckpt": "", "input": "", "n": "10000", "reference": "train", "references": "", "metrics": "", "inception": "",
+        "classifier": "", "seed": "0", "batch": "250", "data.root": "", "output": "quality.json", "sampler": "",
+        "steps": "", "guidance": "", "eta": "",
+    }  # fmt: skip
+    values = parse(arguments, known)
+    whole = {key: int(number(values, key, int)) for key in ("n", "seed", "batch")}
+    references = int(number(values, "references", int)) if values["references"] else None
+    options: dict[str, str | float] = {"sampler": values["sampler"]} if values["sampler"] else {}
+    for key, kind in (("steps", int), ("guidance", float), ("eta", float)):
+        if values[key]:
+            options[key] = number(values, key, kind)
+    from .image_quality import quality as compare
+
+    compare(
+        values["ckpt"], values["input"], n=whole["n"], reference=values["reference"], references=references,
+        metrics=values["metrics"], inception=values["inception"], classifier=values["classifier"], seed=whole["seed"],
+        batch=whole["batch"], root=values["data.root"], output=values["output"], options=options,
+    )  # fmt: skip
 
 
 def show(arguments: list[str]) -> None:
@@ -263,6 +364,11 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "generate": generate,
     "translate": translate,
     "fill": fill,
+    "sample": sample,
+    "reconstruct": reconstruct,
+    "interpolate": interpolate,
+    "inpaint": inpaint,
+    "quality": quality,
     "explain": explain,
     "export": export,
     "prepare": prepare,

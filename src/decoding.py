@@ -10,15 +10,15 @@ All functions here put the network into eval mode and give each of its modules i
 and the global random numbers alone.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .errors import UserError
+from .modes import predicting
 
 PIECE = 1024  # tokens of a long prompt that a recurrent network reads at once
 DIVERGED = "the network's logits are no numbers: its training has diverged, take an earlier checkpoint"
@@ -76,19 +76,6 @@ def require_choice(temperature: float, top_k: int, top_p: float) -> None:
         raise UserError(f"top_k={top_k} must be a whole number from 0 on, as in top_k=40; 0 is all tokens")
     if not 0 < top_p <= 1:
         raise UserError(f"top_p={top_p} must be over 0 and at most 1, as in top_p=0.9; 1 is all tokens")
-
-
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; each module has its own mode again afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():  # and not inference_mode, whose tensors a network that keeps them could not train with
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -236,7 +223,7 @@ def continue_(
     open_rows = set(range(rows))
     stopped = torch.zeros(rows, dtype=torch.bool, device=device)
     broken = torch.zeros((), dtype=torch.bool, device=device)
-    with evaluating(network):
+    with predicting(network):
         tokens = given[:, : min(sizes)]
         for n in range(min(sizes), max(sizes) + length):
             logits = reader(tokens)
@@ -331,7 +318,7 @@ def greedy(
         return []
     device = device_of(network)
     limits = torch.tensor(most, device=device)
-    with evaluating(network):
+    with predicting(network):
         reader = _target_reader(network, source, lengths, cache)
         tokens = torch.full((len(source), 1), begin, device=device)
         done = torch.zeros(len(source), dtype=torch.bool, device=device)
@@ -387,7 +374,7 @@ def beam_search(
         UserError: a number that cannot be, or logits that are no numbers.
     """
     most = _most(network, len(source), max_length)
-    with evaluating(network):
+    with predicting(network):
         reader = _target_reader(network, source, lengths, cache) if most else None
         tokens = torch.full((len(source), 1), begin, device=device_of(network))
         return _search(reader, tokens, most, end, beams, length_penalty) if reader else []
@@ -424,7 +411,7 @@ def beam_continue(
         raise UserError(f"length={length} must be positive")
     reader = _text_reader(network, context, cache)
     (seen,) = _beginnings([prompt], reader, context)
-    with evaluating(network):
+    with predicting(network):
         (found,) = _search(reader, seen[None].to(device_of(network)), [length], end, beams, length_penalty)
     return found
 

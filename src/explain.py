@@ -28,6 +28,7 @@ from .data.image_folder import load_image
 from .data.text import codec_of, read_text
 from .errors import UserError
 from .inference import restore
+from .modes import evaluating, predicting
 from .runs import shown, write_json
 from .sequence_explanations import Sequences
 from .tasks.classification import Classification
@@ -94,7 +95,7 @@ class Subject:
 
     @cached_property
     def probabilities(self) -> Tensor:
-        with torch.no_grad(), ex.evaluating(self.network):
+        with predicting(self.network):
             return self.network(self.images()).float().softmax(1)  # type: ignore[no-any-return]
 
     @cached_property
@@ -234,7 +235,8 @@ def explain(
         path, task, about = restore(where)
         task.network.float().to(device)
         of_images = isinstance(task, Classification) and about["data"]["kind"] == "image"
-        of_texts = not of_images and text_explanations.applies(task.network)
+        others = about["data"]["kind"] in ("image", "segmentation")  # attention over pixels is no attention over words
+        of_texts = not of_images and not others and text_explanations.applies(task.network)
         known: Any = METHODS if of_images else sequence_explanations.METHODS
         if of_texts:
             known = text_explanations.METHODS
@@ -242,7 +244,7 @@ def explain(
             isinstance(task, SequenceToSequence) or not sequence_explanations.applies(task.network)
         ):
             raise UserError(
-                f"{path} was trained for {task.name} on {about['data']['kind']}, and explain is for image classifiers, "
+                f"{path} was trained for {task.name}, and explain is for image classifiers, "
                 "networks with attention, recurrent networks that answer for themselves and TCNs"
             )
         wanted = [name.strip() for name in methods.split(",") if name.strip()]
@@ -555,7 +557,7 @@ def draw_maximisation(subject: Subject) -> Drawn:
     if subject.target is not None and subject.target >= CLASSES:
         chosen[-1] = subject.target
 
-    with ex.evaluating(network):
+    with evaluating(network):
         x = maximise(lambda z: network(z).gather(1, chosen[:, None])[:, 0], len(chosen))
         with torch.no_grad():
             reached = network(x).float().softmax(1).gather(1, chosen[:, None])[:, 0]
@@ -651,7 +653,7 @@ def draw_gradients(subject: Subject) -> Drawn:
 def draw_attention(subject: Subject) -> Drawn:
     """Of each image a row for each layer, a column for each head, each map on its own scale; and the rollout."""
     x, special = subject.images(), subject.special_tokens
-    with recorded(subject.network) as maps, ex.evaluating(subject.network):
+    with recorded(subject.network) as maps, evaluating(subject.network):
         subject.network(x)
     if not maps or not special:
         raise UserError("the network does not attend to patches of an image")

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import UserError
+from .modes import evaluating
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 SHORTCUTS = ("shortcut", "downsample", "skip", "projection")  # what the zoo calls W_s of He et al. 2015, eq. 2
@@ -36,18 +37,6 @@ class Call(NamedTuple):
     def is_map(self) -> bool:
         """Whether it gave a feature map `b c h w` with more than one place."""
         return len(self.made) == 4 and self.made[2] * self.made[3] > 1
-
-
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode; each module has its own mode again afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextlib.contextmanager

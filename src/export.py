@@ -57,8 +57,8 @@ def export(where: str, output: str = "", formats: str = "safetensors,torch,onnx"
 
     A file gets its name after it was loaded again and computed what the network does, for other batch sizes and, of
     text, other lengths than the exported ones: equal numbers from safetensors, else numbers within `TOLERANCE`. A
-    network that is bound to one length of text keeps that of its training. Each file carries metadata: name, model
-    and data (JSON: the config; classes, statistics and so on) and torchatlas (the version).
+    network that is bound to one length of text keeps that of its training. Each file carries metadata: name, model,
+    task and data (JSON: the configs; classes, statistics and so on) and torchatlas (the version).
 
     Args:
         where: a checkpoint, or a run folder, of which the best checkpoint is taken.
@@ -92,6 +92,7 @@ def export(where: str, output: str = "", formats: str = "safetensors,torch,onnx"
     network: Any = task.network.float().cpu()
     name, model, data = about["config"]["name"], about["config"]["model"], about["data"]
     metadata = {"name": name, "model": json.dumps(model), "data": json.dumps(data), "torchatlas": __version__}
+    metadata["task"] = json.dumps(about["config"]["task"])  # whether outputs are logits, which noise there was
     done: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     for format_ in wanted:

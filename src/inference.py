@@ -20,6 +20,7 @@ from .building import build_data, build_network, build_task, require_trusted
 from .callbacks.threads import cores, divide
 from .checkpoints import read
 from .command_line import quiet_libraries
+from .data.base import DataModule
 from .data.image_folder import load_image
 from .data.sound import ENDINGS
 from .data.text import Codec, codec_of, read_text
@@ -28,11 +29,13 @@ from .forecast import forecast_file, score_file
 from .hear import classify_sounds
 from .read_text import classify_texts, reads
 from .runs import find_checkpoint, write_json
-from .summary import format_figure
+from .segment import TILE, segment_files
+from .summary import MAKES, format_figure
 from .tasks.base import Task
 from .tasks.classification import Classification, passes
 from .tasks.forecasting import Forecasting
 from .tasks.language_modeling import LanguageModeling
+from .tasks.segmentation import Segmentation
 from .zoo import nearest
 
 log = logging.getLogger(__name__)
@@ -112,14 +115,7 @@ def evaluate(
     average_passes(task, tta, mc_samples, about["data"]["kind"])
     torch.manual_seed(seed)
     config = about["config"]
-    if "root" in config["data"]:
-        if not root and not Path(config["data"]["root"]).exists():
-            root = os.environ.get("TORCHATLAS_DATA", "")
-        config["data"]["root"] = root or config["data"]["root"]
-    if "classes" in config["data"]:  # a user's folder: the labels are those of training
-        config["data"]["classes"] = about["data"]["classes"]
-    data = build_data(config["data"])
-    data.load_state_dict(about["data"])
+    data = restored_data(about, root)
     data.prepare_data()
     data.setup("test")
     on_gpu = torch.cuda.is_available()
@@ -144,9 +140,29 @@ def evaluate(
     return figures
 
 
+def restored_data(about: dict[str, Any], root: str = "") -> DataModule:
+    """The data of a checkpoint, with the classes and the statistics of the training; nothing is read yet.
+
+    Args:
+        about: see `restore`.
+        root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
+    """
+    config = about["config"]["data"]
+    if "root" in config:
+        if not root and not Path(config["root"]).exists():
+            root = os.environ.get("TORCHATLAS_DATA", "")
+        config["root"] = root or config["root"]
+    if "classes" in config:  # a user's folder: the labels are those of training
+        config["classes"] = about["data"]["classes"]
+    data = build_data(config)
+    data.load_state_dict(about["data"])
+    return data
+
+
 def predict(
     where: str, given: str, output: str = "", *, top: int = 1, length: int = 200, temperature: float = 0.8,
     seed: int = 0, tta: str = "none", mc_samples: int = 0, mode: str = "forecast", threshold: float = 5.0,
+    tile: int = TILE, overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
 ) -> None:  # fmt: skip
     """Print, and write to `output`, what the network says of a file or of all files in a folder.
 
@@ -157,7 +173,8 @@ def predict(
     steps after its end, or "anomalies": for each of its steps how far the forecast from before was off, and whether
     that is over `threshold` (see `forecast`). Lines of text get their `top` classes, their entities or the answers to
     their questions from networks that were trained for these; for them `given` may be a text itself (see
-    `classify_texts`).
+    `classify_texts`). Networks for segmentation give the share of each class and write masks into the folder `output`
+    (see `segment_files` for it and for `tile`, `overlap`, `resize` and `probabilities`).
     """
     path, task, about = restore(where)
     average_passes(task, tta, mc_samples, about["data"]["kind"])
@@ -171,13 +188,19 @@ def predict(
     if mode not in MODES:
         raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
     if isinstance(task, Classification) and about["data"]["kind"] in ("image", "pixels"):
-        rows = _classify(task, about["data"], _files(source, IMG_EXTENSIONS), top)
+        rows = _classify(task, about["data"], find_files(source, IMG_EXTENSIONS), top)
+    elif isinstance(task, Segmentation):
+        rows = segment_files(
+            task, about["data"], find_files(source, IMG_EXTENSIONS), output,
+            tile=tile, overlap=overlap, resize=resize, probabilities=probabilities,
+        )  # fmt: skip
+        output = ""
     elif texts:
         rows = classify_texts(task, about["data"], given, top)
     elif isinstance(task, LanguageModeling):
-        rows = _continue(task, about["data"], _files(source, (".txt", ".md", ".rst")), length, temperature, seed)
+        rows = _continue(task, about["data"], find_files(source, (".txt", ".md", ".rst")), length, temperature, seed)
     elif isinstance(task, Classification) and about["data"]["kind"] == "sound":
-        rows = classify_sounds(task, about["data"], _files(source, ENDINGS), top)
+        rows = classify_sounds(task, about["data"], find_files(source, ENDINGS), top)
     elif isinstance(task, Forecasting) and about["data"]["kind"] == "series":
         if source.is_dir():
             raise UserError(f"{source} is a folder: name one table, input=FILE.csv")
@@ -186,7 +209,11 @@ def predict(
         else:
             rows = score_file(task, about["data"], source, threshold)
     else:
-        raise UserError(f"{path} was trained for {task.name} on {about['data']['kind']}, which predict cannot read")
+        use = MAKES.get(task.name)
+        advice = f": use torchatlas {use[0]}" if use else ""
+        raise UserError(
+            f"{path} was trained for {task.name} on {about['data']['kind']}, which predict cannot read{advice}"
+        )
     if output:
         with Path(output).open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0].keys())
@@ -203,9 +230,12 @@ def predict(
     console.print(table)
 
 
-def _files(source: Path, endings: tuple[str, ...]) -> list[Path]:
+def find_files(source: Path, endings: tuple[str, ...]) -> list[Path]:
+    """A file, or those under a folder with certain endings."""
     if source.is_file():
         return [source]
+    if not source.exists():
+        raise UserError(f"there is no file or folder {source}: name one with input=PATH")
     found = sorted(p for p in source.rglob("*") if p.suffix.lower() in endings)
     if not found:
         raise UserError(f"{source} holds no file that ends in {', '.join(endings)}")

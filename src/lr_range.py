@@ -41,6 +41,7 @@ from .data.base import PURE, DataModule
 from .errors import UserError
 from .sweep import as_typed, logged_by
 from .tasks.base import Task
+from .tasks.segmentation import Segmentation
 
 MEMORY = 0.9  # of the average that tells when to stop: at 100 steps, about ten of them count
 NEIGHBOUR = 0.8  # weight of the next step in the smoothed curve, at 100 steps
@@ -105,6 +106,8 @@ def lr_range(
     rates, losses, smoother = [], [], Smoother(MEMORY ** (100 / steps))
     lowest = math.inf
     with kept(task, optimizer):
+        if isinstance(task, Segmentation):
+            task.balance_classes(data)
         batches = endless(task, data, precision)
         device = next(task.parameters()).device
         scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")

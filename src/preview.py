@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import building
 from .data.images import ImageData
+from .data.segmentation import IGNORED
 from .errors import UserError
 
 LARGEST = 64  # rows or columns
@@ -72,15 +73,20 @@ def draw(data: ImageData, n: int, epochs: int) -> Figure:
     figure = Figure(figsize=(1.3 * len(columns), 1.5 * n + 0.2), layout="constrained")
     axes = figure.subplots(n, len(columns), squeeze=False)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
-    for column, (title, (x, y)) in enumerate(columns.items()):
+    for column, (title, (x, *_, y)) in enumerate(columns.items()):
         axes[0, column].set_title(title, fontsize=9)
         for row in range(n):
             image = (x[row] * std + mean).clamp(0, 1)
             cell = axes[row, column]
+            if y[row].ndim == 2:  # a mask: the colours of the classes over the image
+                colours = torch.tensor([*data.colours, (0, 0, 0)]) / 255  # type: ignore[attr-defined]
+                over = colours[y[row].clamp(max=len(colours) - 1)].permute(2, 0, 1)
+                image = torch.where(y[row] == IGNORED, image, 0.5 * image + 0.5 * over)
             cell.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
             cell.set_xticks([])
             cell.set_yticks([])
-            cell.set_xlabel(name_label(y[row], data), fontsize=7, parse_math=False)
+            if y[row].ndim < 2:
+                cell.set_xlabel(name_label(y[row], data), fontsize=7, parse_math=False)
     return figure
 
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from .building import build_network
 from .errors import UserError
-from .explanations import evaluating
 from .models.gru import GRUCell
 from .models.lstm import LSTMCell
 from .models.rnn import ElmanCell
 from .models.tcn import TCN
+from .modes import evaluating, predicting
 
 Drawn = Iterator[tuple[str, Figure | dict[str, Any]]]  # a picture, or a table for a JSON file, and its name
 
@@ -187,7 +187,7 @@ def draw_gates(subject: Sequences) -> Drawn:
     layers = recurrent_layers(subject.network)
     if layers.bidirectional and layers.num_layers > 1:
         raise UserError("gates are drawn of networks with one direction or one layer")
-    with evaluating(subject.network), torch.no_grad():
+    with predicting(subject.network):
         inputs = inputs_of_layers(subject.network, subject.x[:1])[0, :STEPS]
     for number, traces in enumerate(gate_traces(layers, inputs), start=1):
         figure = Figure(figsize=(max(6, 0.16 * len(inputs)), 1.5 * len(traces) + 0.6), layout="constrained")
@@ -358,7 +358,7 @@ def draw_causality(subject: Sequences) -> Drawn:
     x = subject.x[0, : min(STEPS, subject.x.shape[1])]
     network = copy.deepcopy(network).double()
     x = x.double() if x.is_floating_point() else x
-    with torch.no_grad(), evaluating(network):
+    with predicting(network):
         inputs = inputs_of_layers(network, changed_alone(network, x, torch.arange(len(x))))
         states = states_from(network, inputs)
     table = (states[:-1] - states[-1]).norm(dim=2).cpu()

@@ -19,8 +19,15 @@ USES = {
     **dict.fromkeys(("characters", "words", "tokenizer"), ("generate", ' prompt="..."')),
     **dict.fromkeys(("image", "pixels", "series", "sound"), ("predict", " input=FILE")),
     **dict.fromkeys(("text_classes", "token_tags", "text_spans"), ("predict", " input=FILE")),
+    "segmentation": ("predict", " input=FILE output=FOLDER"),
     "translation": ("translate", ' input="..."'),
     "masked_text": ("fill", ' text="... [MASK] ..."'),
+}
+
+# Of tasks that make images, whatever the data are.
+MAKES = {
+    "autoencoding": ("reconstruct", " input=FILE"),
+    **dict.fromkeys(("elbo", "diffusion"), ("sample", "")),
 }
 
 
@@ -42,8 +49,8 @@ def describe_changes(changes: Sequence[tuple[str, Any, Any]]) -> str:
     return "\n".join("  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def print_summary(folder: Path, finished: bool) -> None:
-    """The run's figures, and what to type next."""
+def print_summary(folder: Path, finished: bool, task: str = "") -> None:
+    """The run's figures, and what to type next with a network of this task."""
     metrics = read_metrics(folder)
     if metrics:
         table = Table(
@@ -69,7 +76,8 @@ def print_summary(folder: Path, finished: bool) -> None:
     more = " duration=NUMBERep" if finished else ""
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
-    use, more_input = USES.get(str(read_json(folder / "data.json").get("kind")), ("evaluate", ""))
+    kind = str(read_json(folder / "data.json").get("kind"))
+    use, more_input = MAKES.get(task) or USES.get(kind, ("evaluate", ""))
     for label, text in (
         ("run folder", str(shown(folder))),
         ("dashboard", f"{uv}tensorboard --logdir {quoted}"),

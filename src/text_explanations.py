@@ -13,9 +13,10 @@ from .attention_maps import recorded
 from .callbacks.translations import labels
 from .data.text import Codec, codec_of, read_text
 from .data.tokenizer import TokenizerCodec
-from .decoding import evaluating, greedy
+from .decoding import greedy
 from .errors import UserError
 from .models.transformer import Positions
+from .modes import predicting
 from .sequence_explanations import Sequences, draw_gradients
 from .tasks.base import Task
 from .tasks.language_modeling import LanguageModeling
@@ -93,7 +94,7 @@ def attending(task: Task, about: dict[str, Any], device: torch.device, given: st
     if len(tokens) < 2:
         raise UserError(f"{source} has {len(tokens)} tokens where at least 2 are needed")
     subject = Attending(network, config, device, tokens[None].to(device), source, isinstance(task, LanguageModeling))
-    with evaluating(network), torch.no_grad(), recorded(network) as maps:
+    with predicting(network), recorded(network) as maps:
         network(subject.tokens)
     names = names_of(codec, tokens)
     subject.maps["self"] = {name: weights[0].float().cpu() for name, weights in maps.items()}
@@ -132,7 +133,7 @@ def _translation(
     if len(tokens) > limit:
         raise UserError(f"{source} has {len(tokens)} tokens, more than the {limit} that the network can read")
     lengths = torch.tensor([len(tokens)], device=device)
-    with evaluating(network), torch.no_grad():
+    with predicting(network):
         (output,) = greedy(
             network, tokens[None], lengths, begin=BEGIN, end=END, max_length=min(2 * len(tokens) + 50, limit - 1)
         )

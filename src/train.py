@@ -118,7 +118,7 @@ def execute(
         stopped = error.number
     finally:  # an interrupted run, too, ends with the way to go on
         if trainer.is_global_zero and (folder / "checkpoints").exists():
-            print_summary(folder, trainer.global_step >= task.plan.total)
+            print_summary(folder, trainer.global_step >= task.plan.total, task.name)
     if stopped is not None:
         if not trainer.is_global_zero:  # the first process speaks for all
             sys.exit(0)

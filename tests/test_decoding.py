@@ -13,7 +13,6 @@ from torchatlas.decoding import (
     beam_continue,
     beam_search,
     continue_,
-    evaluating,
     greedy,
     length_penalty_of,
     sample,
@@ -27,6 +26,7 @@ from torchatlas.models.seq2seq import Seq2Seq
 from torchatlas.models.seq2seq_attention import Seq2SeqAttention
 from torchatlas.models.tcn import TCN
 from torchatlas.models.transformer import Transformer
+from torchatlas.modes import predicting
 
 # --- one step
 
@@ -240,7 +240,7 @@ def test_nothing_is_changed_by_generation() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert [m.training for m in network.modules()] == modes
     assert text.dtype == torch.int64
-    with pytest.raises(RuntimeError), evaluating(network):
+    with pytest.raises(RuntimeError), predicting(network):
         raise RuntimeError
     assert [m.training for m in network.modules()] == modes
     assert [t.tolist() for t in continue_(network, [torch.tensor([1, 2])], 0, context=9)] == [[1, 2]]

@@ -26,6 +26,7 @@ from torchatlas.models.preact_resnet import PreActResNet
 from torchatlas.models.resnet import ResNet
 from torchatlas.models.resnet_cifar import ResNetCIFAR
 from torchatlas.models.vgg import VGG
+from torchatlas.modes import evaluating
 from torchatlas.sequence_explanations import METHODS as SEQUENCE_METHODS
 
 Train = Callable[..., Path]
@@ -325,7 +326,7 @@ def test_each_method_leaves_the_network_as_it_was() -> None:
         lambda: ex.gradient_norms(network, x, y),
     ]
     for method in methods:
-        with ex.evaluating(network):
+        with evaluating(network):
             method()
         after = state(network)
         for key, value in before["values"].items():

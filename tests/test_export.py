@@ -32,11 +32,11 @@ def digits(train: Train) -> Path:
 
 
 @torch.no_grad()
-def test_every_model_in_every_format(tiny_name: str, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    data = small_data(model_card(tiny_name).data)
-    folder = train(f"model={tiny_name}", *FAST, "data.batch_size=8", *data, *tiny_overrides(tiny_name))
+def test_every_model_in_every_format(class_name: str, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small_data(model_card(class_name).data)
+    folder = train(f"model={class_name}", *FAST, "data.batch_size=8", *data, *tiny_overrides(class_name))
     capsys.readouterr()
-    if hasattr(network_class(tiny_name), "no_graph"):
+    if hasattr(network_class(class_name), "no_graph"):
         with pytest.raises(
             UserError, match=r"packs sequences.*packs sequences.*: leave it out with formats=safetensors$"
         ):

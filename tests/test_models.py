@@ -19,6 +19,13 @@ def loss_of(*outputs: torch.Tensor) -> torch.Tensor:
     return torch.stack(weighted).sum()
 
 
+def fill_zeros(network: nn.Module) -> None:
+    """Layers that begin at zero, as they would be after some training: behind them nothing has a gradient."""
+    for parameter in network.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+
+
 def test_published_size(model_name: str) -> None:
     """The YAML's number of parameters is that of the network, and it runs."""
     with torch.device("meta"):
@@ -30,6 +37,7 @@ def test_published_size(model_name: str) -> None:
 
 def test_every_parameter_gets_a_gradient(tiny_name: str) -> None:
     network = tiny_network(tiny_name)
+    fill_zeros(network)
     loss_of(*all_outputs(network(*network.example_input(4)))).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -51,7 +59,7 @@ def test_examples_do_not_influence_each_other_in_eval(tiny_name: str) -> None:
     inputs = network.example_input(4)
     alone = [all_outputs(network(*(x[i : i + 1] for x in inputs))) for i in range(4)]
     for together, parts in zip(all_outputs(network(*inputs)), zip(*alone, strict=True), strict=True):
-        torch.testing.assert_close(together, torch.cat(parts), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(together, torch.cat(parts), rtol=1e-5, atol=5e-6)
 
 
 def test_eval_is_deterministic(tiny_name: str) -> None:
@@ -79,8 +87,8 @@ def test_causal(tiny_name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own advice
-def test_compiles_to_the_same_function(tiny_name: str) -> None:
-    network = tiny_network(tiny_name).eval()
+def test_compiles_to_the_same_function(class_name: str) -> None:
+    network = tiny_network(class_name).eval()
     inputs = network.example_input(2)
     torch._dynamo.reset()
     compiled = torch.compile(network, backend="aot_eager")
@@ -89,6 +97,7 @@ def test_compiles_to_the_same_function(tiny_name: str) -> None:
 
 def test_bf16_agrees_with_fp32(tiny_name: str) -> None:
     network = tiny_network(tiny_name).eval()
+    fill_zeros(network)
     inputs = network.example_input(4)
     exact = all_outputs(network(*inputs))
     with torch.autocast("cpu", torch.bfloat16):
@@ -98,13 +107,16 @@ def test_bf16_agrees_with_fp32(tiny_name: str) -> None:
 
 
 def test_initial_loss_is_near_theory(tiny_name: str) -> None:
-    """A new network knows nothing: cross-entropy near ln K; a new forecast is of the size of its input."""
+    """A new network knows nothing: cross-entropy near ln K; a new forecast or image is of the size of its input."""
     network = tiny_network(tiny_name)
-    if model_card(tiny_name).task == "forecasting":
-        forecasts = network(*network.example_input(64)).detach()
-        assert float(forecasts.square().mean()) < 4
+    task = model_card(tiny_name).task
+    if task in ("forecasting", "autoencoding", "elbo", "diffusion"):
+        made = all_outputs(network(*network.example_input(64)))[0].detach()
+        assert float(made.square().mean()) < 4
         return
     logits = all_outputs(network(*network.example_input(64)))[0].detach()
+    if task == "segmentation":  # classes last
+        logits = logits.movedim(1, -1)
     classes = logits.shape[-1]
     labels = torch.randint(classes, logits.shape[:-1])
     loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten())

@@ -92,9 +92,10 @@ def test_tested_versions_are_inside_the_declared_ranges() -> None:
 
 
 def test_no_module_shadows_another_package() -> None:
+    taken = {*sys.stdlib_module_names, *packages_distributions()}
     for path in SOURCE.glob("*.py"):
         if path.stem not in ("__init__", "train"):
-            assert path.stem not in {*sys.stdlib_module_names, *packages_distributions()}
+            assert path.stem not in taken
 
 
 @pytest.mark.parametrize("module", [m.name for m in pkgutil.walk_packages(torchatlas.__path__, "torchatlas.")])

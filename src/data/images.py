@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +88,7 @@ class ImageData(DataModule):
         common: batch size, workers, seed and so on, see `DataModule`.
     """
 
-    tasks = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "autoencoding", "elbo", "diffusion")
     classes: Sequence[str] = ()
     mean: Sequence[float] = (0.5,)
     std: Sequence[float] = (0.25,)

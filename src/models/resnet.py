@@ -100,13 +100,21 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, drop: float = 0.0, *, widening: int = 1, groups: int = 1
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        drop: float = 0.0,
+        *,
+        widening: int = 1,
+        groups: int = 1,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         inner = widening * width
         self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, dilation, dilation, groups, bias=False)
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = nn.Conv2d(inner, 4 * width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * width)
@@ -132,12 +140,14 @@ class ResNet(nn.Module):
         widening: channels of a bottleneck's 3x3 convolution, as a multiple of the group's width.
         groups: into which a bottleneck's 3x3 convolution is divided ("cardinality" of ResNeXt).
         stochastic_depth: r, the probability with which the last block's residual is left out in training.
+        dilated: how many of the last groups dilate in place of striding, 0 to 3; for bottlenecks.
         in_channels: channels of the input image.
         image_size: height and width of the input image, in pixels; under 64 it selects the small stem.
         num_classes: number of logits.
 
     Raises:
-        ValueError: an unknown block, not four depths, or widening or groups of basic blocks.
+        ValueError: an unknown block, not four depths, more than three dilated groups, or widening, groups or dilation
+            of basic blocks.
     """
 
     convolutional = True
@@ -152,6 +162,7 @@ class ResNet(nn.Module):
         widening: int = 1,
         groups: int = 1,
         stochastic_depth: float = 0.0,
+        dilated: int = 0,
         in_channels: int = 3,
         image_size: int = 32,
         num_classes: int = 10,
@@ -159,8 +170,10 @@ class ResNet(nn.Module):
         super().__init__()
         if block not in ("basic", "bottleneck"):
             raise ValueError(f"ResNet has the blocks basic and bottleneck, not {block!r}")
-        if block == "basic" and (widening, groups) != (1, 1):
-            raise ValueError(f"{widening=} and {groups=} are for block=bottleneck")
+        if block == "basic" and (widening, groups, dilated) != (1, 1, 0):
+            raise ValueError(f"{widening=}, {groups=} and {dilated=} are for block=bottleneck")
+        if not 0 <= dilated <= 3:
+            raise ValueError(f"from none to three of the groups can dilate in place of striding, not {dilated=}")
         if len(depths) != 4:
             raise ValueError(f"ResNet has four groups of blocks, got depths={list(depths)}")
         self.in_channels, self.image_size = in_channels, image_size
@@ -173,18 +186,22 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if self.small_stem else nn.MaxPool2d(3, stride=2, padding=1)
 
-        channels, layers, number = width, [], 0
+        channels, layers, number, dilation = width, [], 0, 1
         for i, depth in enumerate(depths):
             layer = nn.Sequential()
+            strides = i > 0 and i < 4 - dilated
             for j in range(depth):
-                stride = 2 if i > 0 and j == 0 else 1
+                stride = 2 if strides and j == 0 else 1
                 number += 1
                 drop = stochastic_depth * number / sum(depths)  # Huang et al. 2016, eq. 4
                 made: BasicBlock | Bottleneck
                 if block == "basic":
                     made = BasicBlock(channels, width * 2**i, stride, drop)
                 else:
-                    made = Bottleneck(channels, width * 2**i, stride, drop, widening=widening, groups=groups)
+                    wide = {"widening": widening, "groups": groups, "dilation": dilation}
+                    made = Bottleneck(channels, width * 2**i, stride, drop, **wide)
+                if i >= 4 - dilated and j == 0:  # the block that would stride still has the pixels of the last group
+                    dilation *= 2
                 channels = width * 2**i * made.expansion
                 layer.append(made)
             layers.append(layer)
@@ -194,6 +211,15 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # He et al. 2015, arXiv:1502.01852, section 2.2, fan-out
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b ..."], ...]:
+        """What the stem gives before its pooling, and each of the four groups, for networks that build on these."""
+        found = [self.relu(self.bn1(self.conv1(x)))]
+        x = self.maxpool(found[0])
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            found.append(x)
+        return tuple(found)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))

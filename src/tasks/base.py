@@ -120,7 +120,8 @@ class Task(lightning.LightningModule):
         if self.trainer.world_size > 1 and isinstance(weight := self.weight(batch), Tensor):
             # The mean over all processes, each of which has its own number of steps or frames.
             total: Any = self.trainer.strategy.reduce(weight.float(), reduce_op="sum")
-            out["loss"] = out["loss"] * weight * self.trainer.world_size / total
+            # A batch in which nothing counts anywhere has no loss, and not 0 / 0.
+            out["loss"] = out["loss"] * weight * self.trainer.world_size / torch.where(total > 0, total, 1.0)
         if self.l1:
             weights = [p for p in self.network.parameters() if p.requires_grad and p.ndim >= 2]
             out["loss"] = out["loss"] + self.l1 * torch.stack([w.abs().sum() for w in weights]).sum()
@@ -172,6 +173,7 @@ class Task(lightning.LightningModule):
             for key, part, shape in zip(keys, parts, shapes, strict=True)
         }
         count = totals.pop("count")
+        count = torch.where(count > 0, count, 1.0)  # of a split in which nothing counts
         means = self.derive({key: total / count for key, total in totals.items()})
         figures = zip(means, torch.stack(list(means.values())).tolist(), strict=True)
         self.figures |= {f"{stage}/{key}": value for key, value in figures}
@@ -267,13 +269,19 @@ class Task(lightning.LightningModule):
             self.freeze_backbone(False)
         self.stop_at_the_end()
 
+    def new_modules(self) -> list[nn.Module]:
+        """What is trained while the backbone is frozen: all beside the `trunk`, where the network names one."""
+        network: Any = self.network
+        if trunk := getattr(network, "trunk", ""):
+            return [module for name, module in network.named_children() if name != trunk]
+        return [network.get_submodule(name) for name in network.heads]
+
     def freeze_backbone(self, frozen: bool) -> None:
         """Take all but the heads out of training, or back into it."""
         if frozen:
             self.trainable = [p for p in self.network.parameters() if p.requires_grad]
         self.frozen = frozen
-        heads = [self.network.get_submodule(name) for name in self.network.heads]  # type: ignore[union-attr]
-        trained = {id(p) for head in heads for p in head.parameters()}
+        trained = {id(p) for head in self.new_modules() for p in head.parameters()}
         for p in self.trainable:
             p.requires_grad_(not frozen or id(p) in trained)
             if not p.requires_grad:
@@ -291,10 +299,9 @@ class Task(lightning.LightningModule):
         """Frozen layers stay in eval mode, so that their batch statistics stay."""
         super().train(mode)
         if self.frozen:
-            heads = [self.network.get_submodule(name) for name in self.network.heads]  # type: ignore[union-attr]
             self.network.eval()
             self.network.training = mode  # of the network alone, which then asks its auxiliary heads too
-            for head in heads:
+            for head in self.new_modules():
                 head.train(mode)
         return self
 

@@ -22,6 +22,7 @@ from ..version import __version__
 from . import (
     akamaster,
     chenyaofo,
+    diffusers_names,
     files,
     huggingface,
     huggingface_text,
@@ -40,7 +41,7 @@ __all__ = ["Preprocessing", "Report", "load_weights", "save_weights"]
 NAMINGS: tuple[Naming, ...] = (
     *torchvision_weights.NAMINGS, *timm_weights.NAMINGS, *kuangliu.NAMINGS, *akamaster.NAMINGS, *chenyaofo.NAMINGS,
     *weiaicunzai.NAMINGS, *xternalz.NAMINGS, *huggingface.NAMINGS,
-    *huggingface_text.NAMINGS,
+    *huggingface_text.NAMINGS, *diffusers_names.NAMINGS,
 )  # fmt: skip
 COUNTERS = "num_batches_tracked"  # of batch normalisation: absent in files from before torch 0.4.1, and without effect
 TEXT_POSITIONS = ("positions.weight", "positions.embedding.weight")  # learned, of the steps of a text
@@ -54,7 +55,7 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
     Another number of classes leaves the network's `heads` as initialised. Another number of image channels adapts
     the first convolution: for grey images its kernels are summed over the channels, which keeps the response to a
     grey image; otherwise they are repeated, and divided so that the response keeps its size. Positions of
-    another number of patches are interpolated.
+    another number of patches are interpolated. Weights of a classifier begin the network's `trunk`, where it names one.
 
     Args:
         network: as `create_model` makes it, with the wanted number of classes and channels.
@@ -73,7 +74,7 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
     found = _find(weights, name)
     if found.config is not None and _module(network) in ("bert", "gpt", "vit", "deit"):
         huggingface_text.require_same(found.config, network, found.where)
-    plan = _plan(network, found)
+    plan = _plan_of_all_or_trunk(network, found)
     own = network.state_dict()
     with torch.no_grad():
         for key, tensor in plan.tensors.items():
@@ -136,6 +137,28 @@ class _Plan:
     adapted: list[str] = field(default_factory=list)
     changed: int = 0  # of the tensors, those that are not as they were given
     stem: tuple[int, int] | None = None  # kernel sizes of the first convolution where they differ: given, ours
+
+
+def _plan_of_all_or_trunk(network: nn.Module, found: Found) -> _Plan:
+    """The plan for the network, or else for the part that weights of a classifier begin, which it names in `trunk`.
+
+    Raises:
+        UserError: neither fits.
+    """
+    trunk: str | None = getattr(network, "trunk", None)
+    begin = f"{trunk}."
+    try:
+        return _plan(network, found)
+    except UserError:
+        if trunk is None or any(key.startswith(begin) for key in found.state):
+            raise
+    part = network.get_submodule(trunk)
+    plan = _plan(part, found)
+    plan.tensors = {begin + key: tensor for key, tensor in plan.tensors.items()}
+    plan.missing = [begin + key for key in plan.missing]
+    plan.missing += [key for key in network.state_dict() if not key.startswith(begin) and not key.endswith(COUNTERS)]
+    plan.adapted.append(f"the weights begin the {trunk}: what follows it is new")
+    return plan
 
 
 def _plan(network: nn.Module, found: Found) -> _Plan:
@@ -222,6 +245,8 @@ def _try(network: nn.Module, found: Found, naming: Naming) -> _Plan:
             plan.tensors[key] = theirs
         elif theirs.ndim == 4 and ours.ndim == 2 and theirs.flatten(1).shape == ours.shape:
             plan.tensors[key] = theirs.flatten(1)  # a convolution over all pixels, or of 1x1, is a linear layer
+        elif theirs.ndim == 2 and ours.ndim == 4 and theirs.shape == ours.flatten(1).shape:
+            plan.tensors[key] = theirs.view_as(ours)  # and the reverse
         elif key == f"{stem}.weight" and theirs.ndim == 4 and theirs.shape[2:] != ours.shape[2:]:
             plan.stem = theirs.shape[2], ours.shape[2]
             plan.reshaped.append(_difference(key, theirs, ours))

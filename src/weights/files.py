@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,10 @@ def _read_safetensors(path: Path) -> Found:
     if preprocessing is None and "data" in metadata:  # of torchatlas export
         with contextlib.suppress(ValueError, TypeError, KeyError):
             preprocessing = Preprocessing.of_data(dict(json.loads(metadata["data"])))
-    return Found(unwrap(state, str(path)), str(path), "torchatlas" if "torchatlas" in metadata else None, preprocessing)
+    own = "torchatlas" in metadata  # then a prefix is the name of a part
+    return Found(
+        unwrap(state, str(path), () if own else PREFIXES), str(path), "torchatlas" if own else None, preprocessing
+    )
 
 
 def _load(path: Path) -> Any:
@@ -209,7 +212,7 @@ def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def unwrap(content: Any, where: str) -> dict[str, Tensor]:
+def unwrap(content: Any, where: str, prefixes: Sequence[str] = PREFIXES) -> dict[str, Tensor]:
     """The state dict inside of what was saved, without the prefixes of modules that were around the network.
 
     Raises:
@@ -233,7 +236,7 @@ def unwrap(content: Any, where: str) -> dict[str, Tensor]:
     for key, value in state.items():
         if value.layout != torch.strided or value.is_meta or value.is_complex() or not bool(value.isfinite().all()):
             raise UserError(f"{where} holds {key!a:.60}, which is no tensor of finite real numbers: give other weights")
-    for prefix in PREFIXES:
+    for prefix in prefixes:
         if 2 * sum(key.startswith(prefix) for key in state) > len(state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state

@@ -1,7 +1,7 @@
 """Weights of torchvision: its names are ours but for ViT's, its files come from its own list of addresses.
 
 Names: `torchvision/models/*.py` of torchvision 0.29. DenseNets saved before 2019 have `norm.1` for `norm1`, and its
-ViT files `mlp.linear_1` for `mlp.0`.
+ViT files `mlp.linear_1` for `mlp.0`. An FCN on VGG-16 has the first two linear layers of VGG as convolutions.
 """
 
 from typing import Any
@@ -33,9 +33,19 @@ NAMINGS = (
         rules=((r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
     ),
     Naming("torchvision", (r"^conv_proj\.", r"^encoder\.layers\.encoder_layer_0\."), VIT),
+    Naming(
+        "torchvision",
+        marks=(r"^features\.0\.weight$", r"^classifier\.0\.weight$", r"^classifier\.3\.weight$"),
+        rules=((r"^classifier\.0\.", "fc6."), (r"^classifier\.3\.", "fc7.")),
+    ),
+    Naming(  # "backbone." has been taken for the prefix of a program
+        "torchvision",
+        marks=(r"^layer4\.0\.conv3\.weight$", r"^classifier\.4\.weight$"),
+        rules=((r"^(conv1|bn1|layer[1-4])\.", r"backbone.\1."),),
+    ),
 )
 # The files of our networks whose class bears torchvision's name.
-NETWORKS = ("alexnet", "densenet", "efficientnet", "googlenet", "mobilenet_v2", "resnet", "vgg")
+NETWORKS = ("alexnet", "densenet", "efficientnet", "fcn_resnet", "googlenet", "mobilenet_v2", "resnet", "vgg")
 # torchvision's GoogLeNet turns ImageNet's statistics into these in its forward; ours does with `transform_input`.
 TRANSFORMED: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 
@@ -53,7 +63,7 @@ def fetch(weights: str, name: str | None) -> Found:
     """
     from torchvision import models
 
-    builders = models.list_models(module=models)
+    builders = _builders()
     given, _, version = weights.removeprefix(PREFIX).partition("/")
     if not version and given not in builders:
         given, version = name or "", given
@@ -76,12 +86,20 @@ def fetch(weights: str, name: str | None) -> Found:
     return Found(dict(state), weights, "torchvision", preprocessing(chosen))
 
 
+def _builders() -> list[str]:
+    """Names of the networks that torchvision has for images and for their pixels."""
+    from torchvision import models
+
+    return [name for module in (models, models.segmentation) for name in models.list_models(module=module)]
+
+
 def preprocessing(weights: Any) -> Preprocessing:
     """What one of torchvision's sets of weights says of its images, without making the network."""
     transforms = weights.transforms()
+    resize = transforms.resize_size[0]
     return Preprocessing(
-        image_size=transforms.crop_size[0],
-        resize=transforms.resize_size[0],
+        image_size=transforms.crop_size[0] if hasattr(transforms, "crop_size") else resize,  # pixels are all wanted
+        resize=resize,
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
         interpolation=transforms.interpolation.value,
@@ -92,7 +110,7 @@ def preprocessing_of_file(file_name: str) -> Preprocessing | None:
     """The same for a downloaded file that still has its name, such as `resnet50-11ad3fa6.pth`."""
     from torchvision import models
 
-    for builder in models.list_models(module=models):
+    for builder in _builders():
         for weights in models.get_model_weights(builder):
             if urlsplit(weights.url).path.rpartition("/")[2] == file_name:
                 return preprocessing(weights)

@@ -1,0 +1,210 @@
+"""Segmentation: one class for each pixel."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..tiling import crop, mirror_to_fit
+from .base import MakeOptimizer, MakeSchedule, Task
+from .segmentation_losses import (
+    IGNORED,
+    confusion,
+    dice_loss,
+    focal,
+    inverse_frequency,
+    median_frequency,
+    overlap,
+    pixels,
+    pixels_by_image,
+    region_figures,
+)
+
+CRITERIA = ("cross_entropy", "focal", "dice", "dice_cross_entropy")
+MONITORS = ("loss", "pixel_accuracy", "mean_iou", "dice")
+BALANCES = ("inverse_frequency", "median_frequency")
+
+
+class Segmentation(Task):
+    """One class out of K for each pixel.
+
+    Network: x `b c h w` -> logits `b k h w`, and in training those of auxiliary heads behind them. Where the network's
+    `margin` is over 0, its answer is smaller than its input by as many pixels at each border: then the image is
+    mirrored at its borders (Ronneberger et al. 2015, arXiv:1505.04597, figure 2), so that each pixel has an answer.
+    Batch: (x, mask `b h w`), or (x, weights `b h w`, mask) with a weight for each pixel, as in equation 2 of that
+    paper. Pixels of class 255 count nowhere.
+
+    Figures: loss (averaged over pixels), pixel accuracy, mean IoU, Dice, and in evaluation IoU of each class; from the
+    pixels of the whole split, see `region_figures`. The loss of evaluation is that of the criterion without any
+    weights, of classes or of pixels, so that runs with other weights compare; Dice in it is of all pixels of the
+    split, where training has that of its batch. Gradients that are accumulated are the plain mean of those of the
+    batches, however many pixels count in each.
+
+    Args:
+        network, optimizer, schedule: see `Task`. A network with auxiliary heads has `auxiliary_weight`, the weight of
+            their losses.
+        criterion: "cross_entropy", "focal", "dice", or "dice_cross_entropy", the sum of two; see
+            `segmentation_losses`. Weights are those of cross-entropy and focal loss.
+        class_weights: a number for each class; "inverse_frequency" or "median_frequency" of the classes in the training
+            split; None: 1.
+        gamma: of the focal loss.
+        monitor: validation figure by which the best weights are chosen: "mean_iou", "dice", "pixel_accuracy" or "loss".
+        common: L1 penalty and so on, see `Task`.
+
+    Raises:
+        ValueError: an unknown criterion, monitor or kind of weights, or weights that the criterion does not have.
+    """
+
+    name = "segmentation"
+    headline = ("mean_iou", "dice", "pixel_accuracy")
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: MakeOptimizer | None = None,
+        schedule: MakeSchedule | None = None,
+        criterion: Literal["cross_entropy", "focal", "dice", "dice_cross_entropy"] = "cross_entropy",
+        class_weights: str | Sequence[float] | None = None,
+        gamma: float = 2.0,
+        monitor: Literal["loss", "pixel_accuracy", "mean_iou", "dice"] = "mean_iou",
+        **common: Any,
+    ) -> None:
+        super().__init__(network, optimizer, schedule, **common)
+        if criterion not in CRITERIA:
+            raise ValueError(f"task.criterion={criterion} must be one of {', '.join(CRITERIA)}")
+        if monitor not in MONITORS:
+            raise ValueError(f"task.monitor={monitor} must be one of {', '.join(MONITORS)}")
+        if gamma < 0:
+            raise ValueError(f"task.gamma={gamma} must not be negative")
+        if class_weights is not None and criterion == "dice":
+            raise ValueError(
+                f"task.class_weights={class_weights} cannot weigh Dice, in which all classes count alike: use "
+                f"task.criterion=dice_cross_entropy or task.class_weights=null"
+            )
+        self.balance: str | None = None
+        self.class_weights: Tensor | None = None  # no buffer, which would lose digits in pure half precision
+        if isinstance(class_weights, str):
+            if class_weights not in BALANCES:
+                raise ValueError(f"task.class_weights={class_weights} must be {', '.join(BALANCES)}, a list or null")
+            self.balance = class_weights
+        elif class_weights is not None:
+            given = [float(w) for w in class_weights]
+            if not all(w >= 0 for w in given) or not any(given):
+                raise ValueError(f"task.class_weights={given} must not be negative, nor all 0")
+            self.class_weights = torch.tensor(given)
+        self.criterion, self.gamma = criterion, gamma
+        self.monitor, self.mode = monitor, "min" if monitor == "loss" else "max"
+
+    def forward(self, x: Tensor) -> Any:  # type: ignore[override]
+        """Logits `b k h w` of each pixel of x, and in training those of auxiliary heads, in a tuple.
+
+        Training refuses images that the network cannot divide, as evaluation does not: it has images of any size.
+        """
+        if self.training and not getattr(self.network, "margin", 0):
+            return self.network(x)
+        h, w = x.shape[-2:]
+        output = self.network(mirror_to_fit(self.network, x))
+        if isinstance(output, tuple):
+            return tuple(crop(part, h, w) for part in output)
+        return crop(output, h, w)
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        x, *_, mask = batch
+        output = self(x)
+        logits, *auxiliary = output if isinstance(output, tuple) else (output,)
+        k = logits.shape[1]
+        if self.class_weights is not None and len(self.class_weights) != k:
+            raise UserError(f"task.class_weights has {len(self.class_weights)} numbers where there are {k} classes")
+        labels = mask.flatten()
+        out = {"confusion": confusion(logits.detach().argmax(1), mask, k)}
+        if self.training:
+            weights = self.weights_of(batch)
+            loss = self.loss(pixels(logits), labels, weights)
+            for other in auxiliary:
+                share: Any = self.network.auxiliary_weight
+                loss = loss + share * self.loss(pixels(other), labels, weights)
+            return out | {"loss": loss}
+        flat = pixels(logits)
+        if "dice" in self.criterion:
+            out["metrics/overlap"] = overlap(flat, labels) / self.weight(batch).clamp(min=1)
+        if self.criterion == "dice_cross_entropy":
+            out["metrics/nll"] = focal(flat, labels, 0.0)
+        return out | {"loss": self.loss(flat, labels, None), "logits": logits.detach()}
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """The criterion of pixels: logits `n k`, labels `n`, weights `n` or None."""
+        if self.criterion == "dice":
+            return dice_loss(overlap(logits, labels))
+        loss = focal(logits, labels, self.gamma if self.criterion == "focal" else 0.0, weights)
+        return loss + dice_loss(overlap(logits, labels)) if self.criterion == "dice_cross_entropy" else loss
+
+    def weights_of(self, batch: Any) -> Tensor | None:
+        """What each pixel counts in the loss of training, float32 `n`: its weight in the batch times its class's."""
+        _, *given, mask = batch
+        if self.criterion == "dice" or (not given and self.class_weights is None):
+            return None
+        weights = given[0].flatten().float() if given else None
+        if self.class_weights is None:
+            return weights
+        self.class_weights = self.class_weights.to(mask.device)
+        labels = mask.flatten()
+        of_classes = self.class_weights[torch.where(labels == IGNORED, 0, labels)]
+        return of_classes if weights is None else weights * of_classes
+
+    def weight(self, batch: Any) -> Tensor:
+        """The pixels that count; in training the sum of their weights."""
+        counted: Tensor = batch[-1] != IGNORED
+        if self.training and (weights := self.weights_of(batch)) is not None:
+            return (weights * counted.flatten()).sum()
+        return counted.sum()
+
+    def derive(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Dice in the loss of evaluation is that of all pixels of the split, however it was cut into batches."""
+        sums, nll = means.pop("overlap", None), means.pop("nll", None)
+        if sums is None:
+            return means
+        loss = dice_loss(sums)
+        return means | {"loss": loss if nll is None else loss + nll}
+
+    def _accumulate(self, batch: Any) -> dict[str, Tensor]:
+        out = super()._accumulate(batch)
+        self._add(f"{self.stage}/confusion", out["confusion"])  # with the sums it is in checkpoints within an epoch
+        return out
+
+    def close_epoch(self, stage: str) -> None:
+        confused = self.sums.pop(f"{stage}/confusion", None)  # whole numbers, which the base would make averages of
+        if confused is not None:
+            counts = self.trainer.strategy.reduce(confused, reduce_op="sum")
+            names = self.trainer.datamodule.classes  # type: ignore[attr-defined]
+            found = region_figures(counts, names)  # type: ignore[arg-type]
+            each = stage != "train"
+            self.figures |= {f"{stage}/{key}": v for key, v in found.items() if each or not key.startswith("iou_")}
+        super().close_epoch(stage)
+
+    def configure_optimizers(self) -> Any:
+        self.balance_classes(self.trainer.datamodule)  # type: ignore[attr-defined]  # before steps are measured
+        return super().configure_optimizers()
+
+    def balance_classes(self, data: Any) -> None:
+        """Where weights are to balance the classes: take them from the data; needed before a step of training."""
+        if self.balance is not None:
+            self.class_weights = self.weights_of_classes(self.balance, data)
+
+    def weights_of_classes(self, balance: str, data: Any) -> Tensor:
+        """Weights from the classes of the training split, which is read once, without augmentation."""
+        sums = torch.zeros(2, data.num_classes, dtype=torch.int64)
+        for batch in data.loader("train"):
+            counts = pixels_by_image(data.transform(batch)[-1], data.num_classes)
+            sums += torch.stack([counts.sum(0), (counts.sum(1, keepdim=True) * (counts > 0)).sum(0)])
+        if self._trainer is not None:
+            sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")  # type: ignore[assignment]
+        counts, around = sums.unbind()
+        return inverse_frequency(counts) if balance == "inverse_frequency" else median_frequency(counts, around)
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Probabilities of the classes at each pixel, `b k h w`; in eval mode."""
+        self.network.eval()
+        return self(x).float().softmax(1)  # type: ignore[no-any-return]
