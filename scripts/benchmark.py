@@ -20,11 +20,12 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from torchatlas import building
 from torchatlas.callbacks.base import NoProfiler
-from torchatlas.checkpoints import CheckpointFiles
-from torchatlas.command_line import quiet_libraries
-from torchatlas.durations import Plan
+from torchatlas.run.build import build_data, build_network, build_task, precision
+from torchatlas.run.compose import register_resolvers
+from torchatlas.run.console import quiet_libraries
+from torchatlas.storage.checkpoints import CheckpointFiles
+from torchatlas.training.durations import Plan
 
 
 class Stopwatch(lightning.Callback):
@@ -51,12 +52,10 @@ def now() -> float:
 def build(config: Any) -> tuple[Any, Any]:
     """Data and task as train.py builds them."""
     lightning.seed_everything(config["seed"], verbose=False)
-    data = building.build_data(config["data"])
+    data = build_data(config["data"])
     data.prepare_data()
     data.setup("fit")
-    task = building.build_task(
-        config["task"], building.build_network(config["model"]), config["optim"], config["schedule"]
-    )
+    task = build_task(config["task"], build_network(config["model"]), config["optim"], config["schedule"])
     return data, task
 
 
@@ -113,13 +112,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200)
     options, overrides = parser.parse_known_args()
-    building.register_resolvers()
+    register_resolvers()
     quiet_libraries()
     with initialize_config_module("torchatlas.configs", version_base="1.3"):
         config: Any = OmegaConf.to_container(compose("train", ["name=benchmark", *overrides]), resolve=True)
     trainer = config["trainer"]
     trainer["devices"] = 1
-    trainer["precision"] = building.precision(trainer["precision"], trainer["accelerator"])
+    trainer["precision"] = precision(trainer["precision"], trainer["accelerator"])
     warmup = max(1, options.steps // 10)
     times: dict[str, list[float]] = {"bare loop": [], "trainer": [], "with callbacks": []}
     for _ in range(options.rounds):

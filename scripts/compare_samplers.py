@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
-from torchatlas.inference import restore
+from torchatlas.run.restore import restore
 from torchatlas.tasks.diffusion import Diffusion
 
 SAMPLERS = (

@@ -24,7 +24,7 @@ from sklearn.datasets import load_sample_images
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from torchatlas.data.image_folder import ImageFiles, list_images
+from torchatlas.data.images.image_folder import ImageFiles, list_images
 
 WIDTH, HEIGHT = 500, 375
 QUALITY, NOISE = 93, 13  # of JPEG; standard deviation in levels of 256

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from torchatlas import create_model
-from torchatlas.data.digits import Digits
-from torchatlas.explanations import gradient_norms
+from torchatlas.data.images.digits import Digits
+from torchatlas.explain.methods import gradient_norms
+from torchatlas.zoo import create_model
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "gradient_depth.png"
 SEEDS = 5

@@ -14,8 +14,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from torchatlas import create_model
-from torchatlas.sequence_explanations import gradient_by_distance
+from torchatlas.explain.sequences import gradient_by_distance
+from torchatlas.zoo import create_model
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "gradient_distance.png"
 SEEDS, STEPS, DIM, SEQUENCES = 5, 200, 64, 32

@@ -28,7 +28,8 @@ from typing import Any
 import torch
 
 import torchatlas.train
-from torchatlas import checkpoints, runs
+from torchatlas.storage.checkpoints import read
+from torchatlas.storage.files import read_epochs, read_metrics
 
 for folder in ("callbacks", "data", "models", "tasks"):  # before the forks, which need not import them then
     for module in pkgutil.iter_modules([str(Path(torchatlas.train.__file__).parent / folder)]):
@@ -146,12 +147,12 @@ def result(folder: Path) -> dict[str, Any]:
             found[name] = value
 
     for name in ("last", "best"):
-        checkpoint = checkpoints.read(folder / "checkpoints" / f"{name}.ckpt")
+        checkpoint = read(folder / "checkpoints" / f"{name}.ckpt")
         checkpoint["callbacks"] = {k: v for k, v in checkpoint.get("callbacks", {}).items() if k != "Record"}
         checkpoint["torchatlas"].pop("config")  # names the folder
         collect(name, checkpoint)
-    collect("epochs", [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in runs.read_epochs(folder)])
-    collect("metrics", {k: v for k, v in runs.read_metrics(folder).items() if k not in ("seconds", "used")})
+    collect("epochs", [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in read_epochs(folder)])
+    collect("metrics", {k: v for k, v in read_metrics(folder).items() if k not in ("seconds", "used")})
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # each start writes the graph
@@ -178,7 +179,7 @@ def place(path: Path) -> tuple[int, int] | None:
     """Steps behind a checkpoint, and batches of its unfinished epoch; None where there is no checkpoint."""
     if not path.exists():
         return None
-    checkpoint = checkpoints.read(path)
+    checkpoint = read(path)
     return checkpoint["global_step"], checkpoint["torchatlas"]["batches"]
 
 

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from torchatlas import create_model, list_models, model_card
 from torchatlas.weights import torchvision_weights
+from torchatlas.zoo import create_model, list_models, model_card
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "parity.md"
 GRADIENTS_AT = 128  # pixels: the smallest at which every network still has something to pool

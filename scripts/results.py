@@ -14,8 +14,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from torchatlas import list_models, model_card
-from torchatlas.summary import format_figure
+from torchatlas.metrics.figures import format_figure
+from torchatlas.zoo import list_models, model_card
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "records"

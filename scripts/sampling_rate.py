@@ -16,8 +16,9 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from torchatlas import building
-from torchatlas.samplers import timesteps
+from torchatlas.generate.samplers import timesteps
+from torchatlas.run.build import build_network, build_task
+from torchatlas.run.compose import register_resolvers
 from torchatlas.tasks.diffusion import Diffusion
 
 
@@ -63,11 +64,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     options, overrides = parser.parse_known_args()
-    building.register_resolvers()
+    register_resolvers()
     with initialize_config_module("torchatlas.configs", version_base="1.3"):
         chosen = overrides or ["model=ddpm_small"]
         config: Any = OmegaConf.to_container(compose("train", ["name=sampling", *chosen]), resolve=True)
-    task: Any = building.build_task(config["task"], building.build_network(config["model"]))
+    task: Any = build_task(config["task"], build_network(config["model"]))
     task = task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     print(f"{' '.join(chosen)}: {options.rounds} rounds of {options.steps} steps, {options.images} images")
     for sampler in ("ddpm", "ddim"):

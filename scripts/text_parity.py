@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from torchatlas import load_weights
-from torchatlas.data.tokenizer import load_codec
+from torchatlas.data.text.tokenizer import load_codec
 from torchatlas.models.bert import Bert
 from torchatlas.models.gpt import GPT
+from torchatlas.weights import load_weights
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "text_parity.md"
 

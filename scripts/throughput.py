@@ -18,8 +18,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from torchatlas import create_model, list_models
-from torchatlas.runs import hardware
+from torchatlas.storage.record import hardware
+from torchatlas.zoo import create_model, list_models
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "throughput.md"
 

@@ -1,11 +1,12 @@
 """The command `torchatlas`; `USAGE` says what it can do."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from .errors import UserError
+from .commands.words import number, parse, switch
+from .errors import UserError, nearest
 from .version import __version__
-from .zoo import ModelCard, list_models, model_card, nearest
+from .zoo import ModelCard, list_models, model_card
 
 USAGE = """\
 usage: torchatlas COMMAND [KEY=VALUE ...]
@@ -55,26 +56,6 @@ usage: torchatlas COMMAND [KEY=VALUE ...]
 """
 
 
-def parse(arguments: list[str], known: Mapping[str, str | None]) -> dict[str, str]:
-    """KEY=VALUE words as a dictionary over defaults; None marks a key that must be given.
-
-    Raises:
-        UserError: a word without "=", an unknown key or a missing one.
-    """
-    values = {key: value for key, value in known.items() if value is not None}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise UserError(f"{argument!r} is not of the form KEY=VALUE, with a KEY out of {', '.join(known)}")
-        if key not in known:
-            raise UserError(f"there is no key {key!r}{nearest(key, list(known))}")
-        values[key] = value
-    for key in known:
-        if key not in values:
-            raise UserError(f"{key}=... is missing; type torchatlas --help")
-    return values
-
-
 def train(arguments: list[str]) -> None:
     """The program of train.py."""
     from . import train as program
@@ -98,29 +79,6 @@ def show_list(arguments: list[str]) -> None:
         print(f"{name:<{widths[0]}}  {parameters:>{widths[1]}}  {task:<{widths[2]}}  {data:<{widths[3]}}  {paper}")
 
 
-def number(values: dict[str, str], key: str, convert: Callable[[str], float]) -> float:
-    """The number of a key.
-
-    Raises:
-        UserError: it is none.
-    """
-    try:
-        return convert(values[key])
-    except ValueError:
-        raise UserError(f"{key}={values[key]} is not a {'whole ' if convert is int else ''}number") from None
-
-
-def switch(values: dict[str, str], key: str) -> bool:
-    """The truth of a key.
-
-    Raises:
-        UserError: it is neither true nor false.
-    """
-    if values[key] not in ("true", "false"):
-        raise UserError(f"{key}={values[key]} must be true or false")
-    return values[key] == "true"
-
-
 def evaluate(arguments: list[str]) -> None:
     """Figures of a checkpoint on a split of its data."""
     known = {
@@ -133,9 +91,9 @@ def evaluate(arguments: list[str]) -> None:
         "seed": "0",
     }
     values = parse(arguments, known)
-    from . import inference
+    from .commands.evaluate import evaluate as evaluate_evaluate
 
-    inference.evaluate(
+    evaluate_evaluate(
         values["ckpt"], values["split"], values["data.root"], values["output"], tta=values["tta"],
         mc_samples=int(number(values, "mc_samples", int)), seed=int(number(values, "seed", int)),
     )  # fmt: skip
@@ -149,9 +107,9 @@ def predict(arguments: list[str]) -> None:
         "resize": "", "probabilities": "false",
     }  # fmt: skip
     values = parse(arguments, known)
-    from . import inference
+    from .commands.predict import predict as predict_predict
 
-    inference.predict(
+    predict_predict(
         values["ckpt"], values["input"], values["output"], top=int(number(values, "top", int)),
         length=int(number(values, "length", int)), temperature=number(values, "temperature", float),
         seed=int(number(values, "seed", int)), tta=values["tta"],
@@ -173,9 +131,9 @@ def generate(arguments: list[str]) -> None:
     whole = {key: int(number(values, key, int)) for key in ("length", "top_k", "beams", "samples", "seed")}
     real = {key: number(values, key, float) for key in ("temperature", "top_p")}
     cache = switch(values, "cache")
-    from . import generation
+    from .commands.generate import generate as generate_generate
 
-    generation.generate(
+    generate_generate(
         values["ckpt"], values["prompt"], values["input"], values["output"], stop=values["stop"], cache=cache,
         length=whole["length"], top_k=whole["top_k"], beams=whole["beams"], samples=whole["samples"],
         seed=whole["seed"], temperature=real["temperature"], top_p=real["top_p"],
@@ -191,9 +149,9 @@ def translate(arguments: list[str]) -> None:
     values = parse(arguments, known)
     beams, max_length = (int(number(values, key, int)) for key in ("beams", "max_length"))
     length_penalty, cache = number(values, "length_penalty", float), switch(values, "cache")
-    from . import generation
+    from .commands.translate import translate as translate_translate
 
-    generation.translate(
+    translate_translate(
         values["ckpt"], values["input"], values["output"], beams=beams, length_penalty=length_penalty,
         max_length=max_length, alignment=values["alignment"], cache=cache,
     )  # fmt: skip
@@ -202,7 +160,7 @@ def translate(arguments: list[str]) -> None:
 def fill(arguments: list[str]) -> None:
     """What a masked language model writes in place of [MASK]."""
     values = parse(arguments, {"ckpt": None, "text": "", "input": "", "top": "5", "output": ""})
-    from .fill import fill as guess
+    from .commands.fill import fill as guess
 
     guess(values["ckpt"], values["text"], values["input"], values["output"], top=int(number(values, "top", int)))
 
@@ -216,9 +174,9 @@ def sample(arguments: list[str]) -> None:
     values = parse(arguments, known)
     whole = {key: int(number(values, key, int)) for key in ("n", "seed", "steps", "batch")}
     guidance, eta = number(values, "guidance", float), number(values, "eta", float)
-    from . import sampling
+    from .commands.sample import sample as sample_sample
 
-    sampling.sample(
+    sample_sample(
         values["ckpt"], values["output"], n=whole["n"], seed=whole["seed"], label=values["class"], guidance=guidance,
         sampler=values["sampler"], steps=whole["steps"], eta=eta, batch=whole["batch"],
     )  # fmt: skip
@@ -229,9 +187,9 @@ def reconstruct(arguments: list[str]) -> None:
     known = {"ckpt": None, "input": "", "output": "", "n": "16", "depth": "0", "seed": "0", "data.root": ""}
     values = parse(arguments, known)
     n, seed, depth = int(number(values, "n", int)), int(number(values, "seed", int)), number(values, "depth", float)
-    from . import sampling
+    from .commands.reconstruct import reconstruct as reconstruct_reconstruct
 
-    sampling.reconstruct(
+    reconstruct_reconstruct(
         values["ckpt"], values["input"], values["output"], n=n, depth=depth, seed=seed, root=values["data.root"]
     )
 
@@ -244,9 +202,9 @@ def interpolate(arguments: list[str]) -> None:
     values = parse(arguments, known)
     steps, rows, seed = (int(number(values, key, int)) for key in ("steps", "rows", "seed"))
     depth = number(values, "depth", float)
-    from . import sampling
+    from .commands.interpolate import interpolate as interpolate_interpolate
 
-    sampling.interpolate(
+    interpolate_interpolate(
         values["ckpt"], values["input"], values["output"], steps=steps, rows=rows, depth=depth, seed=seed,
         root=values["data.root"],
     )  # fmt: skip
@@ -261,9 +219,9 @@ def inpaint(arguments: list[str]) -> None:
     values = parse(arguments, known)
     whole = {key: int(number(values, key, int)) for key in ("n", "steps", "repeats", "seed")}
     guidance = number(values, "guidance", float)
-    from . import sampling
+    from .commands.inpaint import inpaint as inpaint_inpaint
 
-    sampling.inpaint(
+    inpaint_inpaint(
         values["ckpt"], values["input"], values["mask"], values["output"], n=whole["n"], label=values["class"],
         guidance=guidance, steps=whole["steps"], repeats=whole["repeats"], seed=whole["seed"],
         root=values["data.root"],
@@ -284,7 +242,7 @@ def quality(arguments: list[str]) -> None:
     for key, kind in (("steps", int), ("guidance", float), ("eta", float)):
         if values[key]:
             options[key] = number(values, key, kind)
-    from .image_quality import quality as compare
+    from .commands.quality import quality as compare
 
     compare(
         values["ckpt"], values["input"], n=whole["n"], reference=values["reference"], references=references,
@@ -295,28 +253,28 @@ def quality(arguments: list[str]) -> None:
 
 def show(arguments: list[str]) -> None:
     """The layers of a network."""
-    from .show import show as show_layers
+    from .commands.show import show as show_layers
 
     show_layers(arguments)
 
 
 def preview(arguments: list[str]) -> None:
     """Original and augmented images."""
-    from .preview import preview as draw
+    from .commands.preview import preview as draw
 
     draw(arguments)
 
 
 def lr_range(arguments: list[str]) -> None:
     """The learning-rate range test."""
-    from .lr_range import run
+    from .commands.lr_range import run
 
     run(arguments)
 
 
 def plan(arguments: list[str]) -> None:
     """What a training will take, and what a run took."""
-    from .estimate import run
+    from .commands.plan import run
 
     run(arguments)
 
@@ -325,7 +283,7 @@ def explain(arguments: list[str]) -> None:
     """Pictures of what an image classifier computes, and of what its answers rest on."""
     known = {"ckpt": None, "input": "", "output": "", "class": "", "layer": "", "methods": ""}
     values = parse(arguments, known)
-    from .explain import explain as look
+    from .commands.explain import explain as look
 
     look(values["ckpt"], values["input"], values["output"], values["class"], values["layer"], values["methods"])
 
@@ -333,21 +291,21 @@ def explain(arguments: list[str]) -> None:
 def export(arguments: list[str]) -> None:
     """A checkpoint as files for other programs."""
     values = parse(arguments, {"ckpt": None, "output": "", "formats": "safetensors,torch,onnx"})
-    from .export import export as export_files
+    from .commands.export import export as export_files
 
     export_files(values["ckpt"], values["output"], values["formats"])
 
 
 def prepare(arguments: list[str]) -> None:
     """Long texts as files of tokens."""
-    from .prepare import prepare as write
+    from .commands.prepare import prepare as write
 
     write(arguments)
 
 
 def search(arguments: list[str]) -> None:
     """Trials with values that Optuna chooses."""
-    from .sweep import sweep
+    from .commands.sweep import sweep
 
     sweep(arguments)
 
@@ -399,9 +357,9 @@ def main() -> None:
     except Exception as error:
         if "hydra" not in sys.modules:
             raise
-        from . import command_line  # only now: `list` has to be quick
+        from .run.mistakes import refuse_or_raise  # only now: `list` has to be quick
 
-        command_line.refuse_or_raise(error)
+        refuse_or_raise(error)
 
 
 if __name__ == "__main__":

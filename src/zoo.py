@@ -1,13 +1,12 @@
 """What is in the zoo: read from the config files, without Hydra, Lightning or torch."""
 
-import difflib
 import importlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from .errors import UserError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,14 +56,6 @@ def headline(group: str, name: str) -> str:
     lines = config_text(group, name).splitlines()
     comment = next(line for line in lines if line.startswith("# ") and not line.startswith("# @package"))
     return comment[2:]
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """«: did you mean ...» with the nearest known word, or the list of them where none is near."""
-    close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
-    if close:
-        return f": did you mean {' or '.join(close)}?"
-    return f": it is one of {', '.join(known)}"
 
 
 def model_card(name: str) -> ModelCard:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from torchatlas import building
+from torchatlas.run.compose import register_resolvers
 from torchatlas.zoo import config_text, options
 
 REPOSITORY = Path(__file__).parent.parent
@@ -138,7 +138,7 @@ def _own_seed() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _resolvers() -> None:
-    building.register_resolvers()
+    register_resolvers()
 
 
 def network_class(model_name: str) -> type[torch.nn.Module]:

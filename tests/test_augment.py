@@ -15,12 +15,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torchvision.transforms import v2
 
-from torchatlas.data import augment
-from torchatlas.data.augment import STRENGTHS, Augmentation, Kind
-from torchatlas.data.cifar import CIFAR10
-from torchatlas.data.counter import uniform
+from torchatlas.commands.preview import name_label, preview
+from torchatlas.counter import uniform
+from torchatlas.data.images import augment
+from torchatlas.data.images.augment import STRENGTHS, Augmentation, Kind
+from torchatlas.data.images.cifar import CIFAR10
 from torchatlas.errors import UserError
-from torchatlas.preview import name_label, preview
 from torchatlas.zoo import config_text, options
 
 B = 48

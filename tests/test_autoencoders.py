@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
-from torchatlas.callbacks.generation_pictures import GenerationPictures, plane
-from torchatlas.durations import Plan
 from torchatlas.errors import UserError
 from torchatlas.models.autoencoder import Autoencoder, ConvAutoencoder
 from torchatlas.models.vae import VAE, ConvVAE
-from torchatlas.runs import read_metrics
+from torchatlas.pictures.generation import GenerationPictures, plane
+from torchatlas.storage.files import read_metrics
 from torchatlas.tasks.autoencoding import Autoencoding, squared_jacobian
 from torchatlas.tasks.base import Task
 from torchatlas.tasks.elbo import ELBO, kl
+from torchatlas.training.durations import Plan
 
 
 def batch_of(n: int = 6, channels: int = 1) -> tuple[Tensor, Tensor]:
@@ -237,7 +237,7 @@ class Pictures:
 def test_pictures(latent_dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples of the same noise, the plane of two dimensions or walks along more; the random state stays."""
     written = Pictures()
-    monkeypatch.setattr("torchatlas.callbacks.generation_pictures.writer_of", lambda _: written)
+    monkeypatch.setattr("torchatlas.pictures.generation.writer_of", lambda _: written)
     task = ELBO(VAE(latent_dim=latent_dim))
     x, labels = batch_of(40)
     data = SimpleNamespace(
@@ -381,7 +381,7 @@ def test_a_run_beside_principal_components(train: Callable[..., Path]) -> None:
     """The baseline of a split is the error of as many components of the training split."""
     from sklearn.decomposition import PCA
 
-    from torchatlas.data.digits import Digits
+    from torchatlas.data.images.digits import Digits
 
     folder = train(
         "model=autoencoder", "data=digits", "model.widths=[16]", "model.latent_dim=5", "duration=2st", "logger=none"

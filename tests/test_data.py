@@ -17,12 +17,12 @@ from conftest import model_for, without_files
 from hydra.utils import instantiate
 from PIL import Image
 
-from torchatlas.data.counter import uniform
+from torchatlas.counter import uniform
 from torchatlas.data.download import fetch
-from torchatlas.data.image_folder import ImageFolder
-from torchatlas.data.images import crop_and_flip, fit_images
+from torchatlas.data.images.base import crop_and_flip, fit_images
+from torchatlas.data.images.image_folder import ImageFolder
 from torchatlas.data.loading import Loader, Order
-from torchatlas.data.text import CharacterCodec
+from torchatlas.data.text.base import CharacterCodec
 from torchatlas.errors import UserError
 
 

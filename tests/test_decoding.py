@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchatlas.decoding import (
+from torchatlas.analysis.modes import predicting
+from torchatlas.errors import UserError
+from torchatlas.generate.decoding import (
     beam_continue,
     beam_search,
     continue_,
@@ -18,7 +20,6 @@ from torchatlas.decoding import (
     sample,
     select,
 )
-from torchatlas.errors import UserError
 from torchatlas.models.gpt import GPT
 from torchatlas.models.lstm_lm import LSTMLM
 from torchatlas.models.rnn import RNN
@@ -26,7 +27,6 @@ from torchatlas.models.seq2seq import Seq2Seq
 from torchatlas.models.seq2seq_attention import Seq2SeqAttention
 from torchatlas.models.tcn import TCN
 from torchatlas.models.transformer import Transformer
-from torchatlas.modes import predicting
 
 # --- one step
 
@@ -171,7 +171,7 @@ def test_the_limit_of_a_network_is_its_window() -> None:
 def test_a_recurrent_network_reads_a_whole_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     network, prompt = lstm(), torch.randint(11, (50,))
     whole = continue_(network, [prompt], 8, context=None, temperature=0)[0]
-    monkeypatch.setattr("torchatlas.decoding.PIECE", 7)
+    monkeypatch.setattr("torchatlas.generate.decoding.PIECE", 7)
     assert torch.equal(continue_(network, [prompt], 8, context=None, temperature=0)[0], whole)
     with torch.no_grad():
         assert network.eval()(whole[None, :-1])[0, 49:].argmax(-1).tolist() == whole[50:].tolist()

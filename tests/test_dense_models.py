@@ -13,7 +13,6 @@ from torchvision.models import segmentation
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.functional import center_crop
 
-from torchatlas import create_model, model_card
 from torchatlas.models.fcn import FCN, Upsampling
 from torchatlas.models.fcn_resnet import FCNResNet
 from torchatlas.models.resnet import ResNet
@@ -21,6 +20,7 @@ from torchatlas.models.unet import UNet
 from torchatlas.models.unet_resnet import UNetResNet
 from torchatlas.models.vgg import VGG
 from torchatlas.weights import load_weights, torchvision_weights
+from torchatlas.zoo import create_model, model_card
 
 NETWORKS: dict[str, Any] = {
     "unet": lambda: UNet(),

@@ -13,13 +13,14 @@ from conftest import Train
 from PIL import Image
 from torch import Tensor, nn
 
-from torchatlas import cli, load_weights
-from torchatlas.data.counter import normal
+from torchatlas import cli
+from torchatlas.counter import normal
 from torchatlas.errors import UserError
+from torchatlas.generate.noise_schedule import NoiseSchedule, betas
+from torchatlas.generate.samplers import Noise, timesteps, walk
 from torchatlas.models.unet_ddpm import DDPMUNet, embed_steps
-from torchatlas.noise_schedule import NoiseSchedule, betas
-from torchatlas.samplers import Noise, timesteps, walk
 from torchatlas.tasks.diffusion import Diffusion, log_likelihood_of_levels
+from torchatlas.weights import load_weights
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

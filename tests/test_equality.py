@@ -8,8 +8,8 @@ import torch
 from conftest import REPOSITORY
 from torch import nn
 
-from torchatlas import create_model, list_models, model_card
 from torchatlas.models.lenet5 import ScaledTanh
+from torchatlas.zoo import create_model, list_models, model_card
 
 parity = runpy.run_path(str(REPOSITORY / "scripts" / "parity.py"))
 ONE_OF_EACH = (

@@ -15,22 +15,13 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from torchatlas import cli
-from torchatlas.callbacks.record import Memory, state_tensors, storage_bytes
+from torchatlas.analysis.flops import count_flops, count_saved, first_rows, optimizer_bytes, peak_flops
+from torchatlas.analysis.layers import layer_table
+from torchatlas.analysis.memory import Memory, state_tensors, storage_bytes
+from torchatlas.commands.plan import amount, count_processes, duration, run
 from torchatlas.errors import UserError
-from torchatlas.estimate import (
-    amount,
-    count_flops,
-    count_processes,
-    count_saved,
-    duration,
-    first_rows,
-    optimizer_bytes,
-    peak_flops,
-    run,
-)
 from torchatlas.models.mlp import MLP
-from torchatlas.runs import read_json, read_metrics
-from torchatlas.show import layer_table
+from torchatlas.storage.files import read_json, read_metrics
 from torchatlas.tasks.classification import Classification
 from torchatlas.zoo import create_model
 
@@ -191,7 +182,7 @@ def test_processes() -> None:
 def test_memory_sees_what_is_freed_again() -> None:
     task = Classification(MLP(image_size=8, num_classes=10))
     own = storage_bytes(task.parameters())
-    memory = Memory(task, [])
+    memory = Memory(task.network, [], task.device)
     before = memory.peak()
     big = torch.ones(2**26)  # 268 MB
     del big
@@ -290,7 +281,7 @@ def test_plan_of_several_processes(here: Path) -> None:
 
 
 def test_plan_of_a_batch_that_does_not_fit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchatlas.estimate.free_memory", lambda device: 100)
+    monkeypatch.setattr("torchatlas.analysis.flops.free_memory", lambda device: 100)
     found = run([*SMALL, "samples=1"])
     assert found.seconds is None
     assert found.measured_steps == 0
@@ -355,7 +346,7 @@ def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchatlas.estimate.count_saved", stop)
+    monkeypatch.setattr("torchatlas.analysis.flops.count_saved", stop)
     with pytest.raises(SystemExit) as end:
         run(SMALL)
     assert end.value.code == 130

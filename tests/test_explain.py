@@ -15,10 +15,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from torchatlas import checkpoints
-from torchatlas import explanations as ex
+from torchatlas.analysis.modes import evaluating
+from torchatlas.commands.explain import explain
 from torchatlas.errors import UserError
-from torchatlas.explain import METHODS, explain
+from torchatlas.explain import methods as ex
+from torchatlas.explain.images import METHODS
+from torchatlas.explain.sequences import METHODS as SEQUENCE_METHODS
 from torchatlas.models.googlenet import GoogLeNet
 from torchatlas.models.lenet5 import LeNet5
 from torchatlas.models.mlp import MLP
@@ -26,8 +28,7 @@ from torchatlas.models.preact_resnet import PreActResNet
 from torchatlas.models.resnet import ResNet
 from torchatlas.models.resnet_cifar import ResNetCIFAR
 from torchatlas.models.vgg import VGG
-from torchatlas.modes import evaluating
-from torchatlas.sequence_explanations import METHODS as SEQUENCE_METHODS
+from torchatlas.storage.checkpoints import write
 
 Train = Callable[..., Path]
 
@@ -435,7 +436,7 @@ def test_what_does_not_apply_is_left_out(
     path = run / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["torchatlas"]["config"]["data"] |= {"fake": False, "root": str(tmp_path / "nowhere")}
-    checkpoints.write(checkpoint, path)
+    write(checkpoint, path)
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     capsys.readouterr()
     folder = explain(str(run), str(images / "c.png"))

@@ -1,4 +1,4 @@
-"""What export writes is read back by the libraries alone, without torchatlas.export."""
+"""What export writes is read back by the libraries alone, without torchatlas.commands.export."""
 
 import json
 import sys
@@ -14,11 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import load_model
 from torch import Tensor, nn
 
-from torchatlas import export as program
-from torchatlas.building import build_network
+from torchatlas.commands import export as program
+from torchatlas.commands.export import export
 from torchatlas.errors import UserError
-from torchatlas.export import export
-from torchatlas.inference import restore
+from torchatlas.run.build import build_network
+from torchatlas.run.restore import restore
 from torchatlas.version import __version__
 from torchatlas.zoo import model_card
 

@@ -11,10 +11,12 @@ import torch
 from conftest import Train, tiny_network
 from torch import nn
 
-from torchatlas import checkpoints, cli, create_model
+from torchatlas import cli
 from torchatlas.errors import UserError
-from torchatlas.optimizers import Muon, build, layers
+from torchatlas.storage.checkpoints import read
 from torchatlas.tasks.distillation import Distillation
+from torchatlas.training.optimizers import Muon, build, layers
+from torchatlas.zoo import create_model
 
 RESNET = ("model=resnet18", "model.width=4", "model.depths=[1,1,1,1]", "data=cifar10", "data.fake=true", "trainer=cpu")
 FAST = ("data.batch_size=8", "callbacks=default", "logger=none")
@@ -46,7 +48,7 @@ def test_each_layer_has_its_learning_rate(cls: Any) -> None:
 
 
 def state(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    return checkpoints.read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]  # type: ignore[no-any-return]
+    return read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]  # type: ignore[no-any-return]
 
 
 def test_a_frozen_backbone_stays_bit_for_bit_and_is_freed(train: Train) -> None:

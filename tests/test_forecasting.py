@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from torchatlas import building
-from torchatlas.data.ett import ETT
-from torchatlas.data.series import SeriesWindows, Table, fill
-from torchatlas.data.series_csv import SeriesCSV, count_csv_series, count_series, read_table
-from torchatlas.data.weather import Weather
+from torchatlas.data.series.base import SeriesWindows, Table, fill
+from torchatlas.data.series.ett import ETT
+from torchatlas.data.series.series_csv import SeriesCSV, count_csv_series, count_series, read_table
+from torchatlas.data.series.weather import Weather
 from torchatlas.errors import UserError
-from torchatlas.forecast import forecast_file, robust_scores, score_file
 from torchatlas.models.d_linear import DLinear, trend
 from torchatlas.models.n_linear import NLinear
+from torchatlas.predict.series import forecast_file, robust_scores, score_file
+from torchatlas.run.check import check
 from torchatlas.tasks.baselines import Baselines, drift, fit_linear, seasonal_rows
 from torchatlas.tasks.forecasting import Forecasting, pinball
 from torchatlas.tasks.regression import Regression
@@ -404,7 +404,7 @@ def test_training_tells_whether_it_beats_the_baselines(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from torchatlas.runs import read_metrics
+    from torchatlas.storage.files import read_metrics
 
     folder = resolved("model=n_linear", "trainer.max_epochs=3")
     metrics = read_metrics(folder)["test"]
@@ -429,7 +429,7 @@ def test_training_tells_whether_it_beats_the_baselines(
 
 
 def test_baselines_are_judged_on_the_windows_that_were_evaluated(resolved: Callable[..., Path]) -> None:
-    from torchatlas.runs import read_metrics
+    from torchatlas.storage.files import read_metrics
 
     folder = resolved("model=n_linear", "trainer.max_epochs=1", "trainer.limit_test_batches=2", "logger=none")
     data = series_csv(folder.parents[2] / "waves.csv", batch_size=32)
@@ -441,7 +441,7 @@ def test_baselines_are_judged_on_the_windows_that_were_evaluated(resolved: Calla
 
 def test_predict_and_anomalies(resolved: Callable[..., Path], tmp_path: Path) -> None:
     """Quantile forecasts continue a known wave; an injected value is the first that is found."""
-    from torchatlas.inference import restore
+    from torchatlas.run.restore import restore
 
     folder = resolved("model=n_linear", "task.quantiles=[0.1,0.5,0.9]", "trainer.max_epochs=12", "logger=none")
     _, task, about = restore(str(folder))
@@ -598,7 +598,7 @@ def test_channels_are_counted_before_anything_is_built(tmp_path: Path, compose: 
     assert (config.model.in_channels, config.model.out_channels) == (3, 1)
     config = compose("model=n_linear", "data=weather", "task.quantiles=[0.1,0.5,0.9]")
     assert list(config.model.quantiles) == [0.1, 0.5, 0.9]
-    building.check(config, "n_linear", "weather")
+    check(config, "n_linear", "weather")
 
 
 def test_a_constant_series_is_left_unscaled(tmp_path: Path) -> None:

@@ -13,14 +13,18 @@ from conftest import Train
 from PIL import Image
 from torch import Tensor, nn
 
-from torchatlas import checkpoints, cli, generation
-from torchatlas.data.text import ALPHABET, CharacterCodec, Codec
-from torchatlas.data.tokenizer import GPT, TRANSLATION, TokenizerCodec, train_codec
-from torchatlas.data.words import WordCodec
-from torchatlas.decoding import continue_
+from torchatlas import cli
+from torchatlas.commands import generate as generation
+from torchatlas.commands.generate import generate
+from torchatlas.commands.translate import translate
+from torchatlas.data.text.base import ALPHABET, CharacterCodec, Codec
+from torchatlas.data.text.tokenizer import GPT, TRANSLATION, TokenizerCodec, train_codec
+from torchatlas.data.text.words import WordCodec
 from torchatlas.errors import UserError
-from torchatlas.generation import TextStream, generate, translate
-from torchatlas.inference import restore
+from torchatlas.generate.decoding import continue_
+from torchatlas.generate.text_stream import TextStream
+from torchatlas.run.restore import restore
+from torchatlas.storage.checkpoints import read
 from torchatlas.tasks.language_modeling import LanguageModeling
 
 QUICK = ("trainer=cpu", "logger=none", "callbacks=default", "debug=one_batch")
@@ -413,6 +417,6 @@ def test_checkpoints_need_nothing_else(writer: Path, command: Any) -> None:
     for path in writer.rglob("*"):
         if path.is_file() and path.name != "best.ckpt":
             path.unlink()
-    assert checkpoints.read(writer / "checkpoints" / "best.ckpt")["torchatlas"]["data"]["kind"] == "characters"
+    assert read(writer / "checkpoints" / "best.ckpt")["torchatlas"]["data"]["kind"] == "characters"
     out, _ = command("generate", f"ckpt={writer}", "prompt=a", "length=3")
     assert len(out) == 5

@@ -23,10 +23,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torchvision.transforms import InterpolationMode, v2
 
-from torchatlas.data import image_folder
-from torchatlas.data.counter import uniform
+from torchatlas.counter import uniform
 from torchatlas.data.download import md5_of
-from torchatlas.data.image_folder import (
+from torchatlas.data.images import image_folder
+from torchatlas.data.images.image_folder import (
     DRAWS,
     ImageFolder,
     find_classes,
@@ -35,10 +35,10 @@ from torchatlas.data.image_folder import (
     load_image,
     random_crop,
 )
-from torchatlas.data.imagenet import ImageNet, synset_names
-from torchatlas.data.stl10 import STL10
-from torchatlas.data.svhn import SVHN
-from torchatlas.data.tiny_imagenet import TinyImageNet
+from torchatlas.data.images.imagenet import ImageNet, synset_names
+from torchatlas.data.images.stl10 import STL10
+from torchatlas.data.images.svhn import SVHN
+from torchatlas.data.images.tiny_imagenet import TinyImageNet
 from torchatlas.errors import UserError
 
 

@@ -15,18 +15,11 @@ from PIL import Image
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from torchatlas import image_quality
-from torchatlas.data.unlabelled_folder import UnlabelledFolder
+from torchatlas.commands import quality as command
+from torchatlas.commands.quality import Extractor, classifier_extractor, generate, quality, score
+from torchatlas.data.images.unlabelled_folder import UnlabelledFolder
 from torchatlas.errors import UserError
-from torchatlas.image_quality import (
-    Extractor,
-    classifier_extractor,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    neighbours,
-    quality,
-)
+from torchatlas.metrics.images import frechet_distance, inception_score, kernel_distance, neighbours
 from torchatlas.models.lenet5 import LeNet5
 from torchatlas.tasks.classification import Classification
 from torchatlas.weights.inception import (
@@ -107,7 +100,7 @@ def save(images: Tensor, folder: Path) -> Path:
 
 
 def test_quality_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(image_quality, "inception_extractor", stub)
+    monkeypatch.setattr(command, "inception_extractor", stub)
     real, made = (torch.randint(256, (30, 3, 8, 8), dtype=torch.uint8) for _ in range(2))
     made[:20] = real[5:25]
     folders: dict[str, Any] = {
@@ -152,9 +145,9 @@ class Maker(nn.Module):
 
 
 def test_quality_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_quality, "restore", lambda _: (Path("best.ckpt"), Maker(), {}))
+    monkeypatch.setattr(command, "restore", lambda _: (Path("best.ckpt"), Maker(), {}))
     monkeypatch.setattr(
-        image_quality,
+        command,
         "restored_data",
         lambda *_: UnlabelledFolder(in_channels=3, image_size=8, batch_size=16, fake=True),
     )
@@ -171,10 +164,7 @@ def test_quality_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_two_samples_share_their_noise() -> None:
-    made = [
-        torch.cat(list(image_quality.generate(Maker(), 10, seed=seed, batch=3, labels=None, options={})))
-        for seed in (0, 1)
-    ]
+    made = [torch.cat(list(generate(Maker(), 10, seed=seed, batch=3, labels=None, options={}))) for seed in (0, 1)]
     assert [len(x) for x in made] == [10, 10]
     assert len({image.numpy().tobytes() for x in made for image in x}) == 20
 
@@ -183,14 +173,14 @@ def test_features_of_a_classifier_are_the_input_of_its_last_layer(monkeypatch: p
     network = LeNet5().eval()
     about = {"kind": "image", "in_channels": 1, "image_size": network.image_size, "mean": [0.2], "std": [0.5]}
     said = {"data": about, "config": {"name": "lenet5_mnist"}}
-    monkeypatch.setattr(image_quality, "restore", lambda _: (Path("best.ckpt"), Classification(network), said))
+    monkeypatch.setattr(command, "restore", lambda _: (Path("best.ckpt"), Classification(network), said))
     images = torch.randint(256, (4, 1, network.image_size, network.image_size), dtype=torch.uint8)
     found = classifier_extractor("run", "cpu")
     head = network.get_submodule(network.heads[-1])
     with torch.no_grad():
         torch.testing.assert_close(head(found.network(images)[0]), network((images / 255 - 0.2) / 0.5))
         features = found.network(images)
-    figures = image_quality.score(found, features, features, [], 0)
+    figures = score(found, features, features, [], 0)
     assert figures["classifier"] == "LeNet5 of lenet5_mnist"
     assert {"frechet_distance", "kernel_distance"} < figures.keys()
     assert not {"fid", "kid"} & figures.keys()

@@ -13,9 +13,10 @@ from PIL import Image
 from rich.console import Console
 from sklearn.datasets import load_digits
 
-from torchatlas import checkpoints, cli
+from torchatlas import cli
 from torchatlas.errors import UserError
-from torchatlas.inference import restore
+from torchatlas.run.restore import restore
+from torchatlas.storage.checkpoints import read, write
 
 Train = Callable[..., Path]
 
@@ -102,7 +103,7 @@ def test_predictions_in_a_terminal_keep_their_brackets(
 def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, command: Any, tmp_path: Path) -> None:
     make_folder(tmp_path / "set")
     folder = train("model=mlp", *FOLDER, f"data.root={tmp_path / 'set'}", "trainer.max_epochs=10")
-    about = checkpoints.read(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
+    about = read(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
     assert about["classes"] == ["dark", "light"]
     assert about["mean"] != [0.5] * 3
     moved = tmp_path / "moved"
@@ -152,14 +153,14 @@ def test_mistakes_with_a_checkpoint(
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "torch.hub.load", "torchatlas.models.mlp.torch.hub.load", "torchatlas.data.images.UserError",
+    ["os.system", "torch.hub.load", "torchatlas.models.mlp.torch.hub.load", "torchatlas.data.images.base.UserError",
      "torch.optim.lr_scheduler.types.FunctionType", "torchatlas.data.download.fetch", "torchatlas.models.nothing.Here"],
 )  # fmt: skip
 def test_a_checkpoints_config_may_not_call_anything_else(target: str, digits: Path) -> None:
     path = digits / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["torchatlas"]["config"]["model"]["_target_"] = target
-    checkpoints.write(checkpoint, path)
+    write(checkpoint, path)
     with pytest.raises(UserError, match="would call"):
         restore(str(path))
 
@@ -175,7 +176,7 @@ def test_a_checkpoints_classes_may_not_hide_a_call(
         checkpoint = torch.load(path, weights_only=True)
         call = {"_target_": "os.mkdir", "path": str(tmp_path / "broken_in")}
         checkpoint["torchatlas"]["data"]["classes"] = [call, call]
-        checkpoints.write(checkpoint, path)
+        write(checkpoint, path)
     for run in (
         lambda: command("evaluate", f"ckpt={folder}"),
         lambda: train(f"resume={folder}", "trainer.max_epochs=2"),
@@ -205,7 +206,7 @@ def test_a_checkpoints_config_may_not_hide_a_call(kind: str, digits: Path, tmp_p
     path = digits / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["torchatlas"]["config"]["model"]["widths"] = widths
-    checkpoints.write(checkpoint, path)
+    write(checkpoint, path)
     with pytest.raises(UserError, match="the saved config"):
         restore(str(path))
     assert not (tmp_path / "broken_in").exists()

@@ -19,15 +19,21 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from tokenizers import Tokenizer, processors
 from torch import Tensor
 
-from torchatlas import answers, entities, inference, read_text
-from torchatlas.data import ag_news, conll, glue, imdb, pydoc_order, squad, text_csv
-from torchatlas.data.encoded_text import EncodedText, Ragged, count_vocabulary, longest_first, segments_of
-from torchatlas.data.labeled_text import Examples, LabeledText, baselines_of, encode_texts
-from torchatlas.data.tokenizer import BERT, TokenizerCodec, train_codec
+from torchatlas.commands.evaluate import evaluate
+from torchatlas.commands.predict import predict
+from torchatlas.data.labelled import ag_news, conll, glue, imdb, squad, text_csv
+from torchatlas.data.labelled.base import EncodedText, Ragged, count_vocabulary, longest_first, segments_of
+from torchatlas.data.labelled.labeled_text import Examples, LabeledText, baselines_of, encode_texts
+from torchatlas.data.masked import pydoc_order
+from torchatlas.data.text.tokenizer import BERT, TokenizerCodec, train_codec
 from torchatlas.errors import UserError
+from torchatlas.metrics import answers, entities
+from torchatlas.metrics.classification import agreement, confusion
 from torchatlas.models.bert import Bert
 from torchatlas.models.lstm import LSTM
-from torchatlas.tasks.classification import Classification, agreement, confusion, inputs_of
+from torchatlas.predict import texts as read_text
+from torchatlas.run.restore import restore
+from torchatlas.tasks.classification import Classification, inputs_of
 from torchatlas.tasks.span import Span, choose, window_scores
 from torchatlas.tasks.token_classification import TokenClassification
 
@@ -948,23 +954,23 @@ def test_a_classifier_of_texts(train: Train, network: str, tmp_path: Path, capsy
     figures = last(folder)
     assert figures["test/accuracy"] > 0.55 > 0.4 > figures["test/majority_accuracy"]
     assert {"test/macro_f1", "test/matthews_correlation", "test/bag_of_words_accuracy"} <= set(figures)
-    evaluated = inference.evaluate(str(folder), "test")
+    evaluated = evaluate(str(folder), "test")
     assert evaluated["test/accuracy"] == pytest.approx(figures["test/accuracy"])
-    assert "val/bag_of_words_accuracy" in inference.evaluate(str(folder), "val")
+    assert "val/bag_of_words_accuracy" in evaluate(str(folder), "val")
     (tmp_path / "my.txt").write_text("ba bi class0ba bu\n\nba bi class2ba bu\n")
     capsys.readouterr()
-    inference.predict(str(folder), str(tmp_path / "my.txt"), str(tmp_path / "out.csv"), top=2)
+    predict(str(folder), str(tmp_path / "my.txt"), str(tmp_path / "out.csv"), top=2)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [row["place"][-2:] for row in rows] == [":1", ":3"]
     assert [row["class_1"] for row in rows] == ["class0", "class2"]
     for row in rows:
         assert float(row["probability_1"]) > float(row["probability_2"]) >= 0
-    inference.predict(str(folder), "ba class1ba")
+    predict(str(folder), "ba class1ba")
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["class"] == "class1"
     with pytest.raises(UserError, match="there is no file or folder nowhere"):
-        inference.predict(str(folder), "nowhere")
+        predict(str(folder), "nowhere")
     with pytest.raises(UserError, match="top=4 must be from 1 to the 3 classes"):
-        inference.predict(str(folder), "ba class1ba", top=4)
+        predict(str(folder), "ba class1ba", top=4)
 
 
 def test_a_tagger(train: Train, tmp_path: Path) -> None:
@@ -975,8 +981,8 @@ def test_a_tagger(train: Train, tmp_path: Path) -> None:
     figures = last(folder)
     assert figures["test/f1"] > 0.8
     assert figures["test/usual_tag_f1"] > 0.8  # each made word has one tag
-    assert inference.evaluate(str(folder), "test")["test/f1"] == pytest.approx(figures["test/f1"])
-    _, task, about = inference.restore(str(folder))
+    assert evaluate(str(folder), "test")["test/f1"] == pytest.approx(figures["test/f1"])
+    _, task, about = restore(str(folder))
     assert about["data"]["classes"][2] == "B-ORG"
     rows = read_text.classify_texts(task, about["data"], "boba guba biba")
     assert all({"text", "entity", "kind", "probability"} <= set(row) for row in rows)
@@ -995,15 +1001,15 @@ def test_a_reader_of_questions(train: Train, tmp_path: Path, capsys: pytest.Capt
     figures = last(folder)
     assert figures["test/exact_match"] > 0.8
     assert figures["test/f1"] >= figures["test/exact_match"]
-    assert inference.evaluate(str(folder), "test")["test/f1"] == pytest.approx(figures["test/f1"])
+    assert evaluate(str(folder), "test")["test/f1"] == pytest.approx(figures["test/f1"])
     long = " ".join(["ba bi"] * 10 + ["answerbe"] + ["bo bu"] * 10)  # in several windows
     (tmp_path / "asked.txt").write_text(f"where\tba bi answerba bo\nwhere\t{long}\n")
     capsys.readouterr()
-    inference.predict(str(folder), str(tmp_path / "asked.txt"))
+    predict(str(folder), str(tmp_path / "asked.txt"))
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["answer"] for row in rows] == ["answerba", "answerbe"]
     squad_file(tmp_path / "asked.json", [squad.Question("where", "ba answerbi bo", [], [])])
-    inference.predict(str(folder), str(tmp_path / "asked.json"))
+    predict(str(folder), str(tmp_path / "asked.json"))
     assert json.loads(capsys.readouterr().out)["answer"] == "answerbi"
     with pytest.raises(UserError, match="a question and its text with one tab"):
-        inference.predict(str(folder), "no tab here")
+        predict(str(folder), "no tab here")

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from torchatlas.data.digits import Digits
+from torchatlas.commands.lr_range import Range, lr_range, run, smooth
+from torchatlas.data.images.digits import Digits
 from torchatlas.errors import UserError
-from torchatlas.lr_range import Range, lr_range, run, smooth
-from torchatlas.optimizers import Muon
 from torchatlas.tasks.base import Task
 from torchatlas.tasks.classification import Classification
+from torchatlas.training.optimizers import Muon
 
 
 def made_data() -> Digits:

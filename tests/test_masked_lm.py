@@ -16,10 +16,10 @@ from test_resume import StopsWithin, equal, stopped
 from torch import Tensor, nn
 
 from torchatlas import cli
-from torchatlas.data import wikitext2
-from torchatlas.data.masked import IGNORED, MaskedText, Masks, SentencePairs, made_codec, most_masks
-from torchatlas.data.masked_texts import TextFileMasked, WikiText2Masked, count_pieces, own_documents
-from torchatlas.data.tokenizer import BERT, TokenizerCodec, train_codec
+from torchatlas.data.masked.base import IGNORED, MaskedText, Masks, SentencePairs, made_codec, most_masks
+from torchatlas.data.masked.masked_texts import TextFileMasked, WikiText2Masked, count_pieces, own_documents
+from torchatlas.data.text import wikitext2
+from torchatlas.data.text.tokenizer import BERT, TokenizerCodec, train_codec
 from torchatlas.errors import UserError
 from torchatlas.models.bert import Bert
 from torchatlas.tasks.masked_lm import MaskedLM

@@ -15,8 +15,10 @@ import torch
 from conftest import Train
 from PIL import Image
 
-from torchatlas import checkpoints, runs
 from torchatlas.errors import UserError
+from torchatlas.storage import checkpoints
+from torchatlas.storage.checkpoints import _Hashed, read, write
+from torchatlas.storage.run_folder import shutil
 
 # What is typed, and what the answer says.
 MISTAKES: dict[str, tuple[list[str], str]] = {
@@ -221,7 +223,7 @@ def test_a_wrong_checksum_is_refused(refused: Callable[..., str], tmp_path: Path
 
 
 def test_too_little_space_to_begin(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
     assert "has 1 MB left and the checkpoints of this run need about 13 MB" in refused("debug=one_batch", "trainer=cpu")
 
 
@@ -240,18 +242,18 @@ def test_no_space_left(train: Train, capsys: pytest.CaptureFixture[str], monkeyp
 def test_no_space_left_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     content: dict[str, Any] = {"torchatlas": {"config": {}, "data": {}}, "state_dict": {"x": torch.ones(3)}}
-    checkpoints.write(content, path)
+    write(content, path)
     monkeypatch.setattr(checkpoints.os, "fsync", full)
     with pytest.raises(UserError, match=r"there is no space left to write .*last\.ckpt; the checkpoint before it is"):
-        checkpoints.write(content | {"more": 1}, path)
-    assert checkpoints.read(path).keys() == content.keys()
+        write(content | {"more": 1}, path)
+    assert read(path).keys() == content.keys()
     assert not list(path.parent.glob("*.part"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full, which is Linux's")
 def test_no_space_in_the_middle_of_a_file() -> None:
     with open("/dev/full", "wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        checkpoints._Hashed(file).write(b"x" * 100)
+        _Hashed(file).write(b"x" * 100)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write to, /proc")
@@ -279,7 +281,7 @@ def test_a_loss_that_is_no_number(
     err = capsys.readouterr().err
     assert re.search(expected, err), err
     assert "trainer.gradient_clip_val=1" in err
-    saved = checkpoints.read(tmp_path / "mine" / "nonfinite.ckpt")
+    saved = read(tmp_path / "mine" / "nonfinite.ckpt")
     assert saved["torchatlas"]["batch"][0].shape == (64, 1, 8, 8)
     assert saved["torchatlas"]["random"]["torch"].dtype == torch.uint8
 

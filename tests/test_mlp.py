@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchatlas import create_model
 from torchatlas.models.mlp import ACTIVATIONS, INITIALIZATIONS, MLP, NORMALIZATIONS
+from torchatlas.zoo import create_model
 
 
 def linear(network: nn.Module) -> list[nn.Linear]:

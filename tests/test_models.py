@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from conftest import all_outputs, network_class, tiny_network
 from torch import nn
 
-from torchatlas import create_model, list_models, model_card
 from torchatlas.models.resnet import StochasticDepth
+from torchatlas.zoo import create_model, list_models, model_card
 
 
 def loss_of(*outputs: torch.Tensor) -> torch.Tensor:

@@ -16,11 +16,11 @@ import torch
 from hydra.utils import instantiate
 from omegaconf.errors import InterpolationResolutionError
 
-from torchatlas.data import multi30k
-from torchatlas.data.dates import FORMATS, SHORT_FORMATS, Dates, formats
 from torchatlas.data.loading import BucketOrder, Order
-from torchatlas.data.parallel import ParallelData
-from torchatlas.data.tokenizer import BERT, TRANSLATION, train_codec
+from torchatlas.data.pairs import multi30k
+from torchatlas.data.pairs.base import ParallelData
+from torchatlas.data.pairs.dates import FORMATS, SHORT_FORMATS, Dates, formats
+from torchatlas.data.text.tokenizer import BERT, TRANSLATION, train_codec
 from torchatlas.errors import UserError
 
 # --- batches of similar length

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import Train
 
-from torchatlas.callbacks.separability import Separability, linearly_separable
-from torchatlas.data.logic import FUNCTIONS, Logic, truth_table
+from torchatlas.data.sequences.logic import FUNCTIONS, Logic, truth_table
 from torchatlas.errors import UserError
 from torchatlas.models.perceptron import Perceptron
-from torchatlas.runs import read_metrics
+from torchatlas.pictures.separability import Separability, linearly_separable
+from torchatlas.storage.files import read_metrics
 from torchatlas.tasks.perceptron import PerceptronRule
 
 QUICK = ("trainer=cpu", "logger=none")

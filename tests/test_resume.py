@@ -17,9 +17,12 @@ import torch
 from conftest import REPOSITORY, Train, small_data, tiny_overrides
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from torchatlas import checkpoints, runs
 from torchatlas.callbacks.progress import Progress
 from torchatlas.errors import UserError
+from torchatlas.storage import checkpoints
+from torchatlas.storage.checkpoints import TRAILER, Damaged, read
+from torchatlas.storage.files import read_epochs, write_text
+from torchatlas.storage.run_folder import shown
 from torchatlas.zoo import model_card
 
 script = runpy.run_path(str(REPOSITORY / "scripts" / "kill_and_resume.py"))
@@ -95,8 +98,8 @@ def test_stopped_within_an_epoch_and_resumed(network: str, train: Train, capsys:
         arguments += ["data.fake=false"] if "fake" in str(data) else []
     whole = train(*arguments)
     part = stopped(train, StopsWithin, *arguments, status=128 + signal.SIGTERM)
-    assert f"resume={runs.shown(part)}" in capsys.readouterr().out
-    checkpoint = checkpoints.read(part / "checkpoints" / "last.ckpt")
+    assert f"resume={shown(part)}" in capsys.readouterr().out
+    checkpoint = read(part / "checkpoints" / "last.ckpt")
     assert checkpoint["torchatlas"]["batches"] == (5 if network != "resnet18" else 6)  # the next whole step
     assert train(f"resume={part}") == part
     assert equal(whole, part) == []
@@ -107,7 +110,7 @@ def test_ctrl_c_in_validation_ends_after_it(train: Train) -> None:
     arguments = ["trainer.max_epochs=3", *TINY]
     whole = train(*arguments)
     part = stopped(train, StopsInValidation, *arguments, status=128 + signal.SIGINT)
-    assert [epoch["epoch"] for epoch in runs.read_epochs(part)] == [1, 2]
+    assert [epoch["epoch"] for epoch in read_epochs(part)] == [1, 2]
     train(f"resume={part}")
     assert equal(whole, part) == []
 
@@ -118,7 +121,7 @@ def test_resume_from_any_checkpoint_of_a_run(train: Train) -> None:
     whole = train(*arguments, "callbacks.checkpoint.every=7st")
     copy = whole.parent / "copy"
     shutil.copytree(whole, copy)
-    place = checkpoints.read(copy / "checkpoints" / "previous.ckpt")
+    place = read(copy / "checkpoints" / "previous.ckpt")
     assert place["global_step"] == 35
     train(f"resume={copy / 'checkpoints' / 'previous.ckpt'}")
     assert equal(whole, copy) == []
@@ -138,10 +141,10 @@ def test_more_steps_than_at_first(train: Train) -> None:
     arguments = ["schedule=constant", "model.dropout=0.3", *TINY]
     whole = train(*arguments, "trainer.max_steps=50")
     part = train(*arguments, "trainer.max_steps=30")
-    assert [e["step"] for e in runs.read_epochs(part)] == [20, 30]
+    assert [e["step"] for e in read_epochs(part)] == [20, 30]
     assert metrics(part)["finished"]
     train("resume=auto", "trainer.max_steps=50")
-    assert [e["step"] for e in runs.read_epochs(part)] == [20, 40, 50]
+    assert [e["step"] for e in read_epochs(part)] == [20, 40, 50]
     assert equal(whole, part) == []
 
 
@@ -189,7 +192,7 @@ def test_what_changes_on_resume_is_listed(train: Train, capsys: pytest.CaptureFi
         assert re.search(row, out), out
         assert re.search(row, (folder / "train.log").read_text())
     assert "trainer.accelerator" not in out
-    group = checkpoints.read(folder / "checkpoints" / "last.ckpt")["optimizer_states"][0]["param_groups"][0]
+    group = read(folder / "checkpoints" / "last.ckpt")["optimizer_states"][0]["param_groups"][0]
     assert group["initial_lr"] == 0.5
     assert group["weight_decay"] == 0
     assert group["lr"] == 0  # the linear schedule's end
@@ -241,7 +244,7 @@ def test_an_older_checkpoint_becomes_the_last(train: Train) -> None:
     """A kill soon after a resume from it does not bring back what was abandoned."""
     folder = train("trainer.max_epochs=4", "schedule=constant", "callbacks.checkpoint.every=2ep", *TINY)
     previous = folder / "checkpoints" / "previous.ckpt"
-    assert checkpoints.read(previous)["global_step"] == 40
+    assert read(previous)["global_step"] == 40
     stopping = f"callbacks.progress._target_={__name__}.StopsAtOnce"
     config = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(
@@ -254,9 +257,9 @@ def test_an_older_checkpoint_becomes_the_last(train: Train) -> None:
     finally:
         del os.environ["TORCHATLAS_TRUST"]
     (folder / "config.yaml").write_text(config)
-    assert checkpoints.read(folder / "checkpoints" / "last.ckpt")["global_step"] == 40
+    assert read(folder / "checkpoints" / "last.ckpt")["global_step"] == 40
     train(f"resume={folder}", "trainer.max_epochs=5")
-    assert [(e["epoch"], e["step"]) for e in runs.read_epochs(folder)] == [(n, 20 * n) for n in range(1, 6)]
+    assert [(e["epoch"], e["step"]) for e in read_epochs(folder)] == [(n, 20 * n) for n in range(1, 6)]
 
 
 class StopsAtOnce(Progress):
@@ -275,7 +278,7 @@ def test_a_folder_with_links_is_refused(train: Train, tmp_path: Path, capsys: py
     link.parent.mkdir()
     link.with_name("last.ckpt.part").symlink_to(tmp_path / "thesis.txt")
     checkpoints.write({"torchatlas": {}}, link)
-    runs.write_text(tmp_path / "thesis.txt.x", "new")
+    write_text(tmp_path / "thesis.txt.x", "new")
     assert (tmp_path / "thesis.txt").read_text() == "years"
 
 
@@ -300,10 +303,10 @@ def test_half_a_record_is_no_obstacle(train: Train) -> None:
 
 def test_the_best_is_not_of_an_abandoned_future(train: Train) -> None:
     folder = train("trainer.max_epochs=4", "callbacks.checkpoint.every=2ep", *TINY)
-    assert checkpoints.read(folder / "checkpoints" / "best.ckpt")["global_step"] > 40
+    assert read(folder / "checkpoints" / "best.ckpt")["global_step"] > 40
     train(f"resume={folder / 'checkpoints' / 'previous.ckpt'}", "optim.lr=1e-7")
-    lines = {e["step"]: e["val/loss"] for e in runs.read_epochs(folder)}
-    best = checkpoints.read(folder / "checkpoints" / "best.ckpt")
+    lines = {e["step"]: e["val/loss"] for e in read_epochs(folder)}
+    best = read(folder / "checkpoints" / "best.ckpt")
     assert best["torchatlas"]["figure"] == lines[best["global_step"]]
 
 
@@ -320,7 +323,7 @@ def test_a_first_figure_that_is_no_number_is_not_the_best(train: Train, monkeypa
     monkeypatch.setattr(Classification, "close_epoch", close)
     folder = train("trainer.max_epochs=3", "callbacks.early_stopping.patience=3", *TINY)
     assert metrics(folder)["best_epoch"] == 3
-    assert checkpoints.read(folder / "checkpoints" / "best.ckpt")["global_step"] == 60
+    assert read(folder / "checkpoints" / "best.ckpt")["global_step"] == 60
 
 
 def test_the_same_batch_again_resumes_at_its_batch(train: Train) -> None:
@@ -372,18 +375,18 @@ def test_a_checkpoint_is_what_torch_loads(checkpoint: Path) -> None:
 def test_every_byte_counts(checkpoint: Path, tmp_path: Path) -> None:
     """Each region flipped or cut off is refused by name; 200 places over the file, its last line byte by byte."""
     whole = checkpoint.read_bytes()
-    places = {*range(0, len(whole), max(1, len(whole) // 200)), *range(len(whole) - checkpoints.TRAILER, len(whole))}
+    places = {*range(0, len(whole), max(1, len(whole) // 200)), *range(len(whole) - TRAILER, len(whole))}
     bad = tmp_path / "bad.ckpt"
     for place in sorted(places):
         for wrong in (whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :], whole[:place]):
             bad.write_bytes(wrong)
-            with pytest.raises(checkpoints.Damaged, match=r"bad\.ckpt is damaged"):
-                checkpoints.read(bad)
+            with pytest.raises(Damaged, match=r"bad\.ckpt is damaged"):
+                read(bad)
     bad.write_bytes(whole + b"more")
-    with pytest.raises(checkpoints.Damaged):
-        checkpoints.read(bad)
+    with pytest.raises(Damaged):
+        read(bad)
     bad.write_bytes(whole)
-    checkpoints.read(bad)
+    read(bad)
 
 
 def test_the_previous_one_is_taken(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
@@ -409,7 +412,7 @@ def test_a_damaged_best_one_is_chosen_anew(train: Train, caplog: pytest.LogCaptu
     best = folder / "checkpoints" / "best.ckpt"
     best.write_bytes(b"")
     train(f"resume={folder}", "trainer.max_epochs=2")
-    assert checkpoints.read(best)["global_step"] == 40
+    assert read(best)["global_step"] == 40
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
@@ -420,11 +423,11 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "hostile.ckpt"
     checkpoints.write({"torchatlas": Hostile()}, path)  # with a right checksum
     with pytest.raises(UserError, match=r"hostile\.ckpt cannot be loaded safely"):
-        checkpoints.read(path)
+        read(path)
     assert not (tmp_path / "broken_in").exists()
     checkpoints.write({"something": "else"}, path)
     with pytest.raises(UserError, match="is no checkpoint of torchatlas"):
-        checkpoints.read(path)
+        read(path)
 
 
 def test_weights_alone_are_no_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
@@ -501,4 +504,4 @@ def test_a_signal_reaches_all_processes(tmp_path: Path) -> None:
     out, _ = run.communicate(timeout=60)
     assert run.returncode == 128 + signal.SIGTERM
     assert "nothing is lost" in out
-    assert len(checkpoints.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["torchatlas"]["processes"]) == 2
+    assert len(read(tmp_path / "run" / "checkpoints" / "last.ckpt")["torchatlas"]["processes"]) == 2

@@ -19,17 +19,18 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.functional.segmentation import dice_score
 
-from torchatlas import tiling
+from torchatlas.analysis import tiling
+from torchatlas.analysis.tiling import mirror_places, mirror_to_fit, predict_tiled, predict_whole, reach_of
 from torchatlas.callbacks.checkpoint import Checkpoint
 from torchatlas.callbacks.curves import EventLogger
-from torchatlas.callbacks.segmentation_pictures import SegmentationPictures
-from torchatlas.command_line import quiet_libraries
+from torchatlas.commands.lr_range import lr_range
 from torchatlas.data.base import DataModule
-from torchatlas.data.segmentation import SegmentationData
+from torchatlas.data.masks.base import SegmentationData
 from torchatlas.errors import UserError
-from torchatlas.lr_range import lr_range
 from torchatlas.models.unet import UNet
-from torchatlas.segment import names_of, segment_files
+from torchatlas.pictures.segmentation import SegmentationPictures
+from torchatlas.predict.masks import names_of, segment_files
+from torchatlas.run.console import quiet_libraries
 from torchatlas.tasks.segmentation import CRITERIA, Segmentation
 from torchatlas.tasks.segmentation_losses import (
     dice_loss,
@@ -39,7 +40,6 @@ from torchatlas.tasks.segmentation_losses import (
     overlap,
     region_figures,
 )
-from torchatlas.tiling import mirror_places, mirror_to_fit, predict_tiled, predict_whole, reach_of
 
 K = 3
 MakeTrainer = Callable[..., lightning.Trainer]

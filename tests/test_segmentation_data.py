@@ -15,14 +15,16 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from torchatlas.data import camvid, isbi2012, joint_augment
-from torchatlas.data.augment import inverse_affine, warp
-from torchatlas.data.border_weights import balancing_weights, border_term, border_weights
-from torchatlas.data.counter import uniform
-from torchatlas.data.digit_scenes import DigitScenes
-from torchatlas.data.digits import Digits
-from torchatlas.data.isbi2012 import ISBI2012
-from torchatlas.data.joint_augment import (
+from torchatlas.counter import uniform
+from torchatlas.data.images.augment import inverse_affine, warp
+from torchatlas.data.images.digits import Digits
+from torchatlas.data.masks import camvid, isbi2012, joint_augment
+from torchatlas.data.masks.base import JOINT_STREAM, PairedFiles, SegmentationData, fit_pair
+from torchatlas.data.masks.border_weights import balancing_weights, border_term, border_weights
+from torchatlas.data.masks.digit_scenes import DigitScenes
+from torchatlas.data.masks.isbi2012 import ISBI2012
+from torchatlas.data.masks.joint_augment import (
+    DRAWS,
     FIELD_STREAM,
     fetch,
     fetch_whole,
@@ -30,12 +32,11 @@ from torchatlas.data.joint_augment import (
     places,
     smooth_displacements,
 )
-from torchatlas.data.mask_folder import MaskFolder, count_mask_classes
-from torchatlas.data.oxford_pets import OxfordPets
-from torchatlas.data.segmentation import DRAWS, JOINT_STREAM, PairedFiles, SegmentationData, fit_pair
-from torchatlas.data.voc2012 import VOC2012
+from torchatlas.data.masks.mask_folder import MaskFolder, count_mask_classes
+from torchatlas.data.masks.oxford_pets import OxfordPets
+from torchatlas.data.masks.voc2012 import VOC2012
 from torchatlas.errors import UserError
-from torchatlas.inference import restored_data
+from torchatlas.run.restore import restored_data
 
 
 class Shapes(SegmentationData):
@@ -486,8 +487,9 @@ def test_masks_of_another_folder_mean_what_they_did_in_training(tmp_path: Path) 
     for colours, name in ((COLOURS[[0, 2, 0]], "fewer"), (COLOURS + np.uint8(7), "others")):
         for i, mask in enumerate(write(tmp_path / name, "coloured", 12)):
             save(tmp_path / name / "Labels", f"{i}.png", colours[mask])
-    config = {"_target_": "torchatlas.data.mask_folder.MaskFolder", "root": "", "in_channels": 3, "image_size": 16,
-              "num_classes": 3, "batch_size": 2, "share": 0.3, "colours": None, "classes": None}  # fmt: skip
+    config = {"_target_": "torchatlas.data.masks.mask_folder.MaskFolder", "root": "", "in_channels": 3,
+              "image_size": 16, "num_classes": 3, "batch_size": 2, "share": 0.3, "colours": None,
+              "classes": None}  # fmt: skip
     other: Any = restored_data({"config": {"data": dict(config)}, "data": about}, str(tmp_path / "fewer"))
     other.setup()
     assert other.splits["train"].masks.unique().tolist() == [0, 2, 255]  # that lie between looked up ones

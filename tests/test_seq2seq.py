@@ -17,12 +17,13 @@ from conftest import Train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from torchatlas import create_model
-from torchatlas.callbacks.translations import alignments, table
-from torchatlas.decoding import greedy
+from torchatlas.drawing.alignments import alignments
+from torchatlas.generate.decoding import greedy
 from torchatlas.models.seq2seq import Seq2Seq
 from torchatlas.models.seq2seq_attention import Seq2SeqAttention
+from torchatlas.pictures.translations import table
 from torchatlas.tasks.seq2seq import BEGIN, END, SequenceToSequence
+from torchatlas.zoo import create_model
 
 NETWORKS: dict[str, Any] = {
     "lstm": lambda: Seq2Seq(depth=2),

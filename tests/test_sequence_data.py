@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchatlas.data.adding import Adding
-from torchatlas.data.copy_memory import CopyMemory
-from torchatlas.data.digits import Digits
 from torchatlas.data.download import fetch_checked
-from torchatlas.data.mnist import MNIST
-from torchatlas.data.pixels import DigitSequences, MNISTSequences, permutation
-from torchatlas.data.polyphonic import JSBChorales
-from torchatlas.data.ucr import ARCHIVE, UCR, count_ucr_classes, prepare, read_series, stratified
+from torchatlas.data.images.digits import Digits
+from torchatlas.data.images.mnist import MNIST
+from torchatlas.data.images.pixels import DigitSequences, MNISTSequences, permutation
+from torchatlas.data.sequences.adding import Adding
+from torchatlas.data.sequences.copy_memory import CopyMemory
+from torchatlas.data.sequences.polyphonic import JSBChorales
+from torchatlas.data.series.ucr import ARCHIVE, UCR, count_ucr_classes, prepare, read_series, stratified
 from torchatlas.errors import UserError
 from torchatlas.tasks.polyphonic import Polyphonic
 from torchatlas.tasks.sequence_labeling import SequenceLabeling

@@ -10,10 +10,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from torchatlas import create_model
+from torchatlas.commands.explain import explain
 from torchatlas.errors import UserError
-from torchatlas.explain import explain
-from torchatlas.sequence_explanations import (
+from torchatlas.explain.sequences import (
     Reach,
     Sequences,
     draw_causality,
@@ -23,6 +22,7 @@ from torchatlas.sequence_explanations import (
     gradient_by_distance,
     singular_values,
 )
+from torchatlas.zoo import create_model
 
 Train = Callable[..., Path]
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from torchatlas import create_model
+from torchatlas.explain.sequences import readable_cells
 from torchatlas.models.gru import GRUCell
 from torchatlas.models.lstm import LSTMCell
 from torchatlas.models.rnn import ElmanCell
-from torchatlas.sequence_explanations import readable_cells
+from torchatlas.zoo import create_model
 
 RECURRENT = ("rnn", "lstm", "gru")
 NETWORKS = (*RECURRENT, "tcn", "cnn1d")

@@ -14,8 +14,9 @@ from conftest import tiny_network
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from torchatlas.analysis.layers import Row, failing_layer, layer_table
+from torchatlas.commands.show import show
 from torchatlas.errors import UserError
-from torchatlas.show import Row, failing_layer, layer_table, show
 from torchatlas.zoo import create_model, list_models
 
 PUBLISHED = (
@@ -516,7 +517,7 @@ def test_mistake_that_a_layer_finds(monkeypatch: pytest.MonkeyPatch) -> None:
         def example_input(self, batch: int) -> tuple[Tensor]:
             return (torch.empty(batch, 3, 5, 5),)
 
-    monkeypatch.setattr("torchatlas.show.create_model", lambda name, **values: Small(**values))
+    monkeypatch.setattr("torchatlas.commands.show.create_model", lambda name, **values: Small(**values))
     with pytest.raises(UserError) as error:
         show(["resnet18"])
     assert str(error.value).startswith("resnet18 cannot take inputs of 3x5x5: 1 (MaxPool2d) gets 4x3x3, which fails (")

@@ -18,11 +18,9 @@ import torch.nn.functional as F
 import torchaudio
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from torchatlas import create_model
 from torchatlas.data.download import md5_of
-from torchatlas.data.fsdd import FSDD
 from torchatlas.data.loading import Loader
-from torchatlas.data.sound import (
+from torchatlas.data.sound.base import (
     Features,
     add_noise,
     change_speed,
@@ -32,11 +30,13 @@ from torchatlas.data.sound import (
     move,
     real,
 )
-from torchatlas.data.sound_folder import SoundFolder
-from torchatlas.data.speech_commands import SpeechCommands
+from torchatlas.data.sound.fsdd import FSDD
+from torchatlas.data.sound.sound_folder import SoundFolder
+from torchatlas.data.sound.speech_commands import SpeechCommands
 from torchatlas.errors import UserError
-from torchatlas.hear import classify_sounds
-from torchatlas.inference import restore
+from torchatlas.predict.sounds import classify_sounds
+from torchatlas.run.restore import restore
+from torchatlas.zoo import create_model
 
 RATE = 8000
 LOGMEL: dict[str, Any] = {
@@ -355,7 +355,7 @@ def test_fsdd_reads_the_right_files(recordings: Path) -> None:
 
 
 def test_fsdd_download(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    monkeypatch.setattr("torchatlas.data.fsdd.TAKES", 6)
+    monkeypatch.setattr("torchatlas.data.sound.fsdd.TAKES", 6)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in fsdd(recordings).names():
             path = recordings / "fsdd" / "recordings" / name

@@ -112,13 +112,13 @@ def test_every_model_has_a_doctest_of_its_size() -> None:
 
 
 def test_experiments_compose_and_fit(experiment_name: str, compose: Callable[..., Any]) -> None:
-    from torchatlas import building
+    from torchatlas.run.check import check
 
     config = compose(f"experiment={experiment_name}", "name=test", "data.fake=true")
     model, data = (config[group]._target_ for group in ("model", "data"))
     assert model
     assert data
-    building.check(config, "the model", "the data")
+    check(config, "the model", "the data")
     header = config_text("experiment", experiment_name)
     for word in ("Command:", "Expected:", "Hardware:"):
         assert word in header

@@ -15,8 +15,8 @@ from optuna.storages.journal._storage import JournalOperation
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from torchatlas.commands.sweep import Report, read_arguments, sweep
 from torchatlas.errors import UserError
-from torchatlas.sweep import Report, read_arguments, sweep
 
 SMALL = (
     "trainer=cpu", "model.widths=[8]", "trainer.max_epochs=2", "trainer.limit_train_batches=3", "callbacks=default",

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchatlas.tasks.classification import BINS, Classification, calibration_gaps, log_mean, passes, views
+from torchatlas.metrics.classification import BINS, calibration_gaps
+from torchatlas.predict.passes import passes, views
+from torchatlas.tasks.classification import Classification, log_mean
 from torchatlas.tasks.distillation import Distillation
 from torchatlas.tasks.language_modeling import LanguageModeling
 from torchatlas.tasks.ngram import WittenBellTrigram
@@ -71,7 +73,7 @@ def test_language_model_figures() -> None:
 
 
 def test_generate_is_seeded_and_leaves_the_random_state_alone() -> None:
-    from torchatlas import create_model
+    from torchatlas.zoo import create_model
 
     task = LanguageModeling(create_model("lstm_lm", vocab_size=12, dim=8, depth=1, dropout=0.5))
     before = torch.get_rng_state()

@@ -18,19 +18,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_resume import StopsWithin, equal, stopped
 from torch import nn
 
-from torchatlas import checkpoints, cli, create_model
+from torchatlas import cli
 from torchatlas.callbacks.checkpoint import carried_rows, carry_on
-from torchatlas.data import wikitext2
 from torchatlas.data.loading import Loader, StreamOrder
-from torchatlas.data.pydoc import PydocWords
-from torchatlas.data.text import ALPHABET, CharacterCodec, Streams, Windows, codec_of
-from torchatlas.data.text_file import TextFile, count_tokens, read_splits
-from torchatlas.data.tiny_shakespeare import TinyShakespeare
-from torchatlas.data.words import WordCodec, most_frequent, split_words
+from torchatlas.data.text import wikitext2
+from torchatlas.data.text.base import ALPHABET, CharacterCodec, Streams, Windows, codec_of
+from torchatlas.data.text.pydoc import PydocWords
+from torchatlas.data.text.text_file import TextFile, count_tokens, read_splits
+from torchatlas.data.text.tiny_shakespeare import TinyShakespeare
+from torchatlas.data.text.words import WordCodec, most_frequent, split_words
 from torchatlas.errors import UserError
+from torchatlas.storage.checkpoints import read
 from torchatlas.tasks.language_modeling import LanguageModeling, trigram_nll
 from torchatlas.tasks.ngram import WittenBellTrigram
 from torchatlas.tasks.sparse_ngram import SparseWittenBellTrigram
+from torchatlas.zoo import create_model
 
 # --- words and characters
 
@@ -389,11 +391,11 @@ def test_a_carried_state_survives_a_stop(train: Train) -> None:
     whole = train(*arguments)
     part = stopped(train, StopsWithin, *arguments, status=128 + signal.SIGTERM)
     path = part / "checkpoints" / "last.ckpt"
-    about = checkpoints.read(path)["torchatlas"]
+    about = read(path)["torchatlas"]
     assert [rows.shape for rows in about["processes"][0]["carried"]] == [(2, 8, 8)] * 2
     train(f"resume={part}")
     assert equal(whole, part) == []
-    assert checkpoints.read(path)["torchatlas"]["processes"][0]["carried"] == []  # an epoch begins without a state
+    assert read(path)["torchatlas"]["processes"][0]["carried"] == []  # an epoch begins without a state
 
 
 def test_carrying_needs_streams(train: Train, capsys: pytest.CaptureFixture[str]) -> None:

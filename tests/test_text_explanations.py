@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from torchatlas.commands.explain import explain
 from torchatlas.errors import UserError
-from torchatlas.explain import explain
 
 Train = Callable[..., Path]
 FAST = ("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")

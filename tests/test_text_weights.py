@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from torchatlas import load_weights
-from torchatlas.data.tokenizer import BERT, train_codec
-from torchatlas.data.tokenizer import GPT as GPT2
+from torchatlas.data.text.tokenizer import BERT, train_codec
+from torchatlas.data.text.tokenizer import GPT as GPT2
 from torchatlas.errors import UserError
 from torchatlas.models.bert import Bert
 from torchatlas.models.gpt import GPT
 from torchatlas.models.resnet import ResNet
 from torchatlas.models.vit import ViT
 from torchatlas.weights import huggingface_text as table
+from torchatlas.weights import load_weights
 from torchatlas.weights.writing import torchvision_state, write_folder
 
 SIZES: dict[str, Any] = {"vocab_size": 23, "dim": 16, "depth": 3, "heads": 4}

@@ -20,13 +20,14 @@ import pytest
 import torch
 from conftest import Train
 
-from torchatlas import checkpoints, cli
-from torchatlas.data import token_writing, tokenizer, wikitext103
-from torchatlas.data.pydoc import PydocTokens
-from torchatlas.data.text import Streams, Windows, codec_of
-from torchatlas.data.text_file import TextFile, count_tokens
-from torchatlas.data.token_file import StoredTokens, TokenFile, count_stored_tokens
-from torchatlas.data.tokenizer import (
+from torchatlas import cli
+from torchatlas.commands.prepare import prepare
+from torchatlas.data.text import token_writing, tokenizer, wikitext103
+from torchatlas.data.text.base import Streams, Windows, codec_of
+from torchatlas.data.text.pydoc import PydocTokens
+from torchatlas.data.text.text_file import TextFile, count_tokens
+from torchatlas.data.text.token_file import StoredTokens, TokenFile, count_stored_tokens
+from torchatlas.data.text.tokenizer import (
     BERT,
     GPT,
     KINDS,
@@ -38,10 +39,10 @@ from torchatlas.data.tokenizer import (
     made_codec,
     train_codec,
 )
-from torchatlas.data.wikitext103 import WikiText103, count_wikitext103_tokens
-from torchatlas.data.words import WordCodec, most_frequent, split_words
+from torchatlas.data.text.wikitext103 import WikiText103, count_wikitext103_tokens
+from torchatlas.data.text.words import WordCodec, most_frequent, split_words
 from torchatlas.errors import UserError
-from torchatlas.prepare import prepare
+from torchatlas.storage.checkpoints import read
 from torchatlas.tasks.language_modeling import trigram_nll
 
 SPECIALS = {"bpe": GPT, "wordpiece": BERT, "word": TRANSLATION, "character": TRANSLATION}
@@ -161,7 +162,7 @@ def test_the_same_text_gives_the_same_tokeniser(by: str) -> None:
 def test_another_process_finds_the_same_tokenisers() -> None:
     """Hash tables have another order there."""
     program = (
-        "import sys; from torchatlas.data.tokenizer import train_codec; text = sys.stdin.buffer.read().decode()\n"
+        "import sys; from torchatlas.data.text.tokenizer import train_codec; text = sys.stdin.buffer.read().decode()\n"
         f"for by, specials in {SPECIALS!r}.items(): print(train_codec([text], by, {SIZES!r}[by], specials).fingerprint)"
     )
     said = subprocess.run([sys.executable, "-c", program], input=TEXT.encode(), capture_output=True, check=True)
@@ -509,7 +510,8 @@ def test_a_stop_at_any_moment_changes_nothing(
 
 def test_sigkill(small: None, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = (
-        "import sys, time; from torchatlas.data import token_writing as w; from torchatlas.prepare import prepare\n"
+        "import sys, time\n"
+        "from torchatlas.commands.prepare import prepare\nfrom torchatlas.data.text import token_writing as w\n"
         "w.SHARD = 6000; write = w._write_shard\n"
         "def slow(*a, **k):\n    time.sleep(0.05); return write(*a, **k)\n"
         "w._write_shard = slow; prepare(sys.argv[1:])"
@@ -725,7 +727,7 @@ def test_a_run_by_subwords(
     assert figures["test/trigram_bits_per_byte"] == pytest.approx(nll / size / math.log(2), rel=1e-3)
     assert "bits per byte on validation" in (folder / "train.log").read_text()
 
-    about = checkpoints.read(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
+    about = read(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
     assert codec_of(about).describe() == data.codec.describe()
     assert load_codec(folder).fingerprint == load_codec(folder / "checkpoints" / "last.ckpt").fingerprint
     capsys.readouterr()

@@ -15,7 +15,7 @@ from conftest import REPOSITORY, Train, network_class, small_data, tiny_override
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from torchatlas import runs
+from torchatlas.storage.run_folder import new_folder, time
 from torchatlas.zoo import model_card
 
 FAST = ("trainer=cpu", "data.batch_size=8")
@@ -162,8 +162,8 @@ def test_multirun(train: Train, tmp_path: Path) -> None:
 
 def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs.time, "strftime", lambda _: "2026-01-01_00-00-00")
-    names = [runs.new_folder("a") for _ in range(3)]
+    monkeypatch.setattr(time, "strftime", lambda _: "2026-01-01_00-00-00")
+    names = [new_folder("a") for _ in range(3)]
     assert [Path(n).name for n in names] == [f"2026-01-01_00-00-00{s}" for s in ("", "-2", "-3")]
 
 
@@ -277,7 +277,7 @@ def test_areas_are_scikit_learns() -> None:
     from sklearn.metrics import average_precision_score, roc_auc_score
     from torchmetrics.classification import MulticlassPrecisionRecallCurve, MulticlassROC
 
-    from torchatlas.callbacks.classification_pictures import area_under, average_precision
+    from torchatlas.pictures.classification import area_under, average_precision
 
     labels = torch.randint(3, (200,))
     probabilities = (torch.randn(200, 3) + torch.nn.functional.one_hot(labels, 3)).softmax(1)

@@ -15,10 +15,14 @@ import torch
 from conftest import REPOSITORY, Train, tiny_network
 from torch import nn
 
-from torchatlas import building, checkpoints, optimizers, runs, schedules, seeds
-from torchatlas.callbacks.threads import divide
-from torchatlas.durations import Duration, Plan
 from torchatlas.errors import UserError
+from torchatlas.run.build import compile_network, instantiate, shutil
+from torchatlas.run.seeds import interval
+from torchatlas.storage.checkpoints import read
+from torchatlas.storage.files import read_epochs, read_metrics
+from torchatlas.training import optimizers, schedules
+from torchatlas.training.durations import Duration, Plan
+from torchatlas.training.threads import divide
 from torchatlas.zoo import options
 
 PLAN = Plan(steps_per_epoch=10, samples_per_step=4, total=100, seconds_per_step=0.5)
@@ -109,7 +113,9 @@ def test_warm_up(name: str) -> None:
 @pytest.mark.parametrize("name", options("schedule"))
 def test_schedules_go_on_where_they_were(name: str, compose: Callable[..., Any]) -> None:
     """Each config; state saved at step 37 and loaded into a new one."""
-    make = building.instantiate(compose(f"schedule={name}", "name=x").schedule, _convert_="all")
+    from hydra.utils import instantiate
+
+    make = instantiate(compose(f"schedule={name}", "name=x").schedule, _convert_="all")
 
     def new() -> tuple[Any, Any]:
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
@@ -163,7 +169,7 @@ def trained(make: Any, seed: int = 0, steps: int = 3, **options: Any) -> list[to
 @pytest.mark.parametrize("name", options("optim"))
 def test_optimisers_learn_and_decay_weights_only(name: str, compose: Callable[..., Any]) -> None:
     config = compose(f"optim={name}", "optim.weight_decay=0.1", "name=x").optim
-    make = building.instantiate(config, _convert_="all")
+    make = instantiate(config, _convert_="all")
     network = tiny_network("mlp")
     optimizer = optimizers.build(make, network)
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
@@ -223,7 +229,7 @@ def test_muon_is_torchs_two() -> None:
 
 
 def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = checkpoints.read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
+    found: dict[str, torch.Tensor] = read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
     return found
 
 
@@ -256,7 +262,7 @@ def test_averaged_weights_are_validated_and_kept(train: Train) -> None:
     base = ["trainer.max_steps=3", "schedule=constant", "callbacks.ema.decay=0.6", *TINY]
     steps = [weights(train(*base, f"trainer.max_steps={n}")) for n in (1, 2, 3)]
     folder = train(*base)
-    state = checkpoints.read(folder / "checkpoints" / "last.ckpt")["callbacks"]["EMA"]
+    state = read(folder / "checkpoints" / "last.ckpt")["callbacks"]["EMA"]
     start = weights(train(*base, "trainer.max_steps=1", "optim.lr=0", "optim.weight_decay=0"))
     average = {key: value.clone() for key, value in start.items()}
     for t, now in enumerate(steps, start=1):
@@ -272,15 +278,15 @@ def test_early_stopping_tests_the_best(train: Train) -> None:
     folder = train(
         "trainer.max_epochs=50", "callbacks.early_stopping.patience=2", "optim.lr=1", "schedule=constant", *TINY
     )
-    epochs = runs.read_epochs(folder)
-    metrics = runs.read_metrics(folder)
+    epochs = read_epochs(folder)
+    metrics = read_metrics(folder)
     assert len(epochs) < 50
     assert metrics["finished"]
     assert len(epochs) == metrics["best_epoch"] + 2
     assert "early stopping: val loss" in (folder / "train.log").read_text()
     assert weights(folder, "best").keys() == weights(folder).keys()
     train(f"resume={folder}")  # it has stopped, and does so again
-    assert len(runs.read_epochs(folder)) == len(epochs)
+    assert len(read_epochs(folder)) == len(epochs)
 
 
 def test_l1_makes_weights_small_and_leaves_the_figures(train: Train) -> None:
@@ -288,7 +294,7 @@ def test_l1_makes_weights_small_and_leaves_the_figures(train: Train) -> None:
     without, with_ = train(*base), train(*base, "task.l1=0.01")
     size = [sum(float(v.abs().sum()) for v in weights(folder).values()) for folder in (without, with_)]
     assert size[1] < 0.7 * size[0]
-    assert runs.read_metrics(with_)["final"]["train/loss"] < 3  # the penalty itself would be more
+    assert read_metrics(with_)["final"]["train/loss"] < 3  # the penalty itself would be more
 
 
 def test_label_smoothing_is_torchs() -> None:
@@ -312,10 +318,10 @@ def test_compiled_names_stay_clean(train: Train, tmp_path: Path) -> None:
 
 
 def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
-        building.compile_network(nn.Identity())
+        compile_network(nn.Identity())
 
 
 def test_deterministic(train: Train) -> None:
@@ -332,11 +338,11 @@ def test_a_run_by_time(train: Train) -> None:
     folder = train("duration=0.5s", "schedule.warmup=10%", *TINY)
     log = (folder / "train.log").read_text()
     assert "ms a step, measured" in log
-    last = checkpoints.read(folder / "checkpoints" / "last.ckpt")
+    last = read(folder / "checkpoints" / "last.ckpt")
     steps, seconds = last["global_step"], last["torchatlas"]["seconds_per_step"]
     assert steps == round(0.5 / seconds) > 10
     train(f"resume={folder}", "duration=1s")
-    assert checkpoints.read(folder / "checkpoints" / "last.ckpt")["global_step"] == round(1 / seconds)
+    assert read(folder / "checkpoints" / "last.ckpt")["global_step"] == round(1 / seconds)
 
 
 def test_measuring_a_step_changes_nothing(train: Train) -> None:
@@ -392,7 +398,7 @@ def test_seeds(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert executed == [5, 6, 6, 7]
     found = json.loads((series / "seeds.json").read_text())
     assert found["seeds"] == [5, 6, 7]
-    singles = [runs.read_metrics(series / f"seed-{seed}") for seed in (5, 6, 7)]
+    singles = [read_metrics(series / f"seed-{seed}") for seed in (5, 6, 7)]
     accuracy = torch.tensor([m["test"]["test/accuracy"] for m in singles], dtype=torch.float64)
     figure = found["figures"]["test/accuracy"]
     assert figure["mean"] == pytest.approx(float(accuracy.mean()))
@@ -411,7 +417,7 @@ def test_interval_is_scipys() -> None:
     from scipy import stats
 
     values = [0.91, 0.95, 0.93, 0.94, 0.90]
-    mean, _, half = seeds.interval(values)
+    mean, _, half = interval(values)
     low, high = stats.t.interval(0.95, 4, loc=mean, scale=stats.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
 

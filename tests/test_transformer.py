@@ -420,10 +420,10 @@ def test_positions_without_a_table_have_no_limit() -> None:
 
 def test_embeddings_for_the_projector() -> None:
     """Of each network those whose rows are the tokens; a shared one for both sides."""
-    from torchatlas.callbacks.embeddings import embeddings_of
     from torchatlas.models.lstm import LSTM
     from torchatlas.models.seq2seq import Seq2Seq
     from torchatlas.models.seq2seq_attention import Seq2SeqAttention
+    from torchatlas.pictures.embeddings import embeddings_of
 
     class Codec:
         vocab_size = 16

@@ -15,11 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from torchatlas import create_model
-from torchatlas import explanations as ex
-from torchatlas.attention_maps import recorded, rollout
+from torchatlas.commands.explain import explain
 from torchatlas.errors import UserError
-from torchatlas.explain import explain
+from torchatlas.explain import methods as ex
+from torchatlas.explain.attention_maps import recorded, rollout
 from torchatlas.models.deit import DeiT, LeftOut
 from torchatlas.models.resnet import ResNet
 from torchatlas.models.vit import ViT
@@ -28,6 +27,7 @@ from torchatlas.tasks.distillation import Distillation
 from torchatlas.weights import load_weights
 from torchatlas.weights.timm_weights import EQUAL
 from torchatlas.weights.torchvision_weights import NAMINGS
+from torchatlas.zoo import create_model
 
 Train = Callable[..., Path]
 SMALL: dict[str, Any] = {"image_size": 32, "patch_size": 8, "dim": 16, "depth": 3, "heads": 2, "hidden": 24}

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from torchatlas import weights as program
 from torchatlas.errors import UserError
-from torchatlas.inference import restore
 from torchatlas.models.densenet import DenseNet
 from torchatlas.models.googlenet import GoogLeNet
 from torchatlas.models.lenet5 import LeNet5
@@ -31,8 +30,10 @@ from torchatlas.models.resnet import ResNet
 from torchatlas.models.resnet_cifar import ResNetCIFAR
 from torchatlas.models.vgg import VGG
 from torchatlas.models.wide_resnet import WideResNet
-from torchatlas.weights import Preprocessing, Report, load_weights, save_weights
+from torchatlas.run.restore import restore
+from torchatlas.weights import load_weights, save_weights
 from torchatlas.weights.kuangliu import SOURCE as KUANGLIU
+from torchatlas.weights.report import Preprocessing, Report
 from torchatlas.weights.timm_weights import EQUAL
 from torchatlas.zoo import create_model
 

@@ -2,24 +2,22 @@
 
 import logging
 import math
-import random
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 
-from .. import checkpoints
-from ..durations import Duration
 from ..errors import Stopped, UserError
+from ..storage.checkpoints import damage, keep_as, read, write
+from ..storage.random_state import random_state, restore_random_state
 from ..tasks.base import Task
+from ..training.durations import Duration
 from .base import Callback
 from .ema import EMA
 
@@ -190,8 +188,8 @@ class Checkpoint(Callback, CheckpointCallback):
         checkpoint = checkpoint or trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         try:
             self.write_best(trainer)  # first: `last.ckpt` says which one is the best
-            if trainer.is_global_zero and (self.intact or not path.exists() or checkpoints.damage(path) is None):
-                checkpoints.keep_as(path, path.with_name("previous.ckpt"))
+            if trainer.is_global_zero and (self.intact or not path.exists() or damage(path) is None):
+                keep_as(path, path.with_name("previous.ckpt"))
             trainer.strategy.save_checkpoint(checkpoint, path)
         except UserError as error:
             failure = str(error)
@@ -211,7 +209,7 @@ class Checkpoint(Callback, CheckpointCallback):
 
     def write_best(self, trainer: lightning.Trainer) -> None:
         if self.new_best is not None and trainer.is_global_zero:
-            checkpoints.write(self.new_best, self.folder(trainer) / "best.ckpt")
+            write(self.new_best, self.folder(trainer) / "best.ckpt")
         self.new_best = None
 
     def folder(self, trainer: lightning.Trainer) -> Path:
@@ -298,7 +296,7 @@ class Checkpoint(Callback, CheckpointCallback):
     def judge_the_file(self, trainer: lightning.Trainer, task: Task, step: int) -> None:
         """`best.ckpt` may be better than `last.ckpt` knows (of a run that ended within an epoch), or damaged."""
         try:
-            best = checkpoints.read(self.folder(trainer) / "best.ckpt")
+            best = read(self.folder(trainer) / "best.ckpt")
         except UserError as error:
             if self.best is not None and trainer.is_global_zero:
                 log.warning("%s; the best weights are chosen anew", error)
@@ -326,33 +324,3 @@ def carry_on(task: Task, processes: list[list[torch.Tensor]], rank: int, world: 
         rows = torch.stack(shares, 2).flatten(1, 2)
         parts.append(rows[:, rank::world].contiguous().to(task.device))
     task.states = {"train": tuple(parts) if len(parts) > 1 else parts[0]}
-
-
-def random_state() -> dict[str, Any]:
-    """States of all generators of this process, as tensors and plain values."""
-    state_of_numpy: Any = np.random.get_state()
-    name, keys, position, has_gauss, gauss = state_of_numpy
-    version, state, cached = random.getstate()
-    return {
-        "python": [version, torch.tensor(state), cached],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
-    }
-
-
-def restore_random_state(states: dict[str, Any]) -> None:
-    """The reverse of `random_state`."""
-    version, state, cached = states["python"]
-    random.setstate((version, tuple(state.tolist()), cached))
-    name, keys, position, has_gauss, gauss = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
-    torch.set_rng_state(states["torch"])
-    devices: dict[str, tuple[bool, Callable[[Any], None]]] = {
-        "cuda": (torch.cuda.is_available(), torch.cuda.set_rng_state),
-        "mps": (torch.backends.mps.is_available(), torch.mps.set_rng_state),
-    }
-    for device, (there, restore) in devices.items():
-        if states[device] is not None and there:
-            restore(states[device])

@@ -14,7 +14,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from ..runs import read_metrics
+from ..storage.files import read_metrics
 from ..tasks.base import Task
 from .base import Callback
 

@@ -7,11 +7,11 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from .. import checkpoints
 from ..errors import UserError
+from ..storage.checkpoints import write
+from ..storage.random_state import random_state, restore_random_state
 from ..tasks.base import Task
 from .base import Callback
-from .checkpoint import random_state, restore_random_state
 
 
 class Finite(Callback):
@@ -62,7 +62,7 @@ class Finite(Callback):
         step, value = trainer.global_step + 1, float(loss.detach())
         path = Path(trainer.default_root_dir) / f"nonfinite{trainer.global_rank or ''}.ckpt"
         state = random_state() | {"torch": self.torch_state, "cuda": self.cuda_state}
-        checkpoints.write(
+        write(
             {
                 "state_dict": module.state_dict(),
                 "torchatlas": {

@@ -9,7 +9,7 @@ import rich
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from ..summary import format_figure
+from ..metrics.figures import format_figure
 from ..tasks.base import Task
 from .base import Callback
 

@@ -1,85 +1,19 @@
 """The run's figures as files: a line of JSON per epoch, and the final and best ones."""
 
-import contextlib
 import json
 import math
 import statistics
-import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
 
-from ..runs import read_epochs, read_metrics, write_json, write_text
+from ..analysis.memory import Memory, resident
+from ..storage.files import read_epochs, read_metrics, write_json, write_text
 from ..tasks.base import Task
 from .base import Callback
-
-
-def storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Memory of the tensors; of several that share it once."""
-    return sum({s.data_ptr(): s.nbytes() for s in (tensor.untyped_storage() for tensor in tensors)}.values())
-
-
-def state_tensors(optimizer: Optimizer) -> list[Tensor]:
-    """What an optimiser keeps of each parameter; its counters of steps, single numbers, are left out."""
-    return [
-        value
-        for state in optimizer.state.values()
-        for key, value in state.items()
-        if isinstance(value, Tensor) and key != "step"
-    ]
-
-
-class Memory:
-    """The most memory that a training has had, from when this object was made.
-
-    On CUDA: of all tensors together, as torch's allocator counts them. Elsewhere: of the process, its resident set at
-    the peak less what it was at the beginning, and the tensors that were there already. Data that were read before are
-    not in it; workspaces of kernels, libraries that are loaded later and memory that was freed and not given back are,
-    some megabytes or tens of them. Where the system cannot begin its peak anew, an earlier one counts.
-
-    Attributes:
-        kind: what is measured, in words.
-    """
-
-    def __init__(self, task: Task, optimizers: Iterable[Optimizer]) -> None:
-        self.device = task.device
-        self.kind = "tensors at the peak, by torch.cuda.max_memory_allocated"
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            return
-        self.kind = "growth of the process's resident set to its peak, and the weights"
-        states = [tensor for optimizer in optimizers for tensor in state_tensors(optimizer)]
-        own = (x for x in (*task.network.parameters(), *task.network.buffers(), *states) if x.device.type == "cpu")
-        self.there = storage_bytes(own)
-        self.before = resident("VmRSS")
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak begins anew
-
-    def peak(self) -> int | None:
-        """Bytes; None where the system does not tell."""
-        if self.device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self.device))
-        now = resident("VmHWM")
-        return None if now is None or self.before is None else max(0, now - self.before) + self.there
-
-
-def resident(name: str) -> int | None:
-    """The resident set of this process in bytes, now (VmRSS) or at its peak (VmHWM); without /proc always the peak."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
-    with contextlib.suppress(ImportError):
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else 1024 * peak
-    return None
 
 
 class Record(Callback):
@@ -109,7 +43,7 @@ class Record(Callback):
         assert isinstance(pl_module, Task)
         self.started = time.monotonic() - self.seconds
         self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= pl_module.epochs_behind]
-        self.memory = Memory(pl_module, trainer.optimizers)
+        self.memory = Memory(pl_module.network, trainer.optimizers, pl_module.device)
         self.peak: int | None = None
         self.time_steps(trainer)
         if trainer.is_global_zero:

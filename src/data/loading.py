@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..counter import uniform
 from ..errors import UserError
-from .counter import uniform
 
 
 @runtime_checkable

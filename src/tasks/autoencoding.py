@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..modes import predicting
+from ..analysis.modes import predicting
 from .base import MakeOptimizer, MakeSchedule, Task
 
 NOISE_SEED = 0  # of evaluation

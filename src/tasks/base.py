@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lightning
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .. import optimizers
-from ..durations import Duration, Plan
 from ..errors import UserError
-from ..planning import describe_plan, make_plan
-from ..schedules import Schedule
+from ..training import optimizers
+from ..training.durations import Duration, Plan
+from ..training.planning import describe_plan, make_plan
+from ..training.schedules import Schedule
 
 MakeOptimizer = optimizers.MakeOptimizer
 MakeSchedule = Callable[[Optimizer, Plan], Schedule]
@@ -44,6 +45,7 @@ class Task(lightning.LightningModule):
         limits: durations, of which the first to be reached ends the training; set before `fit`.
         plan: the run's length in optimiser steps, made when training begins.
         epochs_behind, steps_behind, ended: what a resumed run has had, and whether it had come to its end.
+        restore: opens a checkpoint of another run, for tasks that learn from one; handed in by what assembles a run.
         when_planned: called when plan, optimiser and schedule could be made, before anything is computed.
     """
 
@@ -81,6 +83,7 @@ class Task(lightning.LightningModule):
         self.plan = Plan(1, 1, 1)
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
         self.epochs_behind, self.steps_behind, self.ended = 0, 0, False  # of a resumed run
+        self.restore: Callable[[str], tuple[Path, Task, dict[str, Any]]] | None = None
         self.when_planned: Callable[[], None] = lambda: None
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...

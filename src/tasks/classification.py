@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..metrics.classification import accuracy, agreement, calibration_gaps, confusion
 from .base import MakeOptimizer, MakeSchedule, Task
 
-BINS = 15  # of the calibration error, as in Guo et al. 2017
 MAX_CLASSES = 20  # of texts, for which all confusions are counted
 
 
@@ -109,117 +109,6 @@ def inputs_of(network: nn.Module, x: Tensor, lengths: list[Tensor]) -> tuple[Ten
     return (x, *lengths[:taken])
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The share of samples whose largest logit is that of the label, or of the largest share in a mixture."""
-    classes = labels if labels.ndim == 1 else labels.argmax(1)
-    return (logits.argmax(1) == classes).float().mean()
-
-
-def calibration_gaps(logits: Tensor, labels: Tensor) -> Tensor:
-    """For each of 15 bins of confidence, the batch's mean of confidence minus hit, over the samples in the bin.
-
-    Averaged over batches, the sum of its absolute values is the expected calibration error (Guo et al. 2017, eq. 5).
-    """
-    confidence, predicted = logits.detach().float().softmax(1).max(1)
-    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
-    gaps = torch.zeros(BINS, dtype=torch.float32, device=logits.device)
-    return gaps.index_add(0, bins, confidence - (predicted == labels).to(torch.float32)) / len(labels)
-
-
-def confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """For each class, and each class that was said, the share of the batch, `k k`."""
-    k = logits.shape[1]
-    pairs = F.one_hot(labels * k + logits.argmax(1), k * k)
-    return pairs.float().mean(0).view(k, k)
-
-
-def agreement(confused: Tensor) -> dict[str, Tensor]:
-    """Figures that a rare class does not vanish in.
-
-    Args:
-        confused: shares of all samples by class and by what was said, `k k`.
-
-    Returns:
-        "macro_f1", the mean over classes of F1, the harmonic mean of precision and recall (0 for a class that neither
-        is there nor was said); of two classes "f1", that of the second one, as GLUE reports it of MRPC and QQP; and
-        "matthews_correlation" (Matthews 1975; for any number of classes Gorodkin 2004, "Comparing two K-category
-        assignments by a K-category correlation coefficient", eq. 8), from -1 to 1, 0 where it is not defined.
-    """
-    tiny = torch.finfo(confused.dtype).tiny
-    right, there, said = confused.diagonal(), confused.sum(1), confused.sum(0)
-    f1 = 2 * right / (there + said).clamp(min=tiny)
-    covariance = right.sum() - there @ said
-    spread = ((1 - there @ there) * (1 - said @ said)).clamp(min=0).sqrt()
-    defined = spread > 1e-6
-    figures = {"macro_f1": f1.mean()} | ({"f1": f1[1]} if len(f1) == 2 else {})
-    return figures | {"matthews_correlation": torch.where(defined, covariance / spread.clamp(min=1e-6), 0.0)}
-
-
 def log_mean(probabilities: Tensor) -> Tensor:
     """The logarithm of the mean over passes, `passes b k` to `b k`, finite where a probability has become 0."""
     return probabilities.mean(0).clamp(min=torch.finfo(probabilities.dtype).tiny).log()
-
-
-def views(kind: str) -> list[Callable[[Tensor], Tensor]]:
-    """Versions of images `b c h w` for test-time augmentation: the images, mirrored ones, shifted ones.
-
-    Args:
-        kind: "none"; "flip", the images and their mirror images; "ten", both in the middle and shifted by an eighth of
-            the side towards each corner, with zeros from outside (the ten crops of Krizhevsky et al. 2012, section 4.1,
-            for images that have no margin).
-    """
-
-    def shifted(x: Tensor, down: int, right: int) -> Tensor:
-        h, w = x.shape[-2:]
-        dy, dx = down * (h // 8), right * (w // 8)
-        y = torch.zeros_like(x)
-        y[..., max(dy, 0) : h + min(dy, 0), max(dx, 0) : w + min(dx, 0)] = x[
-            ..., max(-dy, 0) : h + min(-dy, 0), max(-dx, 0) : w + min(-dx, 0)
-        ]
-        return y
-
-    def view(down: int, right: int, mirror: bool) -> Callable[[Tensor], Tensor]:
-        return lambda x: shifted(x.flip(-1) if mirror else x, down, right)
-
-    places = [(0, 0)] if kind != "ten" else [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
-    return [
-        view(down, right, mirror)
-        for down, right in places
-        for mirror in ((False,) if kind == "none" else (False, True))
-    ]
-
-
-def drops(module: nn.Module) -> bool:
-    """Whether a module drops something in training: a dropout layer, or attention that drops weights."""
-    return isinstance(module, nn.modules.dropout._DropoutNd) or (
-        hasattr(module, "written_out") and bool(getattr(module, "dropout", 0.0))
-    )
-
-
-def passes(kind: str, samples: int) -> Callable[..., Tensor]:
-    """Several forward passes of one input: test-time augmentation, Monte Carlo dropout, or both.
-
-    Args:
-        kind: see `views`.
-        samples: forward passes of each view with the network's dropout layers as in training (Gal and Ghahramani 2015,
-            arXiv:1506.02142, section 4); 0 leaves dropout out.
-
-    Returns:
-        A function of a network in eval mode and its inputs, `b ...` and perhaps lengths, that gives probabilities
-        `passes b k`.
-    """
-
-    def run(network: nn.Module, x: Tensor, *lengths: Tensor) -> Tensor:
-        dropouts = [m for m in network.modules() if drops(m)] if samples else []
-        for module in dropouts:
-            module.training = True  # of it alone, and not of the layers in it
-        try:
-            found = [
-                network(view(x), *lengths).float().softmax(1) for view in views(kind) for _ in range(max(1, samples))
-            ]
-        finally:
-            for module in dropouts:
-                module.training = False
-        return torch.stack(found)
-
-    return run

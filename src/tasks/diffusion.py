@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..modes import evaluating
-from ..noise_schedule import NoiseSchedule, Prediction
-from ..samplers import Noise, timesteps, walk
-from ..zoo import nearest
+from ..analysis.modes import evaluating
+from ..errors import UserError, nearest
+from ..generate.noise_schedule import NoiseSchedule, Prediction
+from ..generate.samplers import Noise, timesteps, walk
 from .base import Task
 
 EVALUATION_SEED = 0  # of the steps and the noise of validation and test, the same in each epoch
@@ -35,7 +34,7 @@ class Diffusion(Task):
 
     Args:
         network: (images `b c h w` with noise, steps `b`, perhaps labels `b`) to what `prediction` says, `b c h w`.
-        noise_schedule: "linear" or "cosine", see `torchatlas.noise_schedule.betas`.
+        noise_schedule: "linear" or "cosine", see `torchatlas.generate.noise_schedule.betas`.
         steps: T.
         prediction: "epsilon", "x0" or "v", see `NoiseSchedule.target`.
         variance: of the chain that is sampled and of `bits_per_dim`: "large", β, or "small", β̃ (section 3.2).

@@ -80,13 +80,12 @@ class Distillation(Classification):
         Raises:
             UserError: see the class.
         """
-        from ..inference import restore  # a checkpoint's task can be any, so inference imports the tasks
-
         if self.teacher_checkpoint is None:
             raise UserError("task=distillation needs a teacher: name its run folder, task.teacher=runs/NAME/TIME")
         if self._trainer is None:
             raise UserError("a teacher teaches in training only: leave out task=distillation here")
-        path, teacher, about = restore(self.teacher_checkpoint)
+        assert self.restore is not None
+        path, teacher, about = self.restore(self.teacher_checkpoint)
         theirs, ours = about["data"], self.trainer.datamodule.describe()  # type: ignore[attr-defined]
         if not isinstance(teacher, Classification) or teacher.name == "perceptron":
             raise UserError(f"{path} was trained for {teacher.name}, and a teacher has to be a classifier")

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..durations import Duration
 from ..errors import UserError
-from ..samplers import Noise
+from ..generate.samplers import Noise
+from ..training.durations import Duration
 from .autoencoding import AT_ONCE, LatentTask
 from .base import MakeOptimizer, MakeSchedule
 

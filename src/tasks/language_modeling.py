@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..decoding import continue_
 from ..errors import UserError
+from ..generate.decoding import continue_
 from .base import Task
 from .ngram import WittenBellTrigram
 from .sparse_ngram import SparseWittenBellTrigram

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..analysis.tiling import crop, mirror_to_fit
 from ..errors import UserError
-from ..tiling import crop, mirror_to_fit
 from .base import MakeOptimizer, MakeSchedule, Task
 from .segmentation_losses import (
     IGNORED,

@@ -9,9 +9,9 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from torch import Tensor, nn
 
-from ..decoding import beam_search, greedy
-from ..durations import Duration
 from ..errors import UserError
+from ..generate.decoding import beam_search, greedy
+from ..training.durations import Duration
 from .base import MakeOptimizer, MakeSchedule, Task
 
 PADDING, BEGIN, END = 0, 1, 2  # of source and target

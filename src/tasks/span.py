@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..answers import best_spans, score
+from ..metrics.answers import best_spans, score
 from .base import MakeOptimizer, MakeSchedule, Task
 from .classification import inputs_of
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..entities import TagTable, count_entities, entity_figures, tag_table
 from ..errors import UserError
+from ..metrics.entities import TagTable, count_entities, entity_figures, tag_table
 from .base import MakeOptimizer, MakeSchedule, Task
 from .classification import inputs_of
 

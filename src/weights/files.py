@@ -67,7 +67,7 @@ def read(given: str | Path) -> Found:
     if path.is_dir() and (path / "config.json").is_file():
         return _read_folder(path)
     if path.is_dir():
-        from ..runs import find_checkpoint  # and with it Lightning, which takes its time
+        from ..storage.run_folder import find_checkpoint  # and with it Lightning, which takes its time
 
         path = find_checkpoint(str(path), "best")
     try:
@@ -87,7 +87,7 @@ def read(given: str | Path) -> Found:
     if not (isinstance(content, Mapping) and isinstance(content.get("torchatlas"), Mapping)):
         return Found(unwrap(content, str(path)), str(path))
 
-    from .. import checkpoints
+    from ..storage import checkpoints
 
     checkpoint = checkpoints.read(path)
     own = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("network.")}

@@ -7,8 +7,7 @@ ViT files `mlp.linear_1` for `mlp.0`. An FCN on VGG-16 has the first two linear 
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import UserError
-from ..zoo import nearest
+from ..errors import UserError, nearest
 from .files import Found
 from .naming import Naming, Rules
 from .report import Preprocessing

@@ -107,7 +107,7 @@ def write_folder(network: Any, folder: Path, about: dict[str, Any] | None = None
     _write_json(folder / "config.json", config)
     tokenizer = about.get("tokenizer") if isinstance(about.get("tokenizer"), dict) else about
     if isinstance(tokenizer, dict) and tokenizer.get("kind") == "tokenizer":
-        from ..data.tokenizer import tokenizer_of
+        from ..data.text.tokenizer import tokenizer_of
 
         tokenizer_of(tokenizer).save(folder / "tokenizer.json")
         names = SPECIAL[config["model_type"]]

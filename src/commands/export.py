@@ -1,0 +1,300 @@
+"""A trained network as files that other programs load: safetensors, torch.export, ONNX, layouts of other libraries."""
+
+import contextlib
+import importlib
+import inspect
+import io
+import json
+import logging
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from ..errors import UserError, nearest
+from ..run.build import build_network
+from ..run.restore import restore
+from ..storage.files import write_json
+from ..storage.record import versions
+from ..version import __version__
+from ..weights import load_weights
+from ..weights.writing import torchvision_state, write_folder
+
+FILES = {
+    "safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx", "huggingface": "huggingface",
+    "torchvision": "torchvision.pth",
+}  # fmt: skip
+DEFAULTS = ("safetensors", "torch", "onnx")
+TOLERANCE = {
+    "safetensors": 0.0,
+    "torch": 1e-6,
+    "onnx": 1e-4,
+    "huggingface": 0.0,
+    "torchvision": 0.0,
+}  # shares of the output's largest magnitude
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+BATCHES = (2, 1, 3)  # of the examples: the first is exported, the others show that the size is free
+LENGTHS = (None, 5, 1)  # of texts, likewise; None is all of the example
+
+Tensors = tuple[Tensor, ...]
+Signature = dict[str, list[dict[str, Any]]]  # name, dtype and shape of the "inputs" and "outputs"
+Run = Callable[..., Any]  # computes what a file holds
+
+
+@torch.no_grad()
+def export(where: str, output: str = "", formats: str = "safetensors,torch,onnx") -> dict[str, Path]:
+    """Write the network of a checkpoint, in float32 and eval mode, and `export.json`, which describes the files.
+
+    A file gets its name after it was loaded again and computed what the network does, for other batch sizes and, of
+    text, other lengths than the exported ones: equal numbers from safetensors, else numbers within `TOLERANCE`. A
+    network that is bound to one length of text keeps that of its training. Each file carries metadata: name, model,
+    task and data (JSON: the configs; classes, statistics and so on) and torchatlas (the version).
+
+    Args:
+        where: a checkpoint, or a run folder, of which the best checkpoint is taken.
+        output: folder of the files; else `export` in the run folder, or beside a checkpoint that is in none.
+        formats: any of safetensors (weights), torch (`torch.export`), onnx, huggingface (a folder that transformers
+            reads: BERT, GPT-2, ViT) and torchvision (a state dict with its names), separated by commas.
+
+    Returns:
+        The file of each format.
+
+    Raises:
+        UserError: an unknown format, a missing package, a folder that cannot be written; or, after all other
+            formats, one in which the network cannot be expressed or computes something else.
+    """
+    wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
+    for name in wanted:
+        if name not in FILES:
+            raise UserError(f"there is no format {name!r}{nearest(name, list(FILES))}")
+    if "onnx" in wanted:
+        _require_onnx()
+    path, task, about = restore(where)
+    home = path.absolute().parent
+    home = home.parent if (home.parent / "config.yaml").is_file() else home
+    folder = Path(output).expanduser() if output else home / "export"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): name a folder with output=FOLDER") from error
+
+    network: Any = task.network.float().cpu()
+    name, model, data = about["config"]["name"], about["config"]["model"], about["data"]
+    metadata = {"name": name, "model": json.dumps(model), "data": json.dumps(data), "torchatlas": __version__}
+    metadata["task"] = json.dumps(about["config"]["task"])  # whether outputs are logits, which noise there was
+    done: dict[str, dict[str, Any]] = {}
+    reasons: dict[str, str] = {}
+    for format_ in wanted:
+        for free_length in (True, False) if any(map(_is_text, network.example_input())) else (False,):
+            try:
+                done[format_] = entry = _write(format_, network, metadata, folder, free_length)
+            except Exception as error:  # of any kind: what a library cannot express, a difference, a full disk
+                reasons[format_] = _reason(error)
+                continue
+            print(
+                f"{folder / entry['file']}  {entry['bytes'] / 2**20:.2f} MiB  largest difference "
+                f"{entry['largest_difference']:.2g} of outputs up to {entry['largest_output']:.2g}"
+            )
+            break
+    if done:
+        packages = ("safetensors", *(ONNX_PACKAGES if "onnx" in done else ()))
+        made = {"name": name, "checkpoint": str(path), "model": model, "data": data, "formats": done}
+        write_json(folder / "export.json", made | {"versions": versions() | {p: version(p) for p in packages}})
+    if failed := [f"{FILES[f]} was not written ({reasons[f]})" for f in wanted if f not in done]:
+        rest = ",".join(f for f in FILES if f in done or (f in DEFAULTS and f not in wanted))
+        raise UserError("; ".join(failed) + (f": leave it out with formats={rest}" if rest else ""))
+    return {f: folder / FILES[f] for f in done}
+
+
+def _require_onnx() -> None:
+    try:
+        with _quiet():
+            for package in ONNX_PACKAGES:
+                importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            "onnx needs more packages: pip install 'torchatlas[onnx]', or leave it out with formats=safetensors,torch"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The libraries' warnings, logs and prints stay out of the terminal; what matters is an exception."""
+    disabled = logging.root.manager.disable
+    logging.disable()
+    nowhere = io.StringIO()
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _reason(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _write(format_: str, network: Any, metadata: dict[str, str], folder: Path, free_length: bool) -> dict[str, Any]:
+    """Write the file of a format, check it and give it its name; returns what `export.json` says of it."""
+    with (
+        _quiet(),
+        torch.random.fork_rng(devices=[]),
+        tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as part,
+    ):
+        torch.manual_seed(0)
+        examples = [
+            tuple(x[:, :length] if free_length and _is_text(x) else x for x in network.example_input(batch))
+            for batch, length in zip(BATCHES, LENGTHS, strict=True)
+        ]
+        expected = [_outputs(network(*inputs)) for inputs in examples]
+        names = ["output", *(f"output_{i}" for i in range(1, len(expected[0])))]
+        signature = {
+            "inputs": _describe(list(inspect.signature(network.forward).parameters), examples),
+            "outputs": _describe(names, expected),
+        }
+        path = Path(part) / FILES[format_]
+        run = WRITERS[format_](network, examples[0], signature, metadata, path)
+        difference = largest = 0.0
+        for inputs, right in zip(examples, expected, strict=True):
+            for x, y in zip(_outputs(run(*inputs)), right, strict=True):
+                found = float((x - y).abs().max()) if x.shape == y.shape else math.inf
+                allowed = TOLERANCE[format_] * float(y.abs().max())
+                if not found <= allowed:  # nan too
+                    raise ValueError(f"its outputs differ by {found:.2g}, where {allowed:.2g} is allowed")
+                difference, largest = max(difference, found), max(largest, float(y.abs().max()))
+        written = list(Path(part).iterdir())  # the weights of an ONNX file of gigabytes are beside it
+        size = sum(file.stat().st_size for place in written for file in (place, *place.rglob("*")) if file.is_file())
+        for file in (file for place in written for file in (place, *place.rglob("*")) if file.is_file()):
+            goal = folder / file.relative_to(part)
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(goal)
+    figures = {"bytes": size, "largest_difference": difference, "largest_output": largest}
+    return {"file": path.name, **figures, **signature}
+
+
+def _is_text(x: Tensor) -> bool:
+    """Whether it is tokens `b t`, long enough to be cut to each of `LENGTHS`."""
+    return x.ndim == 2 and not x.is_floating_point() and x.shape[1] > 5
+
+
+def _outputs(returned: Any) -> Tensors:
+    return returned if isinstance(returned, tuple) else (returned,)
+
+
+def _describe(names: list[str], examples: list[Tensors]) -> list[dict[str, Any]]:
+    """Name, dtype and shape of each tensor; a size that differs among the examples is a word."""
+
+    def size(sizes: tuple[int, ...], otherwise: str) -> int | str:
+        if len(set(sizes)) == 1:
+            return sizes[0]
+        return "batch" if sizes == BATCHES else "length" if sizes[1:] == LENGTHS[1:] else otherwise
+
+    found = []
+    for name, tensors in zip(names, zip(*examples, strict=True), strict=False):  # forward may have optional arguments
+        axes = enumerate(zip(*(x.shape for x in tensors), strict=True))
+        shape = [size(sizes, f"{name}_{i}") for i, sizes in axes]
+        found.append({"name": name, "dtype": str(tensors[0].dtype).removeprefix("torch."), "shape": shape})
+    return found
+
+
+def _trace(network: nn.Module, inputs: Tensors, signature: Signature) -> ExportedProgram:
+    if hasattr(network, "no_graph"):
+        raise ValueError(network.no_graph)
+    free = [[i for i, size in enumerate(entry["shape"]) if isinstance(size, str)] for entry in signature["inputs"]]
+    dynamic = tuple(dict.fromkeys(axes, Dim.DYNAMIC) for axes in free)
+
+    def enable_onednn(*_: Any) -> None:
+        torch.backends.mkldnn.set_flags(True)
+
+    # Tracing switches oneDNN off, without which torch unrolls an LSTM and so fixes the length; it restores the switch.
+    hook = network.register_forward_pre_hook(enable_onednn) if [0, 1] in free else None
+    try:
+        return torch.export.export(network, inputs, dynamic_shapes=dynamic)
+    finally:
+        if hook:
+            hook.remove()
+
+
+def _safetensors(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+    save_model(network, str(path), dict(metadata))
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)  # safetensors makes it readable for its owner alone
+    with safe_open(path, "pt") as file:
+        fresh = build_network(json.loads(file.metadata()["model"]))
+    load_model(fresh, path)
+    return fresh.eval()
+
+
+def _torch(network: nn.Module, inputs: Tensors, signature: Signature, metadata: dict[str, str], path: Path) -> Run:
+    torch.export.save(_trace(network, inputs, signature), path, extra_files=dict(metadata))
+    return torch.export.load(path).module()
+
+
+def _onnx(network: nn.Module, inputs: Tensors, signature: Signature, metadata: dict[str, str], path: Path) -> Run:
+    onnx, ir, onnxruntime = map(importlib.import_module, ("onnx", "onnx_ir", "onnxruntime"))
+    names = {kind: [entry["name"] for entry in signature[kind]] for kind in ("inputs", "outputs")}
+    program: Any = torch.onnx.export(
+        _trace(network, inputs, signature), dynamo=True, verbose=False, input_names=names["inputs"],
+        output_names=names["outputs"],
+    )  # fmt: skip
+    graph = program.model.graph
+    # The exporter has its own names for free sizes, and takes the length of an LSTM for fixed, which its node is not.
+    for node in graph:
+        for value in node.outputs:
+            value.shape = None
+    for value, entry in zip((*graph.inputs, *graph.outputs), signature["inputs"] + signature["outputs"], strict=True):
+        value.shape = ir.Shape(entry["shape"])
+    program.model.metadata_props.update(metadata)
+    program.save(path)
+    onnx.checker.check_model(str(path), full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(*inputs: Tensor) -> Tensors:
+        feed = {name: x.numpy() for name, x in zip(names["inputs"], inputs, strict=True)}
+        return tuple(map(torch.from_numpy, session.run(None, feed)))
+
+    return run
+
+
+def _huggingface(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+    write_folder(network, path, json.loads(metadata["data"]))
+    return _read_back(network, path, metadata)
+
+
+def _torchvision(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+    torch.save(torchvision_state(network), path)
+    return _read_back(network, path, metadata)
+
+
+def _read_back(network: nn.Module, path: Path, metadata: dict[str, str]) -> Run:
+    """What the weights compute when they are read as those of another source."""
+    fresh = build_network(json.loads(metadata["model"]))
+    load_weights(fresh, path)
+    return fresh.eval()
+
+
+# They return what the file computes.
+WRITERS = {
+    "safetensors": _safetensors, "torch": _torch, "onnx": _onnx, "huggingface": _huggingface,
+    "torchvision": _torchvision,
+}  # fmt: skip

@@ -1,0 +1,197 @@
+"""The commands `torchatlas generate` and `torchatlas translate`: a trained network writes."""
+
+import json
+import logging
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.text.base import UNKNOWN, Codec, codec_of
+from ..data.text.tokenizer import GPT, TokenizerCodec
+from ..errors import UserError
+from ..generate.decoding import beam_continue, continue_, require_choice
+from ..generate.text_stream import TextStream
+from ..predict.inputs import _lines
+from ..predict.language import SHOWN
+from ..run.restore import restore
+from ..storage.files import write_text
+from ..tasks.base import Task
+from ..tasks.language_modeling import LanguageModeling
+
+log = logging.getLogger(__name__)
+BATCH = 64  # texts that are written together
+TEXT_FILES = (".txt", ".md", ".rst")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabulator and line feed: a terminal would obey them
+COMMANDS = {
+    "language_modeling": "generate", "seq2seq": "translate", "masked_lm": "fill", "classification": "predict",
+    "forecasting": "predict", "distillation": "predict", "token_classification": "predict", "span": "predict",
+}  # fmt: skip
+
+
+def generate(
+    where: str, prompt: str = "", given: str = "", output: str = "", *, length: int = 200, temperature: float = 0.8,
+    top_k: int = 0, top_p: float = 1.0, beams: int = 1, samples: int = 1, seed: int = 0, stop: str = "",
+    cache: bool = True,
+) -> list[str]:  # fmt: skip
+    r"""Continue texts by a language model, and print them; in a terminal the first one as it is written.
+
+    Args:
+        where: see `inference.restore`.
+        prompt: what is continued. Without one a text begins with the end-of-text token, or else with a line break.
+        given: a file with a prompt on each line, in place of `prompt`.
+        output: a file for the texts; one that ends in .jsonl gets an object on each line: prompt, sample, continuation.
+        length: tokens to add, fewer where the network or `stop` ends the text.
+        temperature, top_k, top_p: see `decoding.sample`.
+        beams: over 1: in place of sampling, the best continuation that beam search finds.
+        samples: texts for each prompt.
+        seed: of the first text; the next ones have the next numbers.
+        stop: a text at which a continuation ends, without it; \n in it is a line break.
+        cache: see `decoding.continue_`.
+
+    Returns:
+        The continuations, without prompts.
+
+    Raises:
+        UserError: no checkpoint of a language model, no prompt, or a number that cannot be.
+    """
+    path, task, about = restore(where)
+    if not isinstance(task, LanguageModeling):
+        raise wrong_command(path, task)
+    task.require_causal()
+    require_choice(temperature, top_k, top_p)
+    if min(length, samples, beams) < 1:
+        key, value = next((k, v) for k, v in (("length", length), ("samples", samples), ("beams", beams)) if v < 1)
+        raise UserError(f"{key}={value} must be a positive whole number")
+    if beams > 1 and (samples > 1 or top_k or top_p < 1):
+        raise UserError(f"beams={beams} searches for one text and draws none: leave out samples, top_k and top_p")
+    if prompt and given:
+        raise UserError("prompt and input cannot be given together: leave out one of them")
+    codec = codec_of(about["data"])
+    prompts = [prompt] if not given else _lines(given)
+    tell_unknown(prompts, codec)
+    texts = [(text, n) for text in prompts for n in range(1, samples + 1)]
+    beginnings = [_encode(text, codec) for text in prompts for _ in range(samples)]
+    options: dict[str, Any] = {"context": None if task.carry else about["data"]["context"], "cache": cache}
+    end = codec.tokenizer.token_to_id(GPT[0]) if isinstance(codec, TokenizerCodec) else None
+    options |= {"end": end}
+    task.to("cuda" if torch.cuda.is_available() else "cpu")
+    live = sys.stdout.isatty()
+    stop, tokens, started = stop.replace("\\n", "\n"), 0, time.perf_counter()
+    written: list[str] = []
+    try:
+        for start in range(0, len(texts), 1 if beams > 1 else BATCH):
+            part = beginnings[start : start + (1 if beams > 1 else BATCH)]
+            streams = [TextStream(codec, one, stop) for one in part]
+            pieces: list[list[str]] = [[] for _ in part]
+
+            def receive(row: int, token: int, streams: Any = streams, pieces: Any = pieces) -> bool:
+                pieces[row].append(streams[row].push(token))
+                if live and row == 0:
+                    _show(pieces[row][-1])
+                return bool(streams[row].ended)
+
+            if live:
+                _show(_heading(start, texts) + texts[start][0])
+            if beams > 1:
+                found, _ = beam_continue(task.network, part[0], length, beams=beams, **options)[0]
+                for token in found.tolist():
+                    if receive(0, token):
+                        break
+                tokens += len(found)
+            else:
+                grown = continue_(
+                    task.network, part, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed + start,
+                    on_token=receive, **options,
+                )  # fmt: skip
+                tokens += sum(len(text) - len(one) for text, one in zip(grown, part, strict=True))
+            for row, stream in enumerate(streams):
+                pieces[row].append(stream.close())
+                written.append("".join(pieces[row]))
+                text = _heading(start + row, texts) + texts[start + row][0] + written[-1]
+                if not live:
+                    print(text)
+                else:
+                    _show((pieces[row][-1] if row == 0 else text) + "\n")
+    except KeyboardInterrupt:
+        print()
+        raise SystemExit(130) from None
+    seconds = time.perf_counter() - started
+    print(f"{tokens} {codec.unit}s in {seconds:.1f} s: {tokens / seconds:.0f} a second", file=sys.stderr)
+    if output:
+        _save(output, texts, written)
+    return written
+
+
+def _show(text: str) -> None:
+    print(CONTROL.sub(UNKNOWN, text), end="", flush=True)
+
+
+def _heading(i: int, texts: Sequence[Any]) -> str:
+    return "" if len(texts) == 1 else f"--- {i + 1} of {len(texts)} ---\n"
+
+
+def _save(output: str, texts: Sequence[tuple[str, int]], written: Sequence[str]) -> None:
+    path = Path(output).expanduser()
+    if path.suffix == ".jsonl":
+        rows = [
+            {"prompt": prompt, "sample": n, "continuation": text}
+            for (prompt, n), text in zip(texts, written, strict=True)
+        ]
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    else:
+        whole = (
+            _heading(i, texts) + prompt + text + "\n"
+            for i, ((prompt, _), text) in enumerate(zip(texts, written, strict=True))
+        )
+        write_text(path, "".join(whole))
+
+
+def _encode(prompt: str, codec: Codec) -> Tensor:
+    """The tokens of a prompt, at least one.
+
+    Raises:
+        UserError: it has none, or there is no token with which a text could begin.
+    """
+    if prompt:
+        if not len(tokens := codec.encode(prompt)):
+            raise UserError(f"the prompt {prompt!r} has no {codec.unit}: give a text")
+        return tokens
+    if isinstance(codec, TokenizerCodec) and (number := codec.tokenizer.token_to_id(GPT[0])) is not None:
+        return torch.tensor([number])
+    tokens = codec.encode("\n")
+    if not len(tokens) or codec.unknown("\n"):
+        raise UserError('a text has to begin with something: give prompt="..."')
+    return tokens
+
+
+def tell_unknown(texts: Sequence[str], codec: Codec) -> None:
+    """Warn of what the training did not have.
+
+    Raises:
+        UserError: the texts have nothing else.
+    """
+    unknown = sum((codec.unknown(text) for text in texts), Counter[str]())
+    if not unknown:
+        return
+    total = sum(len(codec.encode(text)) for text in texts)
+    if unknown.total() == total:
+        raise UserError(f"no {codec.unit} of the input is known to the network: give a text as those of its training")
+    shown = ", ".join(f"{token!r} {n}" for token, n in unknown.most_common(SHOWN))
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    log.warning(
+        "%d of %d %ss are unknown to the network, which sees one sign for all of them: %s%s",
+        unknown.total(), total, codec.unit, shown, more,
+    )  # fmt: skip
+
+
+def wrong_command(path: Path, task: Task) -> UserError:
+    """What is said to one who gives a checkpoint to a command for others."""
+    command = COMMANDS.get(task.name, "evaluate")
+    return UserError(f"{path} was trained for {task.name}: use torchatlas {command} ckpt=...")

@@ -1,0 +1,87 @@
+"""The command `torchatlas inpaint`: hidden parts of images, made by a diffusion."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.images.image_folder import load_image
+from ..errors import UserError
+from ..predict.inputs import folder_for, given_images
+from ..predict.made_images import COLUMNS, Progress, arrange, labels_of, maker, pictures, save_single
+from ..storage.run_folder import shown
+from .interpolate import padded
+from .sample import MASKS
+
+
+def mask_of(given: str, task: Any) -> Tensor:
+    """Which pixels are to be made, `1 1 h w`.
+
+    Args:
+        given: half of the image ("left", "right", "top", "bottom"), its "centre", or a file of which the bright pixels
+            are to be made.
+        task: whose network says the size.
+    """
+    size: int = task.network.image_size
+    if given not in MASKS:
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise UserError(f"there is no mask={given}: name a file, or {', '.join(MASKS)}")
+        mask = (load_image(path, 1, size) >= 128).float()[None]
+        if not 0 < float(mask.mean()) < 1:
+            raise UserError(f"{path} hides {'all' if mask.any() else 'nothing'}: bright pixels are to be made")
+        return mask.to(task.device)
+    mask = torch.zeros(1, 1, size, size, device=task.device)
+    half, quarter = size // 2, size // 4
+    rows, columns = {
+        "left": (slice(None), slice(0, half)),
+        "right": (slice(None), slice(size - half, size)),
+        "top": (slice(0, half), slice(None)),
+        "bottom": (slice(size - half, size), slice(None)),
+        "centre": (slice(quarter, size - quarter), slice(quarter, size - quarter)),
+    }[given]
+    mask[:, :, rows, columns] = 1
+    return mask
+
+
+def inpaint(
+    where: str, given: str = "", mask: str = "centre", output: str = "", *, n: int = 8, label: str = "",
+    guidance: float = 0.0, steps: int = 250, repeats: int = 10, seed: int = 0, root: str = "",
+) -> Path:  # fmt: skip
+    """Write images, what is hidden of them, and what a diffusion makes in its place; see `Diffusion.inpaint`.
+
+    Args:
+        where: a checkpoint or a run folder.
+        given: files or folders with commas between; else the first of the test split.
+        mask: see `mask_of`.
+        output: a folder for a picture of all and single files; else `inpainted` in the run folder.
+        n: the most images.
+        label, guidance: see `sample`.
+        steps, repeats: of RePaint.
+        seed: of the noise.
+        root: see `evaluate`.
+
+    Returns:
+        The folder.
+    """
+    path, task, about = maker(where, "inpaint", "fill in images")
+    folder = folder_for(path, output, "inpainted")
+    x, names = given_images(task, about, given, n, root)
+    hidden = mask_of(mask, task)
+    progress = Progress((min(steps, task.steps) - 1) * repeats + 1)
+    made = task.inpaint(
+        x, hidden, seed=seed, steps=steps, repeats=repeats, guidance=guidance, tell=progress.step,
+        labels=labels_of(task, about, label, len(x)),
+    )  # fmt: skip
+    images = pictures(task, x)
+    grey = hidden * 0.5 + (1 - hidden) * images
+    columns = min(COLUMNS, len(x))
+    sheet = [
+        padded(torch.cat([grey[i : i + columns], made[i : i + columns]]), 2 * columns)
+        for i in range(0, len(x), columns)
+    ]
+    arrange(torch.cat(sheet), columns).save(folder / "grid.png")
+    save_single(made, [folder / f"{i:04d}-{Path(name).stem.replace(' ', '_')}.png" for i, name in enumerate(names)])
+    print(f"{len(x)} images, with what is hidden above: grid.png and single files in {shown(folder)}")
+    return folder

@@ -1,0 +1,55 @@
+"""The command `torchatlas interpolate`: images between images."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..predict.inputs import given_images, picture_file
+from ..predict.made_images import arrange, maker, options_of, pictures
+from ..storage.run_folder import shown
+from ..tasks.diffusion import Diffusion
+
+
+def padded(pairs: Tensor, size: int) -> Tensor:
+    """Originals and copies `2m c h w` as two rows of size / 2 each, with white images where some are missing."""
+    originals, copies = pairs.chunk(2)
+    white = torch.ones_like(originals[:1]).expand(size // 2 - len(originals), -1, -1, -1)
+    return torch.cat([originals, white, copies, white])
+
+
+def interpolate(
+    where: str, given: str = "", output: str = "", *, steps: int = 10, rows: int = 8, depth: float = 0.0,
+    seed: int = 0, root: str = "",
+) -> Path:  # fmt: skip
+    """Write lines of images between pairs of images.
+
+    Args:
+        where: a checkpoint or a run folder.
+        given: two files with commas between, or folders, whose images are paired in their order; else the first of the
+            test split.
+        output: a PNG file; else `interpolations.png` in the run folder.
+        steps: images of a line, both ends among them.
+        rows: the most pairs.
+        depth, seed: see `reconstruct`.
+        root: see `evaluate`.
+
+    Returns:
+        The file.
+    """
+    path, task, about = maker(where, "interpolate", "interpolate between images")
+    if steps < 2 or rows < 1:
+        raise UserError(f"steps={steps} must be at least 2, and rows={rows} at least 1")
+    options = options_of(task, depth=depth) | ({"seed": seed} if isinstance(task, Diffusion) else {})
+    file = picture_file(path, output, "interpolations.png")
+    x, _ = given_images(task, about, given, 2 * rows, root)
+    if len(x) < 2:
+        raise UserError("there must be at least two images to go between: input=ONE.png,OTHER.png")
+    lines = [
+        torch.cat([pictures(task, a[None]), task.interpolate(a, b, steps, **options), pictures(task, b[None])])
+        for a, b in zip(x[0::2], x[1::2], strict=False)
+    ]
+    arrange(torch.cat(lines), steps + 2).save(file)
+    print(f"{len(lines)} lines of {steps} images, between the two that were given: {shown(file)}")
+    return file

@@ -1,0 +1,99 @@
+"""The command `torchatlas preview`: a picture of what the training images become."""
+
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_module
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from ..data.images.base import ImageData
+from ..data.masks.base import IGNORED
+from ..errors import UserError
+from ..run.build import build_data
+from ..run.compose import register_resolvers
+
+LARGEST = 64  # rows or columns
+
+
+def preview(arguments: list[str]) -> Path:
+    """Draw some training images, each in a row: as it is, then as the network gets it in the first epochs.
+
+    Args:
+        arguments: `output=FILE.png` (by default preview.png), `n=8` images, `epochs=6`; all others are those of
+            training, as in `data=cifar10 augment=trivialaugment`.
+
+    Returns:
+        The file, whose path is printed too.
+
+    Raises:
+        UserError: the data have no images, or a number or the file's name cannot be.
+    """
+    own = {"output": "preview.png", "n": "8", "epochs": "6"}
+    overrides = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in own:
+            own[key] = value
+        else:
+            overrides.append(argument)
+    n, epochs = (_whole(key, own[key]) for key in ("n", "epochs"))
+    path = Path(own["output"]).expanduser()
+    if path.suffix != ".png":
+        raise UserError(f"output={path} must end in .png, as in output=preview.png")
+
+    register_resolvers()
+    with initialize_config_module("torchatlas.configs", version_base="1.3"):
+        config = compose("train", ["name=preview", *overrides])
+    data = build_data(OmegaConf.to_container(config.data, resolve=True))
+    if not isinstance(data, ImageData):
+        raise UserError("the chosen data have no images to preview: type one that has, as in data=cifar10")
+    data.prepare_data()
+    data.setup("fit")
+    figure = draw(data, n, epochs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print(path)
+    return path
+
+
+def _whole(key: str, value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= LARGEST:
+        raise UserError(f"{key}={value} must be a whole number from 1 to {LARGEST}")
+    return int(value)
+
+
+def draw(data: ImageData, n: int, epochs: int) -> Figure:
+    """A row for each of `n` training images, evenly spaced in the data set, which together are the batch."""
+    train = data.splits["train"]
+    n = min(n, len(train))
+    indices = torch.arange(n) * (len(train) // n)
+    columns = {"original": data.transform(train[-1, indices])}
+    columns |= {f"epoch {epoch}": data.transform(train[epoch, indices]) for epoch in range(epochs)}
+    figure = Figure(figsize=(1.3 * len(columns), 1.5 * n + 0.2), layout="constrained")
+    axes = figure.subplots(n, len(columns), squeeze=False)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
+    for column, (title, (x, *_, y)) in enumerate(columns.items()):
+        axes[0, column].set_title(title, fontsize=9)
+        for row in range(n):
+            image = (x[row] * std + mean).clamp(0, 1)
+            cell = axes[row, column]
+            if y[row].ndim == 2:  # a mask: the colours of the classes over the image
+                colours = torch.tensor([*data.colours, (0, 0, 0)]) / 255  # type: ignore[attr-defined]
+                over = colours[y[row].clamp(max=len(colours) - 1)].permute(2, 0, 1)
+                image = torch.where(y[row] == IGNORED, image, 0.5 * image + 0.5 * over)
+            cell.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+            cell.set_xticks([])
+            cell.set_yticks([])
+            if y[row].ndim < 2:
+                cell.set_xlabel(name_label(y[row], data), fontsize=7, parse_math=False)
+    return figure
+
+
+def name_label(label: Tensor, data: ImageData) -> str:
+    """The class of a label; of a soft one "0.70 cat + 0.30 dog", without shares under half a percent."""
+    if label.ndim == 0:
+        return str(data.classes[int(label)])
+    shares = {str(data.classes[k]): float(label[k]) for k in label.argsort(descending=True) if label[k] >= 0.005}
+    return next(iter(shares)) if len(shares) == 1 else " + ".join(f"{x:.2f} {name}" for name, x in shares.items())

@@ -1,0 +1,515 @@
+"""The command `torchatlas quality`: how near generated images are to real ones, and whether they are copies.
+
+In the features f of a network, of n generated and m real images with means μ, μ' and covariances Σ, Σ':
+
+- Fréchet distance: |μ - μ'|² + tr(Σ + Σ' - 2 (Σ Σ')^½) (Heusel et al. 2017, arXiv:1706.08500);
+- kernel distance: the unbiased estimate of MMD² with the kernel (f·f' / d + 1)³, the mean over `SUBSETS` subsets of
+  `SUBSET` images each (Bińkowski et al. 2018, arXiv:1801.01401);
+- inception score: exp of the mean of KL(p(y|x) ‖ p(y)), the mean over `SPLITS` parts (Salimans et al. 2016,
+  arXiv:1606.03498);
+
+computed by torchmetrics in float64. They are called FID and KID in the features of the Inception network of FID alone
+(see `torchatlas.weights.inception`), and `frechet_distance` and `kernel_distance` in those of any other network.
+
+The convention. Samples on the scale 0..1 become whole numbers, round(255 x), as image files have them; grey is repeated
+in three channels; the network scales to 299 x 299 as TensorFlow 1 does. FID falls with the number of images on either
+side: its bias is about proportional to 1 / n (Chong and Forsyth 2019, arXiv:1911.07023), so that only figures of equal
+numbers can be compared. Published ones have 50,000 samples against the whole training set as a rule. KID has no such
+bias.
+
+Neighbours. The nearest training image of each sample, by L2 over all pixels on the scale 0..1, is looked for among all
+training images. The median distance of samples, divided by that of held-out images, is about 1 for samples as new as
+held-out images are, and near 0 for copies. `nearer_than_held_out` is the probability that a sample is nearer to the
+training images than a held-out image is, 0.5 where there is no difference (Meehan, Chaudhuri and Dasgupta 2020,
+arXiv:2004.05675, whose test takes it in each part of the space; here it is of the whole). Blurred images are near to
+everything in pixels and pass for copies there: look at the picture, and at the distance in features.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from ..data.images.base import ImageData, fit_images
+from ..data.images.image_folder import list_images, load_image
+from ..data.loading import BatchDataset
+from ..errors import UserError
+from ..errors import nearest as similar
+from ..metrics.figures import format_figure
+from ..metrics.images import (
+    SUBSET,
+    SUBSETS,
+    compare_distances,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    neighbours,
+    spread,
+)
+from ..run.restore import restore, restored_data
+from ..storage.files import write_json
+from ..tasks.base import Task
+from ..tasks.classification import Classification
+from ..weights.inception import RESIZE, WEIGHTS, load_inception
+
+log = logging.getLogger(__name__)
+METRICS = ("fid", "kid", "is", "neighbours")
+SPLITS_OF_DATA = ("train", "test")
+FEW = 10_000  # images, under which FID is said to be biased
+COMPARED = 64  # samples, and held-out images, whose nearest training images are looked for
+DRAWN = 16  # samples in the picture
+GAP = 2  # pixels between them
+MEASURED = 50  # images at a time in a network
+SEARCHED = 1000  # references at a time
+TOLD = 30.0  # seconds between two lines about how far it is
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images that can be read again, by their numbers.
+
+    Attributes:
+        name: for people.
+        size: how many.
+        read: int64 `b` to uint8 `b c h w`.
+        labels: int64 `size`, where there are any.
+    """
+
+    name: str
+    size: int
+    read: Callable[[Tensor], Tensor]
+    labels: Tensor | None = None
+
+    def batches(self, batch: int, indices: Tensor) -> Iterator[Tensor]:
+        for part in indices.split(batch):
+            yield self.read(part)
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network whose features are compared.
+
+    Attributes:
+        name: for people.
+        network: uint8 images `b c h w` to a tuple of features `b d` and perhaps logits `b k`.
+        inception: whether it is that of FID.
+        classifies: whether there are logits for the inception score.
+        about: what the output says of it.
+    """
+
+    name: str
+    network: Callable[[Tensor], tuple[Tensor, ...]]
+    inception: bool = False
+    classifies: bool = False
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+# --- where images come from
+
+
+def from_split(name: str, dataset: BatchDataset, channels: int, size: int) -> Pictures:
+    """Images of a split as they are stored, without augmentation, in the samples' format."""
+    labels: Any = getattr(dataset, "labels", None)
+    return Pictures(name, len(dataset), lambda indices: fit_images(dataset[-1, indices][0], channels, size), labels)
+
+
+def from_folder(folder: Path, channels: int, size: int) -> Pictures:
+    """Files in a folder, the shorter side scaled to `size` and the centre cut out where they have another size."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: name one with images")
+    names = list_images(folder)
+    if not names:
+        raise UserError(f"{folder} holds no image: name a folder with images")
+
+    def read(indices: Tensor) -> Tensor:
+        return torch.stack([load_image(folder / names[i], channels, size) for i in indices.tolist()])
+
+    return Pictures(str(folder), len(names), read)
+
+
+def format_of(folder: Path) -> tuple[int, int]:
+    """Channels and side of the images in a folder of samples, which must have one size.
+
+    Raises:
+        UserError: there are none, they differ in size, or they are not square.
+    """
+    found: dict[tuple[int, int], str] = {}
+    grey = True
+    for name in list_images(folder) if folder.is_dir() else []:
+        try:
+            with Image.open(folder / name) as image:
+                found.setdefault(image.size, name)
+                grey = grey and image.mode in ("1", "L")
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(f"{folder / name} cannot be read as an image ({error}): mend or delete it") from error
+    if not found:
+        raise UserError(f"input={folder} holds no image: name a folder with the generated images")
+    sizes = [f"{name} has {width} x {height} pixels" for (width, height), name in found.items()]
+    if len(found) > 1 or any(width != height for width, height in found):
+        raise UserError(f"generated images must be square and of one size, and in {folder} {' and '.join(sizes[:2])}")
+    return 1 if grey else 3, next(iter(found))[0]
+
+
+def generate(
+    task: Task, n: int, *, seed: int, batch: int, labels: Tensor | None, options: Mapping[str, Any]
+) -> Iterator[Tensor]:
+    """Samples as uint8 `b c h w`, n in all.
+
+    Args:
+        labels: classes of the training images, from which those of the samples are drawn; None: no classes.
+        options: of the task's `sample`.
+    """
+    if labels is not None:
+        chosen = torch.randint(len(labels), (n,), generator=torch.Generator().manual_seed(seed))
+        labels = labels[chosen]
+    sample: Any = task.sample
+    for start in range(0, n, batch):
+        size = min(batch, n - start)
+        given: dict[str, Any] = {"seed": seed, "first": start, **options}
+        if labels is not None:
+            given["labels"] = labels[start : start + size]
+        yield (255 * sample(size, **given)).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def open_data(about: dict[str, Any], root: str = "") -> ImageData:
+    """The images that a run was trained and tested with; see `restored_data`."""
+    data = restored_data(about, root)
+    if not isinstance(data, ImageData):
+        raise UserError("quality compares images, and this checkpoint is of other data")
+    data.prepare_data()
+    data.setup("test")
+    return data
+
+
+# --- networks
+
+
+def inception_extractor(path: Path, device: str) -> Extractor:
+    """The network of FID, from a file; see `load_inception`."""
+    found = load_inception(path)
+    network = found.network.to(device)
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        outputs: tuple[Tensor, ...] = network(colour.to(device))
+        return outputs
+
+    about = {"inception_sha256": found.sha256, "inception_origin": found.origin, "inception_resize": RESIZE}
+    return Extractor("Inception-v3", run, True, found.classifies, about)
+
+
+def classifier_extractor(where: str, device: str) -> Extractor:
+    """A classifier of this project; its features are the input of its last layer.
+
+    Raises:
+        UserError: the checkpoint is none of a classifier of images.
+    """
+    path, task, about = restore(where)
+    data, heads = about["data"], getattr(task.network, "heads", ())
+    if not isinstance(task, Classification) or data["kind"] != "image" or not heads:
+        raise UserError(f"classifier={where} is no classifier of images: name the run folder of one")
+    task.to(device)
+    mean, std = (torch.tensor(data[key], device=device)[:, None, None] for key in ("mean", "std"))
+    caught: list[Tensor] = []
+    task.network.get_submodule(heads[-1]).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        caught.clear()
+        x = fit_images(images, data["in_channels"], data["image_size"]).to(device) / 255
+        task.network((x - mean) / std)
+        return (caught[-1].flatten(1).float(),)
+
+    name = f"{type(task.network).__name__} of {about['config']['name']}"
+    return Extractor(name, run, about={"classifier": name, "classifier_checkpoint": str(path)})
+
+
+@torch.no_grad()
+def extract(
+    batches: Iterator[Tensor], extractors: Sequence[Extractor], total: int, keep: int = 0
+) -> tuple[list[list[Tensor]], Tensor]:
+    """What the networks make of images.
+
+    Args:
+        batches: uint8 `b c h w`, `total` in all.
+        keep: the first images, which are given back.
+
+    Returns:
+        For each network its outputs, `n d` each, on the CPU; and the first images, uint8 `keep c h w`.
+    """
+    parts: list[list[tuple[Tensor, ...]]] = [[] for _ in extractors]
+    kept: list[Tensor] = []
+    done, told = 0, time.monotonic()
+    for images in batches:
+        kept += [images[: keep - done]] if done < keep else []
+        for few in images.split(MEASURED):
+            for part, extractor in zip(parts, extractors, strict=True):
+                part.append(tuple(output.cpu() for output in extractor.network(few)))
+            done += len(few)
+            if time.monotonic() - told > TOLD:
+                told = time.monotonic()
+                log.info("%d of %d images", done, total)
+    return [[torch.cat(column) for column in zip(*part, strict=True)] for part in parts], torch.cat(kept or [images])
+
+
+# --- the command
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What is compared.
+
+    Attributes:
+        samples: generated images, uint8 `b c h w`, n in all.
+        n: how many.
+        real: the references.
+        numbers: of those references that are measured, int64 `m`.
+        train, held_out: where copies are looked for, and what samples are compared with then.
+        about: what the output says of them.
+    """
+
+    samples: Iterator[Tensor]
+    n: int
+    real: Pictures
+    numbers: Tensor
+    train: Pictures
+    held_out: Pictures | None
+    about: dict[str, Any]
+
+
+def quality(
+    ckpt: str = "",
+    given: str = "",
+    *,
+    n: int = 10_000,
+    reference: str = "train",
+    references: int | None = None,
+    metrics: str = "",
+    inception: str = "",
+    classifier: str = "",
+    seed: int = 0,
+    batch: int = 250,
+    root: str = "",
+    output: str = "quality.json",
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Compare generated images with real ones; print the figures, write them to a file, and return them.
+
+    Args:
+        ckpt: a checkpoint or a run folder, see `restore`: its task makes the samples, its data are the references.
+        given: a folder with samples, which are taken instead; with it, `ckpt` is needed for its data alone.
+        n: samples; of a folder at most as many as it has.
+        reference: "train" or "test" of the run's data, or a folder of real images.
+        references: real images, evenly spaced among all; None: n; 0: all.
+        metrics: of `METRICS`, separated by commas; "": all that can be computed.
+        inception: file with the weights of the network of FID, see `torchatlas.weights.inception`.
+        classifier: a run of a classifier, for distances in its features.
+        seed: of the samples, their classes, and of subsets.
+        batch: images that are made or read at a time.
+        root: folder of the data, see `restored_data`.
+        output: a JSON file for the figures; the picture of neighbours is beside it and ends in .neighbours.png.
+        options: of the task's `sample`: sampler, steps, guidance, ...
+
+    Raises:
+        UserError: what is missing or does not go together.
+    """
+    for key, value, least in (("n", n, 2), ("batch", batch, 1), ("references", references or 0, 0)):
+        if value < least:
+            raise UserError(f"{key}={value} must be a whole number from {least}")
+    path = Path(output).expanduser()
+    if path.suffix != ".json":
+        raise UserError(f"output={path} must end in .json, as in output=quality.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent} cannot be made ({error.strerror}): name another place with output=") from error
+    chosen = choose_metrics(metrics, inception=bool(inception), classifier=bool(classifier))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    extractors = []
+    if inception:
+        extractors.append(inception_extractor(Path(inception).expanduser(), device))
+        if "is" in chosen and not extractors[0].classifies:
+            if metrics:
+                raise UserError(f"{inception} has no output layer, which metrics=is needs: fetch {WEIGHTS[0]}")
+            log.warning("%s has no output layer: the inception score is left out", inception)
+            chosen.remove("is")
+    if classifier:
+        extractors.append(classifier_extractor(classifier, device))
+    if not extractors:  # then only the neighbours of the first ones are looked for
+        n = min(n, COMPARED)
+    sets = open_sets(ckpt, given, n, reference, references, seed, batch, root, device, options or {})
+    figures = sets.about | compare(sets, extractors, chosen, seed, batch, device, path.with_suffix(".neighbours.png"))
+    for key, value in figures.items():
+        print(f"  {key:<36} {format_figure(key, value) if isinstance(value, float) else value}")
+    write_json(path, figures)
+    return figures
+
+
+def choose_metrics(given: str, *, inception: bool, classifier: bool) -> list[str]:
+    """The metrics that are asked for, or all that can be computed.
+
+    Raises:
+        UserError: an unknown one, or one without its network.
+    """
+    asked = [name.strip() for name in given.split(",") if name.strip()]
+    for name in asked:
+        if name not in METRICS:
+            raise UserError(f"there is no metric {name!r}{similar(name, list(METRICS))}")
+    if not inception and (set(asked) - {"neighbours"} or not (asked or classifier)):
+        raise UserError(
+            f"FID, KID and the inception score need the weights of their network: add inception=FILE (from {WEIGHTS[0]}"
+            "), or ask for metrics=neighbours, or add classifier=RUN for distances in the features of a classifier"
+        )
+    return asked or [name for name in METRICS if inception or name == "neighbours"]
+
+
+def open_sets(
+    ckpt: str, given: str, n: int, reference: str, references: int | None, seed: int, batch: int, root: str,
+    device: str, options: Mapping[str, Any],
+) -> Sets:  # fmt: skip
+    """Samples and references; see `quality`."""
+    about: dict[str, Any] = {"seed": seed}
+    task = data = None
+    channels = size = 0
+    if ckpt:
+        checkpoint, task, said = restore(ckpt)
+        data = open_data(said, root)
+        channels, size = data.in_channels, data.image_size
+    if given:
+        if options:
+            raise UserError(f"{next(iter(options))}= is for samples of a checkpoint, and input={given} has its own")
+        folder = Path(given).expanduser()
+        channels, size = format_of(folder)
+        pictures = from_folder(folder, channels, size)
+        n = min(n, pictures.size)
+        samples = pictures.batches(batch, torch.arange(n))
+        about["samples"] = str(folder)
+    elif task is None or data is None:
+        raise UserError("name what makes the images, ckpt=RUN, or a folder of them, input=FOLDER")
+    else:
+        if not hasattr(task, "sample"):
+            raise UserError(f"{checkpoint} was trained for {task.name}, and cannot make images of its own")
+        labels = getattr(data.splits["train"], "labels", None) if getattr(task, "conditional", False) else None
+        samples = generate(task.to(device), n, seed=seed, batch=batch, labels=labels, options=options)
+        about |= {"samples": str(checkpoint), **{f"samples_{key}": value for key, value in options.items()}}
+        if labels is not None:
+            about["samples_classes"] = "as frequent as in training"
+
+    if reference not in SPLITS_OF_DATA:
+        real = from_folder(Path(reference).expanduser(), channels, size)
+    elif data is None:
+        raise UserError(f"reference={reference} needs the data of a run: add ckpt=RUN, or name a folder of real images")
+    else:
+        real = from_split(reference, data.splits[reference], channels, size)
+    train, held_out = real, None
+    if data is not None:
+        train = real if reference == "train" else from_split("train", data.splits["train"], channels, size)
+        held_out = from_split("test", data.splits["test"], channels, size)
+    m = real.size if references == 0 else min(n if references is None else references, real.size)
+    if min(n, m) < 2:
+        raise UserError(f"{n} samples and {m} references are too few: there must be at least 2 of each")
+    about |= {"images": n, "reference": real.name, "reference_images": m}
+    return Sets(samples, n, real, spread(real.size, m), train, held_out, about)
+
+
+def compare(
+    sets: Sets,
+    extractors: Sequence[Extractor],
+    chosen: Sequence[str],
+    seed: int,
+    batch: int,
+    device: str,
+    picture: Path,
+) -> dict[str, Any]:
+    """The figures of `quality`; the picture of neighbours is written to `picture`."""
+    features, first = extract(sets.samples, extractors, sets.n, COMPARED)
+    true: list[list[Tensor]] = [[] for _ in extractors]
+    if extractors:
+        true, _ = extract(sets.real.batches(batch, sets.numbers), extractors, len(sets.numbers))
+    figures: dict[str, Any] = {}
+    for extractor, made, real in zip(extractors, features, true, strict=True):
+        figures |= score(extractor, made, real, chosen, seed)
+    if "neighbours" not in chosen:
+        return figures
+
+    held_out = torch.empty(0, *first.shape[1:], dtype=torch.uint8)
+    if sets.held_out is not None:
+        held_out = sets.held_out.read(spread(sets.held_out.size, min(COMPARED, sets.held_out.size)))
+    queries = torch.cat([first, held_out]).to(device)
+    train = sets.train.batches(SEARCHED, torch.arange(sets.train.size))
+    distances, places = neighbours(queries, train)
+    figures |= {"neighbours_images": sets.train.size, "neighbours_samples": len(first)}
+    figures |= compare_distances(distances[: len(first), 0], distances[len(first) :, 0])
+    drawn = min(DRAWN, len(first))
+    shown = {"in pixels": places[:drawn].cpu()}
+    if sets.real is sets.train and extractors:
+        others = [[made[0][:0]] for made in features]
+        if len(held_out):
+            others, _ = extract(iter([held_out]), extractors, len(held_out))
+        for extractor, made, real, other in zip(extractors, features, true, others, strict=True):
+            queries = torch.cat([made[0][: len(first)], other[0]]).to(device)
+            distances, places = neighbours(queries, iter(real[0].split(SEARCHED)))
+            suffix = "_in_inception" if extractor.inception else "_in_classifier"
+            figures[f"neighbours_images{suffix}"] = len(real[0])
+            figures |= compare_distances(distances[: len(first), 0], distances[len(first) :, 0], suffix)
+            shown[f"for {extractor.name}"] = sets.numbers[places[:drawn].cpu()]
+    draw(first[:drawn], sets.train, shown).savefig(picture, dpi=100)
+    return figures | {"neighbours_picture": str(picture)}
+
+
+def score(
+    extractor: Extractor, made: Sequence[Tensor], real: Sequence[Tensor], chosen: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """The distances in the features of one network, and the inception score.
+
+    Args:
+        made, real: features of samples `n d` and of references `m d`; behind them perhaps logits.
+    """
+    n, m = len(made[0]), len(real[0])
+    frechet, kernel = ("fid", "kid") if extractor.inception else ("frechet_distance", "kernel_distance")
+    figures: dict[str, Any] = dict(extractor.about)
+    if "fid" in chosen or not extractor.inception:
+        figures |= {frechet: frechet_distance(made[0], real[0]), f"{frechet}_images": n}
+        if min(n, m) < FEW:
+            log.warning(
+                "%s of %d samples and %d references is too high by what so few images add (Chong and Forsyth 2019): "
+                "compare it with figures of the same numbers only", frechet, n, m,
+            )  # fmt: skip
+    if "kid" in chosen or not extractor.inception:
+        mean, deviation = kernel_distance(made[0], real[0], seed=seed)
+        figures |= {kernel: mean, f"{kernel}_std": deviation, f"{kernel}_subsets": f"{SUBSETS} of {min(SUBSET, n, m)}"}
+    if "is" in chosen and extractor.classifies:
+        mean, deviation = inception_score(made[1], seed=seed)
+        figures |= {"inception_score": mean, "inception_score_std": deviation, "inception_score_images": n}
+    return figures
+
+
+def draw(samples: Tensor, train: Pictures, shown: Mapping[str, Tensor]) -> Figure:
+    """A row for each sample: itself, and the nearest training images beside it.
+
+    Args:
+        samples: uint8 `n c h w`.
+        shown: by kind of distance the numbers of the nearest training images, int64 `n k`.
+    """
+    columns = [samples[:, None]]
+    titles = {0: "sample"}
+    for kind, places in shown.items():
+        titles[sum(part.shape[1] for part in columns)] = f"nearest {kind}"
+        columns.append(torch.stack([train.read(row) for row in places]))
+    tiles = nn.functional.pad(torch.cat(columns, 1), (0, GAP, 0, GAP), value=255)
+    rows, across, _, h, w = tiles.shape
+    sheet = tiles.permute(0, 3, 1, 4, 2).reshape(rows * h, across * w, -1)
+    figure = Figure(figsize=(0.8 * across + 0.4, 0.8 * rows + 0.6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(sheet.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([place * w for place in titles], titles.values(), ha="left", fontsize=8)
+    axes.set_yticks([])
+    axes.tick_params(labeltop=True, labelbottom=False, length=0)
+    axes.spines[:].set_visible(False)
+    return figure

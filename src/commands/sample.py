@@ -1,0 +1,96 @@
+"""The commands `sample`, `interpolate`, `reconstruct` and `inpaint`: a trained network makes images."""
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..predict.inputs import folder_for
+from ..predict.made_images import (
+    COLUMNS,
+    Progress,
+    arrange,
+    batches,
+    labels_of,
+    maker,
+    options_of,
+    save_animation,
+    save_single,
+)
+from ..storage.run_folder import shown
+from ..tasks.diffusion import Diffusion, seen
+
+log = logging.getLogger(__name__)
+MOMENTS = 10  # of the denoising that a strip shows
+SHOWN = 8  # images of a strip
+FRAMES = 48  # of the animated picture
+MASKS = ("left", "right", "top", "bottom", "centre")
+
+
+def sample(
+    where: str, output: str = "", *, n: int = 64, seed: int = 0, label: str = "", guidance: float = 0.0,
+    sampler: str = "", steps: int = 0, eta: float = 0.0, batch: int = 64,
+) -> Path:  # fmt: skip
+    """Write n images of a network's own: a grid, each alone and, of a diffusion, how they came out of noise.
+
+    Args:
+        where: a checkpoint or a run folder.
+        output: a folder; else `samples` in the run folder. It gets `grid.png`, `images/0000.png` and so on, and of a
+            diffusion `chain.png` and `chain.gif`; those of an earlier call go.
+        n: images.
+        seed: of the noise. Image i does not depend on n or on `batch`.
+        label: see `labels_of`.
+        guidance, sampler, steps, eta: of a diffusion, see `Diffusion.sample`.
+        batch: images that are made together.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the checkpoint cannot make images, or not in this way.
+    """
+    path, task, about = maker(where, "sample", "make images of its own")
+    options = options_of(task, guidance=guidance, sampler=sampler, steps=steps, eta=eta)
+    labels = labels_of(task, about, label, n)
+    parts = list(batches(n, batch))
+    folder = folder_for(path, output, "samples")
+    began = time.monotonic()
+    chain: list[Tensor] = []
+    if isinstance(task, Diffusion):
+        made = []
+        for k, part in enumerate(parts):
+            some = None if labels is None else labels[part.start : part.stop]
+            walk = task.walk(len(part), seed=seed, labels=some, first=part.start, **options)
+            total = options.get("steps") or task.default_steps(sampler or "ddpm")
+            progress = Progress(total * len(parts))
+            progress.done = total * k
+            keep = {round(i * (total - 1) / (FRAMES - 1)) for i in range(FRAMES)}
+            for i, (x, _) in enumerate(walk):
+                progress.step()
+                if k == 0 and i in keep:
+                    chain.append(seen(x[: COLUMNS * COLUMNS]).cpu())
+            made.append(seen(x).cpu())
+        images = torch.cat(made)
+    else:
+        images = torch.cat([task.sample(len(part), seed=seed, first=part.start).cpu() for part in parts])
+    seconds = time.monotonic() - began
+    singles = folder / "images"
+    singles.mkdir(exist_ok=True)
+    for old in singles.glob("*.png"):  # of an earlier call: the folder holds the images of one
+        if old.stem.isdigit():
+            old.unlink()
+    arrange(images, min(COLUMNS, n)).save(folder / "grid.png")
+    width = max(4, len(str(n - 1)))
+    save_single(images, [singles / f"{i:0{width}d}.png" for i in range(n)])
+    extra = ""
+    for name in ("chain.png", "chain.gif"):
+        (folder / name).unlink(missing_ok=True)
+    if chain:
+        moments = [chain[round(i * (len(chain) - 1) / (MOMENTS - 1))] for i in range(MOMENTS)]
+        arrange(torch.stack(moments, 1)[:SHOWN].flatten(0, 1), MOMENTS).save(folder / "chain.png")
+        save_animation([arrange(frame, min(COLUMNS, n)) for frame in chain], folder / "chain.gif")
+        extra = ", chain.png and chain.gif"
+    print(f"{n} images in {seconds:.1f} s: grid.png{extra}, and each alone under images/, in {shown(folder)}")
+    return folder

@@ -1,0 +1,200 @@
+"""A network layer by layer: shapes, parameters, multiply-accumulates, and what of the image each layer sees."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import rich
+import torch
+from omegaconf import ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor, nn
+from yaml import YAMLError
+
+from ..analysis.layers import Row, failing_layer, layer_table, shape_text
+from ..errors import UserError, nearest
+from ..zoo import config_text, create_model, list_models, model_card
+
+SIZES = ("image_size", "in_channels", "num_classes", "vocab_size", "width", "dim")  # of which none can be 0
+COLUMNS = ("layer", "kind", "output", "parameters", "multiply-accumulates", "receptive field", "stride")
+
+
+def show(arguments: list[str]) -> None:
+    """Print the layers of a network of the zoo, and totals.
+
+    Args:
+        arguments: the network's name; then `data=NAME`, whose declared sizes it gets, and KEY=VALUE with arguments of
+            the network's class or, as `data.KEY=VALUE`, of the data.
+
+    Raises:
+        UserError: there is no such network, data or key, or the network cannot have these sizes; of a layer that fails
+            it names the first.
+    """
+    name, values = read_arguments(arguments)
+    try:
+        network, inputs, rows = _computed(name, values, "meta")
+    except NotImplementedError:  # an operation has no shape rule
+        with torch.random.fork_rng(devices=[]):
+            network, inputs, rows = _computed(name, values, "cpu")
+    print_rows(rows)
+    print_totals(network, inputs, rows)
+
+
+def _computed(name: str, values: dict[str, Any], device: str) -> tuple[nn.Module, tuple[Tensor, ...], list[Row]]:
+    """The network, an input of one sample, and the layers."""
+    try:
+        with torch.device(device):
+            network: Any = create_model(name, **values)
+            inputs = network.example_input(1)
+    except NotImplementedError:
+        raise
+    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise (
+            error if isinstance(error, UserError) else UserError(f"{name} cannot have these sizes: {_sentence(error)}")
+        ) from error
+    try:
+        return network, inputs, layer_table(network, inputs)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        layer = failing_layer(network.eval(), inputs)
+        if layer is None:
+            raise
+        raise UserError(
+            f"{name} cannot take inputs of {shape_text(tuple(inputs[0].shape[1:]))}: {layer}, which fails "
+            f"({_sentence(error)}); sizes that work are those of data={model_card(name).data}"
+        ) from error
+
+
+def _sentence(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def read_arguments(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The network's name, and all arguments of its class that are not those of the published size.
+
+    Raises:
+        UserError: a word is wrong; the nearest right one is said.
+    """
+    words = [word.removeprefix("model=") for word in arguments]
+    names = [word for word in words if "=" not in word]
+    if len(names) != 1:
+        example = "torchatlas show resnet18 data=cifar10"
+        raise UserError(f"{'there are two names' if names else 'name a network'}: type one, as in {example}")
+    (name,) = names
+    if name not in list_models():
+        raise UserError(f"there is no model {name!r}{nearest(name, list_models())}")
+    given = {
+        key.removeprefix("model."): _value(key, text) for key, text in (w.split("=", 1) for w in words if "=" in w)
+    }
+    config: Any = OmegaConf.create(config_text("model", name))
+    asked = OmegaConf.to_container(config.model)
+    assert isinstance(asked, dict)
+    known = [str(key) for key in asked if key != "_target_"]
+    of_data = {key.removeprefix("data."): given.pop(key) for key in list(given) if key.startswith("data.")}
+    data = given.pop("data", model_card(name).data if of_data else None)
+    declared = _declaration(name, str(data), of_data, str(asked)) if data is not None else {}
+    for key, value in given.items():
+        if key not in known:
+            raise UserError(f"{name} has no argument {key!r}{nearest(key, [*known, 'data'])}")
+        if key in SIZES and isinstance(value, int) and value < 1:
+            raise UserError(f"{key}={value} must be positive, as in {key}=32")
+        _require_kind(key, value, OmegaConf.create({"model": config.model}).model[key])
+    resolved: Any = OmegaConf.to_container(OmegaConf.create({"data": declared, "model": config.model}), resolve=True)
+    values = {key: value for key, value in resolved["model"].items() if key != "_target_"}
+    return name, values | given
+
+
+def _value(key: str, text: str) -> Any:
+    """A value as YAML has it."""
+    try:
+        value: Any = OmegaConf.create(f"value: {text}").value
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{key}={text} cannot be read: write a number, a word or a list, as in depths=[2,2]") from error
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _require_kind(key: str, value: Any, old: Any) -> None:
+    """Refuse a text where a number is meant, and the like."""
+    kinds: tuple[tuple[Any, Any, str], ...] = ((bool, bool, "true or false"), (int, int, "a whole number"),
+        (float, int | float, "a number"), (str, str, "a word"), (ListConfig, list, "a list"))  # fmt: skip
+    for kind, accepted, meant in kinds:
+        if isinstance(old, kind):
+            if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+                example = str(old).lower().replace(" ", "")
+                raise UserError(f"{key}={value} must be {meant}, as in {key}={example}")
+            return
+
+
+def _declaration(name: str, data: str, overrides: dict[str, Any], asked: str) -> dict[str, Any]:
+    """What a data set tells networks of its sizes."""
+    text = config_text("data", data)
+    if "${count_" in text:
+        from ..run.compose import register_resolvers  # brings Lightning with it
+
+        register_resolvers()
+    config: Any = OmegaConf.create(text)
+    for key, value in overrides.items():
+        if key not in config:
+            raise UserError(f"data={data} has no key {key!r}{nearest(key, [k for k in config if k != '_target_'])}")
+        old = None if OmegaConf.is_interpolation(config, key) else config[key]
+        _require_kind(f"data.{key}", value, old)
+        config[key] = value
+    wanted = [key for key in config if f"data.{key}" in asked]
+    if not wanted:
+        raise UserError(f"data={data} has no sizes for {name}: try data={model_card(name).data}")
+    resolved: Any = OmegaConf.create({"data": config, "seed": 0})
+    try:
+        return {key: resolved.data[key] for key in wanted}
+    except OmegaConfBaseException as error:
+        raise error.__cause__ if isinstance(error.__cause__, UserError) else error from None
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as it is printed."""
+
+    def pair(values: tuple[Any, Any]) -> str:
+        return str(values[0]) if values[0] == values[1] else f"{values[0]}x{values[1]}"
+
+    return (
+        row.name, row.kind, "not called" if row.output is None else shape_text(row.output), f"{row.parameters:,}",
+        f"{row.macs:,}", "" if row.field is None else "all" if row.whole else pair(row.field),
+        "" if row.stride is None else pair(row.stride),
+    )  # fmt: skip
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """A table in a terminal, aligned lines elsewhere."""
+    console = rich.get_console()
+    shown = [cells(row) for row in rows]
+    if console.is_terminal:
+        table = Table()
+        for i, column in enumerate(COLUMNS):
+            table.add_column(column, justify="left" if i < 3 else "right")
+        for line in shown:
+            table.add_row(*map(Text, line))
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *shown, strict=True)]
+    for line in (COLUMNS, *shown):
+        words = (f"{w:<{n}}" if i < 3 else f"{w:>{n}}" for i, (w, n) in enumerate(zip(line, widths, strict=True)))
+        print("  ".join(words).rstrip())
+
+
+def print_totals(network: nn.Module, inputs: tuple[Tensor, ...], rows: Sequence[Row]) -> None:
+    """Sums, for one sample."""
+    tensors = [*network.parameters(), *network.buffers()]
+    size = sum(t.numel() * t.element_size() for t in tensors)
+    lines = [
+        ("input", f"{' and '.join(shape_text(tuple(x.shape[1:])) for x in inputs)}, one sample"),
+        ("parameters", f"{sum(row.parameters for row in rows):,}"),
+        ("weights", f"{size / 1e6:,.1f} MB in memory, buffers included"),
+        ("forward pass", f"{sum(row.macs for row in rows) / 1e9:,.4g} GMAC"),
+    ]
+    seen = [row for row in rows if row.kind.startswith("Conv") and row.field is not None]
+    if seen:
+        widest = max(reversed(seen), key=lambda row: (row.whole, not row.whole and row.field))
+        lines.append(("receptive field", f"{cells(widest)[5]} pixels, the largest of a convolution ({widest.name})"))
+    for label, text in lines:
+        print(f"{label:<17} {text}")

@@ -1,0 +1,112 @@
+"""The command `torchatlas translate`: sentences by a translator."""
+
+import os
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..data.text.base import UNKNOWN, codec_of
+from ..drawing.alignments import alignments, draw_alignments, labels
+from ..errors import UserError
+from ..generate.decoding import beam_search
+from ..predict.inputs import _lines
+from ..run.restore import restore
+from ..storage.files import write_text
+from ..tasks.seq2seq import BEGIN, END, LONGER, SequenceToSequence
+from .generate import BATCH, CONTROL, TEXT_FILES, tell_unknown, wrong_command
+
+# --- translation
+
+
+def translate(
+    where: str, given: str, output: str = "", *, beams: int = 5, length_penalty: float = 0.6, max_length: int = 0,
+    alignment: str = "", cache: bool = True,
+) -> list[str]:  # fmt: skip
+    """Translate a sentence, or each line of a file, and print the translations, or write them to `output`.
+
+    Args:
+        where: see `inference.restore`.
+        given: a file with a sentence on each line, or a sentence.
+        output: a file for the translations: a line for each line, empty for an empty one.
+        beams, length_penalty, cache: see `decoding.beam_search`.
+        max_length: most tokens of a translation; 0: as many as the source has and `LONGER` more.
+        alignment: a .png file for a picture of what each token of the translation looked at; of one sentence.
+
+    Returns:
+        The translations.
+
+    Raises:
+        UserError: no checkpoint of a translator, no text, or something that cannot be.
+    """
+    path, task, about = restore(where)
+    if not isinstance(task, SequenceToSequence):
+        raise wrong_command(path, task)
+    if max_length < 0:
+        raise UserError(f"max_length={max_length} must be a positive whole number, or 0 for one that fits the source")
+    sentences = _sentences(given)
+    if alignment and len(sentences) > 1:
+        raise UserError(f"alignment={alignment} shows one sentence, and {given} has {len(sentences)}: give one")
+    if alignment and Path(alignment).suffix != ".png":
+        raise UserError(f"alignment={alignment} must end in .png, as in alignment=alignment.png")
+    if alignment and not any(hasattr(module, "written_out") for module in task.network.modules()):
+        raise UserError(f"{type(task.network).__name__} does not attend to its source: leave out alignment")
+    source_codec, target_codec = (codec_of(about["data"][side]) for side in ("source", "target"))
+    if alignment and not len(source_codec.encode(sentences[0])):
+        raise UserError(f"alignment={alignment} needs a sentence with a {source_codec.unit}")
+    tell_unknown(sentences, source_codec)
+    sources = [source_codec.encode(sentence) for sentence in sentences]
+    limit = getattr(task.network, "limit", None)
+    for number, source in enumerate(sources, start=1):
+        if limit is not None and len(source) > limit:
+            raise UserError(
+                f"line {number} has {len(source)} {source_codec.unit}s, more than the {limit} that the network can "
+                "read: divide it"
+            )
+    task.to("cuda" if torch.cuda.is_available() else "cpu")
+    started = time.perf_counter()
+    found: list[Tensor] = [torch.zeros(0, dtype=torch.int64) for _ in sources]
+    order = sorted((i for i in range(len(sources)) if len(sources[i])), key=lambda i: len(sources[i]))
+    for start in range(0, len(order), BATCH):
+        part = order[start : start + BATCH]
+        lengths = torch.tensor([len(sources[i]) for i in part])
+        padded = nn.utils.rnn.pad_sequence([sources[i] for i in part], batch_first=True)
+        hypotheses = beam_search(
+            task.network, padded, lengths, begin=BEGIN, end=END, beams=beams, length_penalty=length_penalty,
+            max_length=max_length or lengths + LONGER, cache=cache,
+        )  # fmt: skip
+        for i, best in zip(part, hypotheses, strict=True):
+            found[i] = best[0][0]
+    # A line feed within a translation would make two lines of one.
+    translations = [" ".join(target_codec.decode(tokens).splitlines()) for tokens in found]
+    seconds = time.perf_counter() - started
+    if output:
+        write_text(Path(output).expanduser(), "".join(f"{line}\n" for line in translations))
+    else:
+        shown = (CONTROL.sub(UNKNOWN, line) for line in translations) if sys.stdout.isatty() else translations
+        print("\n".join(shown))
+    print(f"{len(order)} sentence{'s' * (len(order) != 1)} in {seconds:.1f} s", file=sys.stderr)
+    if alignment:
+        picture = Path(alignment).expanduser()
+        maps = alignments(task.network, sources[0].to(task.device), found[0])
+        figure = draw_alignments(maps, labels(source_codec, sources[0]), [*labels(target_codec, found[0]), "<eos>"])
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph")  # of scripts that matplotlib's font lacks
+            figure.savefig(picture, dpi=120)
+        print(picture, file=sys.stderr)
+    return translations
+
+
+def _sentences(given: str) -> list[str]:
+    if os.path.isfile(Path(given).expanduser()):  # unlike Path's, of any string
+        return _lines(given)
+    if not given.strip():
+        raise UserError('there is nothing to translate: give a sentence or a file, as in input="a sentence"')
+    if given.endswith(TEXT_FILES) and not re.search(r"\s", given):
+        raise UserError(f"there is no file {given}: name one, or give a sentence")
+    return given.splitlines()

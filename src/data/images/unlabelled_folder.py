@@ -1,0 +1,57 @@
+"""A user's own folder of images without classes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from ...errors import UserError
+from .image_folder import SPLITS, ImageFolder, list_images
+
+
+class UnlabelledFolder(ImageFolder):
+    """Images of any sizes somewhere under a folder, for networks that make images and for autoencoders.
+
+    All files below `root` are taken, in the order of their paths; names that begin with a dot are left out. The shorter
+    side is scaled to `image_size` (or `resize`) and the centre is cut out. Where `root` has a folder `train`, those
+    beside it called `val` and `test` are the user's own splits. Splits that are missing are cut from the training
+    images by a checksum of each file's path, so that a file that is added moves no other. All labels are 0.
+
+    Args:
+        options: see `ImageFolder`; there are no classes to name or to count.
+    """
+
+    tasks = ("autoencoding", "elbo", "diffusion")
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(classes=["image"], num_classes=1, **options)
+
+    def find_splits(self) -> dict[str, Path]:
+        if not self.root.is_dir():
+            raise UserError(f"the folder {self.root} does not exist: name one with images, data.root=FOLDER")
+        folders = {entry.name.casefold(): entry for entry in self.root.iterdir() if entry.is_dir()}
+        found = {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
+        return found if "train" in found else {"all": self.root}
+
+    def list_files(self, folder: Path) -> tuple[NDArray[np.bytes_], Tensor]:
+        """Sorted image files below a folder, relative to `root`, and zeros.
+
+        Raises:
+            UserError: there is none.
+        """
+        prefix = folder.relative_to(self.root).as_posix()
+        names = [
+            os.fsencode(name if prefix == "." else f"{prefix}/{name}")
+            for name in list_images(folder)
+            if not any(part.startswith(".") for part in name.split("/"))
+        ]
+        if not names:
+            raise UserError(
+                f"{folder} holds no image ({', '.join(IMG_EXTENSIONS)}): name a folder with some, data.root=FOLDER"
+            )
+        return np.array(names), torch.zeros(len(names), dtype=torch.int64)

@@ -1,0 +1,1 @@
+"""Texts with a class, with tags, or with questions and answers."""

@@ -1,0 +1,202 @@
+"""Text cut into tokens, a sentence or a pair at a time: what data for classes, tags and answers share."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import UserError
+from ..base import DataModule
+from ..loading import BatchDataset, BucketOrder, Loader
+from ..text.base import require_same
+from ..text.tokenizer import BERT, TokenizerCodec, load_codec, tokenizer_of, train_codec
+
+log = logging.getLogger(__name__)
+UNITS = ("wordpiece", "bpe", "word", "character")
+SHOWN = 16  # tokens of an example
+# Special tokens of the tokenisers of BERT, and of RoBERTa and its like.
+FIRST, SEPARATOR = ("[CLS]", "<s>"), ("[SEP]", "</s>")
+
+
+class Ragged:
+    """Sequences of whole numbers of unequal length, in one tensor.
+
+    Args:
+        rows: the sequences.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+        self.values = torch.from_numpy(np.fromiter(chain.from_iterable(rows), np.int32, int(sizes.sum())))
+        self.lengths = torch.from_numpy(sizes)
+        self.starts = self.lengths.cumsum(0) - self.lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> list[int]:
+        start = int(self.starts[index])
+        return self.values[start : start + int(self.lengths[index])].tolist()  # type: ignore[no-any-return]
+
+    def padded(self, indices: Tensor, fill: int = 0) -> Tensor:
+        """Some of the sequences, int64 `b t`, with `fill` behind the shorter ones."""
+        lengths = self.lengths[indices]
+        steps = torch.arange(int(lengths.max()))
+        places = (self.starts[indices, None] + steps).clamp(max=max(0, len(self.values) - 1))
+        return self.values[places].long().masked_fill(steps >= lengths[:, None], fill)
+
+
+def segments_of(firsts: Tensor, steps: int) -> Tensor:
+    """Segments `b t` as BERT numbers them: 0 for the first `firsts` tokens of each row, 1 for the others."""
+    return (torch.arange(steps, device=firsts.device) >= firsts[:, None]).long()
+
+
+def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
+    """How many tokens stay of two texts that share `room`: each time the longer loses one, of equals the second.
+
+    >>> longest_first(3, 10, 8), longest_first(10, 10, 7), longest_first(2, 3, 8)
+    ((3, 5), (4, 3), (2, 3))
+    """
+    if a + b <= room:
+        return a, b
+    kept = max(min(b, room // 2), room - a)
+    return room - kept, kept
+
+
+class EncodedText(DataModule):
+    """Texts as tokens, in batches of similar length. A subclass makes the splits, each with `lengths`.
+
+    The tokeniser is trained on the training texts with BERT's special tokens, or is given. It travels in the
+    checkpoint: a run that goes on, and `evaluate`, number the tokens as the training did.
+
+    Args:
+        vocab_size: tokens that networks are told of, and the size for which a tokeniser is trained. A small text may
+            give fewer; then the rest stands for nothing.
+        by: what a token is, where a tokeniser is trained: "wordpiece", "bpe", "word" or "character".
+        tokenizer: None, or whatever `load_codec` reads: a tokenizer.json, a folder of Hugging Face, a run folder.
+        lowercase: whether a tokeniser that is trained forgets capitals; a given one has its own rule.
+        max_length: tokens of an input, special ones included; longer ones are cut.
+        common: batch size, workers, seed and so on, see `DataModule`.
+
+    Raises:
+        UserError: a setting that cannot be, or a tokeniser that does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        by: str = "wordpiece",
+        tokenizer: str | None = None,
+        lowercase: bool = True,
+        max_length: int = 128,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        if by not in UNITS:
+            raise UserError(f"data.by={by} must be one of {', '.join(UNITS)}")
+        if vocab_size < len(BERT) + 1:
+            raise UserError(f"data.vocab_size={vocab_size} must be more than the {len(BERT)} special tokens")
+        if max_length < 4:
+            raise UserError(f"data.max_length={max_length} must be at least 4, as in data.max_length=128")
+        self.vocab_size, self.by, self.tokenizer, self.lowercase = vocab_size, by, tokenizer, lowercase
+        self.max_length = max_length
+        self.known_codec: TokenizerCodec | None = None
+
+    @property
+    def codec(self) -> TokenizerCodec:
+        assert self.known_codec is not None, "the codec is known after setup"
+        return self.known_codec
+
+    def find_codec(self, texts: Iterable[str]) -> None:
+        """Make the tokeniser known: that of the checkpoint, the given one, or one that is trained on these texts.
+
+        Raises:
+            UserError: it has more tokens than were declared, or no special tokens to begin and to divide.
+        """
+        if self.known_codec is None:
+            if self.tokenizer is not None:
+                self.known_codec = load_codec(self.tokenizer)
+            else:
+                by = "word" if self.fake else self.by
+                self.known_codec = train_codec(texts, by, self.vocab_size, BERT, lowercase=self.lowercase)
+        found = self.codec.vocab_size
+        if found > self.vocab_size:
+            raise UserError(
+                f"data.vocab_size={self.vocab_size} is less than the {found} tokens of the tokeniser: use "
+                f"data.vocab_size={found}"
+            )
+        if found < self.vocab_size and self.speaks:
+            log.info("the tokeniser has %d tokens of the %d that were asked for", found, self.vocab_size)
+        self.first, self.separator = self.codec.number(*FIRST), self.codec.number(*SEPARATOR)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process is the one that writes to the log."""
+        return self.trainer is None or self.trainer.is_global_zero
+
+    def tell_cut(self, split: str, cut: int, total: int) -> None:
+        """Say how many inputs of a split were too long."""
+        if cut and self.speaks:
+            log.info(
+                "%s: %d of %d inputs (%.1f %%) were longer than data.max_length=%d and are cut",
+                split, cut, total, 100 * cut / total, self.max_length,
+            )  # fmt: skip
+
+    def tell_waste(self) -> None:
+        """Say what part of the training batches is padding, with batches of similar length and without."""
+        lengths = self.lengths_of("train")
+        if not self.speaks or len(lengths) < self.batch_size:
+            return
+        waste, without = (
+            BucketOrder(lengths, self.batch_size, shuffle=True, seed=self.seed, pool=pool).waste() for pool in (100, 1)
+        )
+        log.info(
+            "training inputs have %.1f tokens on average; %.1f %% of a batch is padding, and would be %.1f %% if "
+            "batches were not of similar length",
+            float(lengths.double().mean()), 100 * waste, 100 * without,
+        )  # fmt: skip
+
+    def lengths_of(self, split: str) -> Tensor:
+        """Tokens of each input of a split, int64 `n`."""
+        dataset: Any = self.splits[split]
+        return dataset.lengths  # type: ignore[no-any-return]
+
+    def loader(self, split: str, *, shuffle: bool = False) -> Loader:
+        """Batches of a split for this process, of similar length; see `BucketOrder`."""
+        dataset: BatchDataset = self.splits[split]
+        order = BucketOrder(
+            self.lengths_of(split),
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world=self.trainer.world_size if self.trainer else 1,
+        )
+        return Loader(dataset, order, self.num_workers or 0)
+
+    def transform(self, batch: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        """Tokens and what belongs to them, as they are."""
+        return batch
+
+    def example_tokens(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Random tokens `b t` and lengths `b`; what fits a short input fits a long one."""
+        steps = min(SHOWN, self.max_length)
+        return torch.randint(self.vocab_size, (batch, steps)), torch.full((batch,), steps)
+
+    def describe(self) -> dict[str, Any]:
+        return {"tokenizer": self.codec.describe(), "max_length": self.max_length}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Tokens are numbered as in the checkpoint."""
+        self.known_codec = tokenizer_of(state_dict["tokenizer"])
+        require_same(self.known_codec, self.tokenizer)
+
+
+def count_vocabulary(tokenizer: str | None, vocab_size: int) -> int:
+    """A function for configs: the tokens of a given tokeniser, or the number for which one is to be trained."""
+    return vocab_size if tokenizer is None else load_codec(tokenizer).vocab_size

@@ -1,0 +1,1 @@
+"""Made tasks on sequences, and music."""

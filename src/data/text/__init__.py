@@ -1,0 +1,1 @@
+"""Running text, by character, word or token."""

@@ -1,0 +1,1 @@
+"""Figures from tensors: nothing here knows of runs or trainers."""

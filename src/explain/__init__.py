@@ -1,0 +1,1 @@
+"""How a trained network is looked into, a kind of input a file."""

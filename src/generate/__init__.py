@@ -1,0 +1,1 @@
+"""Texts and images step by step: decoding, samplers, noise schedules."""

@@ -1,0 +1,479 @@
+"""From logits to text: sampling, greedy decoding and beam search, in batches, with or without a cache.
+
+Language models map tokens `b t` to logits `b t v`. With a method `advance(tokens, state) -> (logits, state)` they go on
+from a state: that of a recurrent network, or the keys and values of attention. Encoder-decoder networks have
+`read(source, lengths) -> state` and `advance(target, state) -> (logits, state)`. A state is a tensor, or tuples, lists
+and dictionaries of tensors, whose rows are the batch, on axis 0 or on the network's `state_axis`. A network with the
+attribute `limit` sees at most so many tokens.
+
+All functions here put the network into eval mode and give each of its modules its own mode back; they leave autocast
+and the global random numbers alone.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..analysis.modes import predicting
+from ..errors import UserError
+
+PIECE = 1024  # tokens of a long prompt that a recurrent network reads at once
+DIVERGED = "the network's logits are no numbers: its training has diverged, take an earlier checkpoint"
+Hypotheses = list[tuple[Tensor, float]]  # tokens `n` and score, the best first
+
+
+def sample(logits: Tensor, *, temperature: float, top_k: int, top_p: float, uniform: Tensor) -> Tensor:
+    """A token of each row, by inversion of the distribution function.
+
+    The logits are divided by the temperature; then the `top_k` likeliest tokens stay (Fan, Lewis and Dauphin 2018,
+    arXiv:1805.04833); then the fewest likeliest of these that together have at least the share `top_p` of their
+    probability (Holtzman et al. 2019, arXiv:1904.09751, section 3.1). What stays is drawn from in proportion.
+
+    Args:
+        logits: `b v`.
+        temperature: from 0 on; 0 takes the likeliest token, the first of several.
+        top_k: from 0 on; 0: all.
+        top_p: over 0 to 1; 1: all.
+        uniform: `b` numbers from 0 to below 1, the only chance there is.
+
+    Returns:
+        int64 `b`, on the device of the logits.
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    precise = _precise(logits)
+    p = ((precise - precise.amax(-1, keepdim=True)) / temperature).softmax(-1)
+    if 0 < top_k < p.shape[-1] or top_p < 1:
+        ordered, places = p.sort(dim=-1, descending=True, stable=True)
+        if top_k:
+            ordered[..., top_k:] = 0
+        before = ordered.cumsum(-1) - ordered
+        ordered = ordered.masked_fill(before >= top_p * ordered.sum(-1, keepdim=True), 0) if top_p < 1 else ordered
+        p = torch.zeros_like(p).scatter(-1, places, ordered)
+    sums = p.cumsum(-1)
+    drawn = (sums <= uniform.to(sums)[..., None] * sums[..., -1:]).sum(-1)
+    last = p.shape[-1] - 1 - (p > 0).flip(-1).int().argmax(-1)  # where rounding reaches the end
+    return torch.minimum(drawn, last)
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """In double precision, where the device has it."""
+    return logits.float() if logits.device.type == "mps" else logits.double()
+
+
+def require_choice(temperature: float, top_k: int, top_p: float) -> None:
+    """Refuse numbers with which nothing can be sampled.
+
+    Raises:
+        UserError: it names the number.
+    """
+    if not 0 <= temperature < math.inf:
+        raise UserError(f"temperature={temperature} must be a number from 0 on, as in temperature=0.8")
+    if top_k < 0:
+        raise UserError(f"top_k={top_k} must be a whole number from 0 on, as in top_k=40; 0 is all tokens")
+    if not 0 < top_p <= 1:
+        raise UserError(f"top_p={top_p} must be over 0 and at most 1, as in top_p=0.9; 1 is all tokens")
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where its first parameter is."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
+
+
+def select(state: Any, rows: Tensor, axis: int = 0) -> Any:
+    """These rows of each tensor of a state, in this order; one row may be taken several times.
+
+    Args:
+        state: a tensor, or tuples, lists and dictionaries of such; what is no tensor stays.
+        rows: int64 `n`.
+        axis: of the rows.
+    """
+    if isinstance(state, Tensor):
+        return state.index_select(axis, rows)
+    if isinstance(state, dict):
+        return {key: select(value, rows, axis) for key, value in state.items()}
+    if isinstance(state, tuple | list):
+        return type(state)(select(value, rows, axis) for value in state)
+    return state
+
+
+class _Reader:
+    """Logits behind growing rows of tokens, from a state or, without the cache, from all tokens anew.
+
+    Args:
+        network: in eval mode.
+        first: the state before the first token; None: that of a language model.
+        window: most tokens that count; None: all.
+        cache: whether a state is kept. Behind the window there is none that could be: each step then moves all
+            positions by one, so that the window is read anew.
+    """
+
+    def __init__(self, network: nn.Module, first: Any, window: int | None, cache: bool) -> None:
+        self.network: Any = network
+        self.first, self.window = first, window
+        self.state, self.known = first, 0  # after so many tokens
+        self.cache = cache and hasattr(network, "advance")
+        self.axis: int = getattr(network, "state_axis", 0)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Logits `b v` of what follows tokens `b n`, whose beginning is that of the last call."""
+        slides = self.window is not None and tokens.shape[1] > self.window
+        if self.cache and not slides:
+            new = tokens[:, self.known :]
+            for piece in new.split(PIECE, 1) if self.window is None else [new]:
+                logits, self.state = self.network.advance(piece, self.state)
+            self.known = tokens.shape[1]
+        elif self.first is not None:
+            logits, _ = self.network.advance(tokens, self.first)
+        else:
+            logits = self.network(tokens[:, -self.window :] if slides and self.window else tokens)
+            self.state = None  # which is of no use any more
+        return logits[:, -1]  # type: ignore[no-any-return]
+
+    def select(self, rows: Tensor) -> None:
+        """See `select`."""
+        if self.cache:
+            self.state = select(self.state, rows, self.axis)
+        else:
+            self.first = select(self.first, rows, self.axis)
+
+
+def _text_reader(network: nn.Module, context: int | None, cache: bool) -> _Reader:
+    """Of a language model, whose window is that of its limit and context; a recurrent network has none."""
+    limit = getattr(network, "limit", None)
+    if limit is None and hasattr(network, "advance"):
+        return _Reader(network, None, None, cache)
+    sizes = [size for size in (context, limit) if size is not None]
+    return _Reader(network, None, min(sizes, default=None), cache)
+
+
+def _beginnings(prompts: Sequence[Tensor], reader: _Reader, context: int | None) -> list[Tensor]:
+    """What of each prompt the network sees.
+
+    Raises:
+        UserError: a prompt without a token.
+    """
+    if any(len(prompt) == 0 for prompt in prompts):
+        raise UserError("a prompt has no token to begin with: give a text")
+    longest = context if reader.window is None else reader.window
+    return [prompt if longest is None else prompt[-longest:] for prompt in prompts]
+
+
+def continue_(
+    network: nn.Module,
+    prompts: Sequence[Tensor],
+    length: int,
+    *,
+    context: int | None,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int | Sequence[int] = 0,
+    end: int | None = None,
+    cache: bool = True,
+    on_token: Callable[[int, int], bool | None] | None = None,
+) -> list[Tensor]:
+    """Continue prompts by sampling, together, as each would be alone.
+
+    There is no padding: all rows read the tokens that the shortest prompt has, and from there on go together, token by
+    token, a row with a longer prompt being given the tokens of its prompt.
+
+    Args:
+        network: a language model, see above. Whether it is causal is for the caller to know.
+        prompts: int64 tokens `t` each, at least one in each, of any lengths.
+        length: how many tokens to add to each.
+        context: how many of the last tokens the network sees, at most its `limit`: behind that the window slides by a
+            token with each step, and all of it is read anew. A recurrent network (`advance` and no `limit`) begins so
+            many tokens before the end of a prompt, and then goes on for ever. None: as many as there are.
+        temperature, top_k, top_p: see `sample`.
+        seed: of the first row's generator, the next rows having the next numbers; or one for each row. The i-th new
+            token of a row has the i-th number of its generator.
+        end: a token at which a row stops; it is no part of the result.
+        cache: whether a state is kept between steps; else all tokens are read anew in each, which gives the same.
+        on_token: called with the row and the token for each new one, as soon as it is there; True ends the row with it.
+
+    Returns:
+        Prompts and continuations, int64 `t+length` or less, on the CPU.
+
+    Raises:
+        UserError: a number that cannot be, an empty prompt, or logits that are no numbers.
+    """
+    require_choice(temperature, top_k, top_p)
+    if length < 0:
+        raise UserError(f"length={length} must not be negative")
+    if context is not None and context < 1:
+        raise UserError(f"context={context} must be positive")
+    reader = _text_reader(network, context, cache)
+    seen = _beginnings(prompts, reader, context)
+    if not length or not prompts:
+        return [prompt.cpu() for prompt in prompts]
+    device, rows = device_of(network), len(prompts)
+    sizes = [len(prompt) for prompt in seen]
+    given = torch.zeros(rows, max(sizes), dtype=torch.int64)
+    for row, prompt in enumerate(seen):
+        given[row, : len(prompt)] = prompt
+    seeds = [seed + row for row in range(rows)] if isinstance(seed, int) else seed
+    chances = [torch.rand(length, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds]
+    uniform = torch.stack(chances).to(device, torch.float32 if device.type == "mps" else torch.float64)
+    given, begins = given.to(device), torch.tensor(sizes, device=device)
+    counts = [length] * rows  # of new tokens
+    open_rows = set(range(rows))
+    stopped = torch.zeros(rows, dtype=torch.bool, device=device)
+    broken = torch.zeros((), dtype=torch.bool, device=device)
+    with predicting(network):
+        tokens = given[:, : min(sizes)]
+        for n in range(min(sizes), max(sizes) + length):
+            logits = reader(tokens)
+            broken |= ~logits.amax(-1).isfinite().all()
+            chance = uniform.gather(1, (n - begins).clamp(0, length - 1)[:, None])[:, 0]
+            new = sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, uniform=chance)
+            if n < max(sizes):
+                new = torch.where(n < begins, given[:, n], new)
+            tokens = torch.cat([tokens, new[:, None]], 1)
+            if on_token is not None:
+                if broken:
+                    break
+                drawn = new.tolist()
+                for row in sorted(open_rows):
+                    if n < sizes[row]:
+                        continue
+                    ended = drawn[row] == end
+                    if ended or on_token(row, drawn[row]) or n + 1 == sizes[row] + length:
+                        open_rows.discard(row)
+                        counts[row] = n + (not ended) - sizes[row]
+                if not open_rows:
+                    break
+            elif end is not None:
+                stopped |= (n >= begins) & (new == end) | (n + 1 >= begins + length)
+                if stopped.all():
+                    break
+    if broken:
+        raise UserError(DIVERGED)
+    written = []
+    for row, prompt in enumerate(prompts):
+        new = tokens[row, sizes[row] : sizes[row] + counts[row]].cpu()
+        if end is not None:
+            new = _until(new, end)
+        written.append(torch.cat([prompt.cpu(), new]))
+    return written
+
+
+def _until(tokens: Tensor, end: int) -> Tensor:
+    """What stands before the first `end`."""
+    places = (tokens == end).nonzero()
+    return tokens[: int(places[0, 0])] if len(places) else tokens
+
+
+def _target_reader(network: Any, source: Tensor, lengths: Tensor | None, cache: bool) -> _Reader:
+    """Of an encoder-decoder network that has read."""
+    device = device_of(network)
+    state = network.read(source.to(device), None if lengths is None else lengths.to(device))
+    return _Reader(network, state, None, cache)
+
+
+def _most(network: nn.Module, rows: int, max_length: int | Tensor) -> list[int]:
+    """Most tokens of each row.
+
+    Raises:
+        UserError: a number that is not positive.
+    """
+    most = [max_length] * rows if isinstance(max_length, int) else [int(number) for number in max_length.tolist()]
+    if most and min(most) < 1:
+        raise UserError(f"max_length={min(most)} must be positive")
+    limit = getattr(network, "limit", None)
+    return most if limit is None else [min(number, limit) for number in most]
+
+
+def greedy(
+    network: nn.Module,
+    source: Tensor,
+    lengths: Tensor | None,
+    *,
+    begin: int,
+    end: int,
+    max_length: int | Tensor,
+    cache: bool = True,
+) -> list[Tensor]:
+    """The likeliest token in each step, for each of several sources.
+
+    Args:
+        network: encoder and decoder, see above.
+        source: int64 `b s`, padded behind.
+        lengths: tokens of each that are no padding, int64 `b`; None: all.
+        begin, end: the tokens before and behind each target.
+        max_length: most tokens of a target, its end among them; a number, or one for each source, `b`.
+        cache: whether the decoder's state is kept between steps; else it reads the target anew in each.
+
+    Returns:
+        The targets, int64 `n` each, without begin and end, on the CPU.
+
+    Raises:
+        UserError: a length that is not positive.
+    """
+    most = _most(network, len(source), max_length)
+    if not most:
+        return []
+    device = device_of(network)
+    limits = torch.tensor(most, device=device)
+    with predicting(network):
+        reader = _target_reader(network, source, lengths, cache)
+        tokens = torch.full((len(source), 1), begin, device=device)
+        done = torch.zeros(len(source), dtype=torch.bool, device=device)
+        for n in range(1, max(most) + 1):
+            new = reader(tokens).argmax(-1)
+            tokens = torch.cat([tokens, new[:, None]], 1)
+            done |= (new == end) | (n >= limits)
+            if done.all():
+                break
+    return [_until(row[1 : 1 + number], end) for row, number in zip(tokens.cpu(), most, strict=True)]
+
+
+def length_penalty_of(n: int, alpha: float) -> float:
+    """What the log probability of n tokens is divided by: ((5 + n) / 6)^α.
+
+    Wu et al. 2016, arXiv:1609.08144, equation 14, without its coverage penalty. With α = 0 nothing changes; the greater
+    α, the better off are long hypotheses.
+    """
+    return math.pow((5 + n) / 6, alpha)
+
+
+def beam_search(
+    network: nn.Module,
+    source: Tensor,
+    lengths: Tensor | None,
+    *,
+    begin: int,
+    end: int,
+    max_length: int | Tensor,
+    beams: int = 5,
+    length_penalty: float = 0.6,
+    cache: bool = True,
+) -> list[Hypotheses]:
+    """The likeliest targets of several sources among those that a beam holds.
+
+    In each step the open hypotheses of a source are continued by all tokens. Of these continuations those that end and
+    are among the `beams` best are finished, and the `beams` best of those that do not end stay open. A source is done
+    when no open one could still be better than the best finished one, or at its greatest length: a network that was
+    trained with smoothed labels gives each early end a little, and many bad ends say nothing against the open ones.
+    With one beam, which stops at its first end, this is `greedy`.
+
+    Args:
+        network, source, lengths, begin, end, max_length, cache: see `greedy`.
+        beams: hypotheses that stay open.
+        length_penalty: α in log p(target) / `length_penalty_of`(n, α), the score by which finished hypotheses are
+            compared; n counts the end.
+
+    Returns:
+        For each source its finished hypotheses, the best first: tokens without begin and end, int64 `n` on the CPU, and
+        score. Where none has finished, the open ones.
+
+    Raises:
+        UserError: a number that cannot be, or logits that are no numbers.
+    """
+    most = _most(network, len(source), max_length)
+    with predicting(network):
+        reader = _target_reader(network, source, lengths, cache) if most else None
+        tokens = torch.full((len(source), 1), begin, device=device_of(network))
+        return _search(reader, tokens, most, end, beams, length_penalty) if reader else []
+
+
+def beam_continue(
+    network: nn.Module,
+    prompt: Tensor,
+    length: int,
+    *,
+    context: int | None,
+    beams: int = 5,
+    length_penalty: float = 0.0,
+    end: int | None = None,
+    cache: bool = True,
+) -> Hypotheses:
+    """The likeliest continuations of a prompt among those that a beam holds.
+
+    Args:
+        network, context, cache: see `continue_`.
+        prompt: int64 tokens `t`, at least one.
+        length: most tokens to add, the end among them.
+        beams, length_penalty: see `beam_search`; without an end all hypotheses are of one length, and the penalty
+            changes nothing in their order.
+        end: the token with which a hypothesis is finished; None: none finishes.
+
+    Returns:
+        The best first: tokens without prompt and end, int64 `n` on the CPU, and score.
+
+    Raises:
+        UserError: a number that cannot be, an empty prompt, or logits that are no numbers.
+    """
+    if length < 1:
+        raise UserError(f"length={length} must be positive")
+    reader = _text_reader(network, context, cache)
+    (seen,) = _beginnings([prompt], reader, context)
+    with predicting(network):
+        (found,) = _search(reader, seen[None].to(device_of(network)), [length], end, beams, length_penalty)
+    return found
+
+
+def _search(
+    reader: _Reader, tokens: Tensor, most: list[int], end: int | None, beams: int, alpha: float
+) -> list[Hypotheses]:
+    """Beam search behind tokens `b t`; see `beam_search`."""
+    if beams < 1:
+        raise UserError(f"beams={beams} must be a positive whole number, as in beams=5")
+    if not 0 <= alpha < math.inf:
+        raise UserError(f"length_penalty={alpha} must be a number from 0 on, as in length_penalty=0.6")
+    given = tokens.shape[1]
+    found: list[Hypotheses] = [[] for _ in tokens]
+    sources = list(range(len(tokens)))  # that are not done; the rows of each are neighbours
+    scores = torch.zeros(len(sources), 1, dtype=torch.float64)  # of the open hypotheses, `b w`
+    for n in range(1, max(most) + 1):
+        width = scores.shape[1]
+        logits = _precise(reader(tokens))
+        v = logits.shape[-1]
+        sums = scores.to(logits)[..., None] + logits.log_softmax(-1).view(len(sources), width, v)
+        # Each open hypothesis has one continuation that ends: among twice as many there are enough that do not.
+        values, places = sums.flatten(1).topk(min(2 * beams, width * v))
+        values, places = values.cpu().double(), places.cpu()
+        if values.isnan().any():
+            raise UserError(DIVERGED)
+        drawn = places % v
+        rows = torch.arange(len(sources))[:, None] * width + places // v
+        ends = torch.zeros_like(drawn, dtype=torch.bool) if end is None else drawn == end
+        finished = ends[:, :beams] & values[:, :beams].isfinite()
+        if finished.any():
+            texts = tokens[:, given:].cpu()
+            for i, j in finished.nonzero().tolist():
+                found[sources[i]].append((texts[rows[i, j]], float(values[i, j]) / length_penalty_of(n, alpha)))
+        stay = ends.byte().argsort(dim=1, stable=True)[:, : min(beams, values.shape[1] - (0 if end is None else width))]
+        scores, rows, drawn = (x.gather(1, stay) for x in (values, rows, drawn))
+        left = [i for i, s in enumerate(sources) if not _done(found[s], scores[i], n, most[s], beams, alpha)]
+        for i, s in enumerate(sources):
+            if n == most[s] and not found[s]:
+                texts = tokens[:, given:].cpu()
+                found[s] = [
+                    (torch.cat([texts[row], token[None]]), float(score) / length_penalty_of(n, alpha))
+                    for row, token, score in zip(rows[i], drawn[i], scores[i], strict=True)
+                    if score > -math.inf
+                ]
+        if not left:
+            break
+        scores, rows, drawn = scores[left], rows[left].flatten(), drawn[left].flatten()
+        sources = [sources[i] for i in left]
+        if rows.tolist() != list(range(len(tokens))):
+            chosen = rows.to(tokens.device)
+            tokens = tokens.index_select(0, chosen)
+            reader.select(chosen)
+        tokens = torch.cat([tokens, drawn[:, None].to(tokens.device)], 1)
+    return [sorted(hypotheses, key=lambda h: -h[1]) for hypotheses in found]
+
+
+def _done(found: Hypotheses, open_scores: Tensor, n: int, most: int, beams: int, alpha: float) -> bool:
+    """Whether the search for a source is over after n tokens; an open score only falls, over at best all tokens."""
+    if n == most or not len(open_scores) or (beams == 1 and found):
+        return True
+    best_open = float(open_scores[0])
+    if best_open == -math.inf:
+        return True
+    return bool(found) and max(score for _, score in found) >= best_open / length_penalty_of(most, alpha)

@@ -1,0 +1,1 @@
+"""Figures as functions of predictions and targets, and how a figure is printed."""

@@ -1,0 +1,1 @@
+"""Callbacks that draw for the dashboard; a config chooses them."""

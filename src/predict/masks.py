@@ -1,0 +1,148 @@
+"""What a network for segmentation says of a user's images."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ..analysis.tiling import predict_tiled
+from ..data.masks.base import read_image
+from ..errors import UserError
+from ..tasks.segmentation import Segmentation
+
+log = logging.getLogger(__name__)
+TILE = 1024  # pixels of a side up to which an image is predicted at once
+OPACITY = 0.6  # of the mask over the image
+
+
+@torch.no_grad()
+def segment_files(
+    task: Segmentation, about: dict[str, Any], paths: Sequence[Path], output: str | Path = "", *,
+    tile: int = TILE, overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
+    device: str | torch.device | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The masks of image files of any size, as files, and the share of each class.
+
+    Images keep their size: those that are larger than a tile are predicted in tiles, and what the network cannot divide
+    is mirrored at its borders. For each image `output` gets NAME_mask.png, whose palette has the colours of the classes
+    and whose pixels are their numbers, and NAME_overlay.png, the mask over the image. NAME is that of the file without
+    its ending; of files in several folders it keeps the folders.
+
+    Args:
+        task: with the trained network.
+        about: what `SegmentationData.describe` said in training.
+        paths: image files.
+        output: a folder, which is made; "": nothing is written.
+        tile, overlap: in pixels, see `predict_tiled`.
+        resize: pixels to which the longer side of a larger image is scaled down before it is predicted, as in training;
+            smaller ones keep their size, and masks have the size of the file all the same. None: as it is.
+        probabilities: whether there is NAME.npz too, which has "probabilities", float16 `k h w`, and "classes".
+        device: where the network computes; None: where it is.
+
+    Returns:
+        For each file, "file", "mask" (where it was written) and "share_<class>" for each class, from 0 to 1.
+
+    Raises:
+        UserError: data of another kind, numbers that cannot be, or a file that is no readable image.
+    """
+    if about.get("kind") != "segmentation":
+        raise UserError(f"masks are of checkpoints for segmentation, and this one is of {about.get('kind')} data")
+    for name, value, least in (("tile", tile, 1), ("overlap", overlap, 0), ("resize", resize, 1)):
+        if value is not None and value < least:
+            raise UserError(f"{name}={value} must be at least {least}")
+    if probabilities and not output:
+        raise UserError("probabilities are written to a file: name a folder with output=FOLDER")
+    task.eval()
+    if device is not None:
+        task.to(device)
+    mean, std = (torch.tensor(about[key], device=task.device)[:, None, None] for key in ("mean", "std"))
+    names = names_of(paths) if output else []
+    rows, larger = [], 0
+    for i, path in enumerate(paths):
+        pixels = read_image(path, about["in_channels"])
+        h, w = pixels.shape[1:]
+        x = torch.tensor(pixels, device=task.device)[None]
+        longest = max(h, w)
+        if resize is not None and resize < longest:
+            size = [max(1, round(side * resize / longest)) for side in (h, w)]
+            x = F.interpolate(x.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255)
+        larger += longest > about["full_size"] and resize is None
+        logits = predict_tiled(task.network, (x / 255 - mean) / std, tile, overlap)[0].float()
+        if logits.shape[1:] != (h, w):
+            logits = F.interpolate(logits[None], (h, w), mode="bilinear", antialias=True)[0]
+        mask = logits.argmax(0)
+        shares = torch.bincount(mask.flatten(), minlength=len(logits)) / mask.numel()
+        row: dict[str, Any] = {"file": str(path)}
+        if output:
+            row["mask"] = str(write(Path(output), names[i], pixels, mask, about))
+            if probabilities:
+                values = logits.softmax(0).half().cpu().numpy()
+                np.savez_compressed(
+                    Path(output) / f"{names[i]}.npz", probabilities=values, classes=np.array(about["classes"])
+                )
+        named = zip(about["classes"], shares.tolist(), strict=True)
+        rows.append(row | {f"share_{name}": round(share, 6) for name, share in named})
+    if larger:
+        log.warning(
+            "%d of %d images are larger than the %d pixels of training and were predicted as they are: resize=%d "
+            "scales them first, as training on folders of images does",
+            larger, len(paths), about["full_size"], about["full_size"],
+        )  # fmt: skip
+    return rows
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """A name for each file, without its ending where no other one has that name, below the folder that all share."""
+    whole = [path.absolute() for path in paths]
+    folder = os.path.commonpath([path.parent for path in whole])
+    stems = [path.relative_to(folder).with_suffix("") for path in whole]
+    return [
+        (stem if stems.count(stem) == 1 else stem.with_name(path.name.replace(".", "_"))).as_posix()
+        for path, stem in zip(whole, stems, strict=True)
+    ]
+
+
+def write(folder: Path, name: str, pixels: NDArray[np.uint8], mask: Tensor, about: dict[str, Any]) -> Path:
+    """The mask as a file with a palette, and the mask over the image; returns the mask's file.
+
+    Args:
+        folder, name: where, see `segment_files`.
+        pixels: the image as it is in the file, `c h w`.
+        mask: classes, `h w`.
+        about: with the "colours" of the classes.
+    """
+    path = folder / f"{name}_mask.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    classes = mask.to(torch.uint8).cpu().numpy()
+    image = Image.fromarray(classes)
+    image.putpalette([level for colour in about["colours"] for level in colour])
+    image.save(path)
+    base = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
+    painted = overlay(base / 255, classes, np.array(about["colours"]) / 255)
+    Image.fromarray((painted * 255).round().astype(np.uint8)).save(path.with_name(f"{Path(name).name}_overlay.png"))
+    return path
+
+
+def overlay(
+    image: NDArray[np.floating[Any]], mask: NDArray[np.integer[Any]], colours: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
+    """Classes in their colours over an image, all from 0 to 1; a class whose colour is black is left as it is.
+
+    Args:
+        image: `h w 3`.
+        mask: `h w`; values that are no class, as 255, are left as they are.
+        colours: `k 3`.
+    """
+    known = mask < len(colours)
+    classes = np.where(known, mask, 0)
+    seen = colours.max(axis=1) > 0
+    painted = np.expand_dims(known & seen[classes], 2)
+    return np.where(painted, (1 - OPACITY) * image + OPACITY * colours[classes], image)

@@ -1,0 +1,1 @@
+"""One run: compose, check, assemble, begin, and go on."""

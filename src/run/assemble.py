@@ -1,0 +1,58 @@
+"""From a config to all that is trained: data, network and task, as one sequence for every command."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..data.base import DataModule
+from ..storage.checkpoints import read
+from ..tasks.base import Task
+from .build import build_data, build_network, build_task, compile_network
+from .check import limits
+from .restore import restore
+from .resume import progress
+from .weights import begin_with
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a training consists of.
+
+    Attributes:
+        data: nothing is read yet.
+        network: compiled, where the config says so.
+        task: around the network, with its limits; of a resumed run with what lies behind it.
+        said: lines for the log: which weights were loaded.
+    """
+
+    data: DataModule
+    network: nn.Module
+    task: Task
+    said: list[str] = field(default_factory=list)
+
+
+def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
+    """The parts of a resolved config.
+
+    Args:
+        plain: checked, and resolved to plain values.
+        path: the checkpoint from which the run goes on.
+
+    Raises:
+        UserError: weights that are not there or do not fit, a checkpoint from which no run can go on.
+    """
+    data = build_data(plain["data"])
+    network = build_network(plain["model"])
+    said = []
+    if path is None and plain.get("weights") is not None:
+        said.append(begin_with(plain["weights"], network, data, plain["data"]))
+    task = build_task(plain["task"], network, plain["optim"], plain["schedule"])
+    task.limits, task.restore = limits(plain), restore
+    if plain["compile"]:
+        compile_network(network)
+    if path is not None:
+        data.load_state_dict(read(path)["torchatlas"]["data"])
+        task.epochs_behind, task.steps_behind, task.ended = progress(path)
+    return Parts(data, network, task, said)

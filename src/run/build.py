@@ -1,0 +1,112 @@
+"""From a config to objects, and the check that they go together before anything is read or downloaded."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import instantiate
+
+from ..callbacks.base import NoProfiler
+from ..data.base import DataModule
+from ..errors import UserError
+from ..storage.checkpoints import CheckpointFiles
+from ..tasks.base import Task
+
+
+def build_network(config: Any) -> torch.nn.Module:
+    network: torch.nn.Module = instantiate(config, _convert_="all")
+    return network
+
+
+def build_data(config: Any) -> DataModule:
+    data: DataModule = instantiate(config, _convert_="all")
+    return data
+
+
+def build_task(config: Any, network: torch.nn.Module, optim: Any = None, schedule: Any = None) -> Task:
+    task: Task = instantiate(
+        config,
+        network=network,
+        optimizer=None if optim is None else instantiate(optim, _convert_="all"),
+        schedule=None if schedule is None else instantiate(schedule, _convert_="all"),
+        _convert_="all",
+        _recursive_=False,
+    )
+    return task
+
+
+def build_trainer(config: Any, folder: Path, callbacks: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
+    """The trainer of a resolved config, whose run folder is `folder`.
+
+    Args:
+        config: plain values; the precision in it becomes the chosen one.
+        folder: the run folder.
+        callbacks: beside those of the config.
+
+    Raises:
+        UserError: a device or precision that is not there.
+    """
+    options = config["trainer"]
+    options["precision"] = precision(options["precision"], options["accelerator"])
+    if options["gradient_clip_algorithm"] not in ("norm", "value"):
+        raise UserError(f"trainer.gradient_clip_algorithm={options['gradient_clip_algorithm']} must be norm or value")
+    made = [instantiate(callback, _convert_="all") for callback in config["callbacks"].values()]
+    _require_devices(options)
+    # The run's end is the task's plan, since Lightning repeats part of an epoch when a run that is limited by steps
+    # goes on; the number of epochs follows when the data are known.
+    trainer: lightning.Trainer = instantiate(
+        options | {"max_epochs": -1, "max_steps": -1},
+        callbacks=[callback for callback in made if getattr(callback, "enabled", True)] + list(callbacks),
+        logger=[instantiate(logger, folder) for logger in config["logger"].values()],
+        plugins=[CheckpointFiles()],
+        profiler=instantiate(options["profiler"]) or NoProfiler(),
+        default_root_dir=str(folder),
+    )
+    trainer.run_config = config  # type: ignore[attr-defined]  # for the record and the checkpoint
+    return trainer
+
+
+def _require_devices(options: dict[str, Any]) -> None:
+    """Refuse more GPUs than there are, before Lightning does so with a traceback."""
+    wanted, there = options["devices"], torch.cuda.device_count()
+    number = len(wanted) if isinstance(wanted, list) else int(wanted) if str(wanted).lstrip("-").isdigit() else 0
+    if options["accelerator"] in ("gpu", "cuda") and there and number > there:
+        raise UserError(
+            f"trainer.devices={wanted} asks for {number} GPUs and there are {there}: use trainer.devices={there}"
+        )
+
+
+def compile_network(network: torch.nn.Module) -> None:
+    """`torch.compile` in place, which leaves the names in checkpoints as they are.
+
+    Raises:
+        UserError: the CPU's code cannot be compiled, since there is no C++ compiler.
+    """
+    if not torch.cuda.is_available() and not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))):
+        raise UserError("compile=true needs a C++ compiler, which is not there: install g++, or leave compile=false")
+    network.compile()
+
+
+def precision(wanted: str, accelerator: str) -> str:
+    """`auto` becomes bf16-mixed on a CUDA GPU that computes in bf16, and 32-true elsewhere."""
+    if wanted != "auto":
+        return wanted
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The one device of a trainer's choice.
+
+    Raises:
+        UserError: there is none of that kind.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kinds = {"auto": ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}.get(accelerator, (accelerator,))
+    for kind in kinds:
+        if there.get(kind):
+            return torch.device(kind)
+    raise UserError(f"there is no {accelerator} here: use trainer=cpu, or trainer=auto for the best device")

@@ -1,0 +1,210 @@
+"""The check that a network, a task and data go together, before anything is read or downloaded."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from ..analysis.layers import failing_layer
+from ..data.base import DataModule
+from ..data.images.base import ImageData
+from ..errors import UserError
+from ..tasks.base import Task
+from ..training.durations import Duration, Plan
+from ..zoo import model_card, options
+from .build import build_data, build_network, build_task
+from .weights import of_network
+
+LONG = Plan(steps_per_epoch=10**6, samples_per_step=100, total=10**9, seconds_per_step=1e-3)  # of a dry run
+
+
+def limits(config: Any) -> list[str]:
+    """The durations that end a run: `duration`, or else the trainer's epochs and steps.
+
+    Raises:
+        UserError: none of them is a positive number.
+    """
+    if config["duration"] is not None:
+        duration = Duration.parse(config["duration"], "duration")
+        if duration.unit == "%" or duration.number == 0:
+            raise UserError(f"duration={config['duration']} must be a length of its own, as in 20ep, 3000st or 2h")
+        return [str(duration)]
+    epochs, steps = config["trainer"]["max_epochs"], config["trainer"]["max_steps"]
+    found = [f"{epochs}ep"] if _positive(epochs) else []
+    found += [f"{steps}st"] if _positive(steps) else []
+    if not found:
+        raise UserError(f"trainer.max_epochs={epochs} must be a positive number, or trainer.max_steps one")
+    return found
+
+
+def _positive(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number > 0
+
+
+def check(config: DictConfig, model: str, data: str) -> None:
+    """Refuse a network, a task and data that cannot go together, before anything is read or downloaded.
+
+    One step of the task is computed on the meta device, where tensors have shapes and no values, with a
+    batch of the shape that the data declare.
+
+    Args:
+        config: the composed config.
+        model, data: the names that were chosen, for the message.
+
+    Raises:
+        UserError: they do not fit; it names a choice of data that does.
+    """
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise UserError(f"seed={config.seed} must be a whole number from 0 to 4294967295, as in seed=1")
+    check_numbers(config)
+    if config.weights is not None:
+        config.weights = of_network(str(config.weights), model)
+    require_images_to_augment(config, data)
+    card = model_card(model) if model in options("model") else None
+    advice = f": try data={card.data}" if card and card.data != data else ""
+    task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
+    require_images_to_make(config, task_class, data, advice)
+    module = build_data(config.data)
+    if not {task_class.name, task_class.batches} & set(module.tasks):
+        # a network that answers what the data ask for; one that reads both directions cannot ask for the next token
+        answers = "targets" in config.model or "horizon" in config.model
+        both = getattr(get_class(config.model._target_), "paired", False) and module.tasks[0] == "language_modeling"
+        fits = answers and not both
+        raise UserError(
+            f"data={data} is for {' or '.join(module.tasks)} and cannot serve model={model} with the task "
+            f"{task_class.name}{f': try task={module.tasks[0]}' if fits else advice}"
+        )
+    try:
+        _dry_run(config)
+    except _BadTraining as error:
+        raise UserError(f"{_root(error)}: change it under task=, optim= or schedule=") from error
+    except NotImplementedError:
+        return  # an operation of the user's network has no shape rule: the run itself will tell
+    except Exception as error:
+        shape = "x".join(str(n) for n in module.example_batch(1)[0].shape[1:])
+        layer = _layer_that_fails(config, module)
+        raise UserError(
+            f"model={model} cannot take the batches of data={data}, whose inputs are {shape} ({layer}{_root(error)})"
+            f"{advice or _size_that_works(config)}"
+        ) from error
+
+
+def require_images_to_augment(config: DictConfig, data: str) -> None:
+    """Refuse an augmentation of data that are no images."""
+    if "augment" in config.data and not issubclass(get_class(config.data._target_), ImageData):
+        raise UserError(f"augment= is for images, and data={data} has none: leave it out")
+
+
+def require_images_to_make(config: DictConfig, task: type[Task], data: str, advice: str) -> None:
+    """Refuse data that are no images for a task that makes images, and pixels on another scale than it makes."""
+    scale = getattr(task, "pixels", None)
+    if scale is None:
+        return
+    if not issubclass(get_class(config.data._target_), ImageData):
+        raise UserError(f"the task {task.name} makes images, and data={data} has none{advice}")
+    black, white = scale
+    mean, std = -black / (white - black), 1 / (white - black)
+    for wanted, given in ((mean, config.data.mean), (std, config.data.std)):
+        values = given if isinstance(given, ListConfig) else [given]
+        if all(value == wanted for value in values):
+            continue
+        raise UserError(
+            f"the task {task.name} needs pixels from {black:g} to {white:g}: leave out data.mean and data.std"
+        )
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse numbers of the trainer that no run can have.
+
+    Raises:
+        UserError: it names the first of them.
+    """
+    limits(config)
+    levels = config.task.get("quantiles")
+    if levels is not None and not (isinstance(levels, ListConfig) and all(isinstance(q, int | float) for q in levels)):
+        raise UserError(f"task.quantiles={levels} must be a list of numbers, as in task.quantiles=[0.1,0.5,0.9]")
+    trainer = config.trainer
+    for key in ("check_val_every_n_epoch", "accumulate_grad_batches", "log_every_n_steps"):
+        if not _positive(trainer[key]):
+            raise UserError(f"trainer.{key}={trainer[key]} must be a positive whole number, as in trainer.{key}=1")
+    for key in ("limit_train_batches", "gradient_clip_val"):
+        if trainer[key] is not None and not (isinstance(trainer[key], int | float) and trainer[key] > 0):
+            raise UserError(f"trainer.{key}={trainer[key]} must be a positive number or null")
+
+
+def check_training(config: DictConfig) -> None:
+    """Refuse, before a resumed run has changed anything, an optimiser or a schedule that cannot be made.
+
+    Raises:
+        UserError: it says why.
+    """
+    check_numbers(config)
+    try:
+        _dry_run(config)
+    except _BadTraining as error:
+        raise UserError(f"{_root(error)}: change it under task=, optim= or schedule=") from error
+    except NotImplementedError:
+        return
+
+
+class _BadTraining(Exception):
+    """The task, its optimiser or its schedule cannot be made."""
+
+
+def _dry_run(config: DictConfig) -> None:
+    # What fits a short sequence fits a long one, and a recurrent network takes its time.
+    for key in ("context", "length"):
+        if isinstance(config.data.get(key), int) and config.data[key] > 16:
+            shorter = OmegaConf.merge(config, {"data": {key: 16}})
+            assert isinstance(shorter, DictConfig)
+            config = shorter
+    with torch.device("meta"):
+        network = build_network(config.model)
+        try:
+            task = build_task(config.task, network, config.optim, config.schedule)
+        except Exception as error:
+            raise _BadTraining from error
+        task.step(build_data(config.data).example_batch(2))
+        try:
+            assert task.make_schedule is not None
+            task.make_schedule(task.build_optimizer(), LONG)
+        except Exception as error:
+            raise _BadTraining from error
+
+
+def _layer_that_fails(config: DictConfig, data: DataModule) -> str:
+    """«features.23 (MaxPool2d) gets 512x1x1: », where the network can be made and a layer of it fails."""
+    with contextlib.suppress(Exception), torch.device("meta"):
+        x = data.example_batch(2)[0]
+        found = failing_layer(build_network(config.model), (x,))
+        return f"{found}: " if found else ""
+    return ""
+
+
+def _size_that_works(config: DictConfig) -> str:
+    for size in _sizes(config):
+        changed = OmegaConf.merge(config, {"data": {"image_size": size}})
+        assert isinstance(changed, DictConfig)
+        with contextlib.suppress(Exception):
+            _dry_run(changed)
+            return f": try data.image_size={size}"
+    return ""
+
+
+def _sizes(config: DictConfig) -> Sequence[int]:
+    """Sides to try: the next one that the network says to take, or usual ones."""
+    if "image_size" not in config.data:
+        return ()
+    with contextlib.suppress(Exception), torch.device("meta"):
+        network: Any = build_network(config.model)
+        return (network.fits(config.data.image_size), 28, 32, 64, 224)
+    return (28, 32, 64, 224)
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

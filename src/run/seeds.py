@@ -1,0 +1,110 @@
+"""One run with several seeds: mean, spread and interval of its figures."""
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rich
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.table import Table
+from scipy import stats
+
+from ..errors import UserError
+from ..metrics.figures import format_figure
+from ..storage.files import read_metrics, write_json
+from ..storage.record import write_config, write_record
+from ..storage.run_folder import find_checkpoint, is_series
+from .resume import resumed_config, saved_config
+
+log = logging.getLogger(__name__)
+
+
+def run_series(execute: Callable[..., Any], config: DictConfig, folder: Path) -> float:
+    """Run, or finish, one run for each seed, each in a folder of its own, and report.
+
+    Args:
+        execute: what runs one of them, see `train.execute`.
+        config: as composed; of a series that goes on only the folder counts.
+        folder: of the series.
+
+    Returns:
+        The mean of the best validation figure.
+
+    Raises:
+        UserError: `seeds` is no number from 2 on.
+    """
+    if is_series(folder):
+        config = saved_config(folder)
+    number, first = config.seeds, config.seed
+    if isinstance(number, bool) or not isinstance(number, int) or number < 2:
+        raise UserError(f"seeds={number} must be a whole number from 2, as in seeds=5; for one run use seed=")
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    write_config(folder, plain)
+    write_record(folder, plain)
+    write_json(folder / "seeds.json", {"seeds": list(range(first, first + number)), "figures": {}})
+    best: list[float] = []
+    for seed in range(first, first + number):
+        own = folder / f"seed-{seed}"
+        own.mkdir(exist_ok=True)
+        one = config.copy()
+        with open_dict(one):
+            one.seeds, one.resume, one.seed = None, None, seed
+            if "seed" in one.data:
+                one.data.seed = seed
+        if finished(own, plain["test"]):
+            log.info("seed %d has had its run", seed)
+        else:
+            log.info("seed %d, of %d to %d", seed, first, first + number - 1)
+            path = find_checkpoint(str(own)) if any(own.glob("checkpoints/*.ckpt")) else None
+            if path is not None:
+                one, _ = resumed_config(own, [], path)
+            execute(one, own, path, alone=True)
+        if not (monitor := read_metrics(own).get("monitor")):
+            raise UserError("seeds= compares the figures that callbacks.record writes: do not leave it out")
+        best.append(read_metrics(own)["best"].get(monitor, math.nan))
+    report(folder, range(first, first + number))
+    return sum(best) / len(best)
+
+
+def finished(folder: Path, test: bool) -> bool:
+    """Whether a run has come to its end, its test included."""
+    metrics = read_metrics(folder)
+    return bool(metrics.get("finished")) and (not test or bool(metrics["test"]))
+
+
+def interval(values: list[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean, standard deviation (n - 1), and half the width of the mean's interval by Student's t.
+
+    >>> [round(x, 4) for x in interval([1.0, 2.0, 3.0])]
+    [2.0, 1.0, 2.4841]
+    """
+    n = len(values)
+    mean = sum(values) / n
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+    return mean, deviation, float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n)
+
+
+def report(folder: Path, seeds: range) -> None:
+    """A table of the test figures and the best validation ones, also in `seeds.json`."""
+    found = {seed: read_metrics(folder / f"seed-{seed}") for seed in seeds}
+    rows: dict[str, list[float]] = {}
+    for kind in ("test", "best"):
+        for key in next(iter(found.values()))[kind]:
+            if kind == "test" or key.startswith("val/"):
+                rows[key] = [metrics[kind][key] for metrics in found.values()]
+    table = Table(
+        "", "mean", "standard deviation", "95 % interval of the mean", "lowest", "highest", title_justify="left"
+    )
+    table.title = f"{len(seeds)} runs, seeds {seeds[0]} to {seeds[-1]}; val is that of the best epoch"
+    figures = {}
+    for key, values in rows.items():
+        mean, deviation, half = interval(values)
+        figures[key] = {"mean": mean, "standard_deviation": deviation, "interval": [mean - half, mean + half],
+                        "values": values}  # fmt: skip
+        shown = [format_figure(key, v) for v in (mean, deviation, mean - half, mean + half, min(values), max(values))]
+        table.add_row(key.replace("_", " "), *shown[:2], f"{shown[2]} to {shown[3]}", *shown[4:])
+        log.info("%s: %s ± %s (standard deviation %s)", key, shown[0], format_figure(key, half), shown[1])
+    rich.get_console().print(table)
+    write_json(folder / "seeds.json", {"seeds": list(seeds), "figures": figures})

@@ -1,0 +1,89 @@
+"""What is said before and after a run."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import rich
+from rich.table import Table
+from torch import nn
+
+from ..data.base import DataModule
+from ..metrics.figures import format_figure
+from ..storage.files import read_json, read_metrics
+from ..storage.run_folder import shown
+
+# The command that uses a network trained on such data, and what is to be named.
+USES = {
+    **dict.fromkeys(("characters", "words", "tokenizer"), ("generate", ' prompt="..."')),
+    **dict.fromkeys(("image", "pixels", "series", "sound"), ("predict", " input=FILE")),
+    **dict.fromkeys(("text_classes", "token_tags", "text_spans"), ("predict", " input=FILE")),
+    "segmentation": ("predict", " input=FILE output=FOLDER"),
+    "translation": ("translate", ' input="..."'),
+    "masked_text": ("fill", ' text="... [MASK] ..."'),
+}
+
+# Of tasks that make images, whatever the data are.
+MAKES = {
+    "autoencoding": ("reconstruct", " input=FILE"),
+    **dict.fromkeys(("elbo", "diffusion"), ("sample", "")),
+}
+
+
+def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
+    """One line: what is trained, with which choices, on what."""
+    parameters = sum(p.numel() for p in network.parameters())
+    choices = f", {network.extra_repr()}" if network.extra_repr() else ""
+    device = f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}"
+    return (
+        f"{name}: {type(network).__name__} with {parameters:,} parameters{choices}; "
+        f"batch {data.batch_size}, {trainer.precision}, {device}"
+    )
+
+
+def describe_changes(changes: Sequence[tuple[str, Any, Any]]) -> str:
+    """A table of what a resumed run has otherwise than when it was started."""
+    rows = [("changed", "was", "is"), *((k, *("" if v is None else str(v) for v in values)) for k, *values in changes)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join("  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def print_summary(folder: Path, finished: bool, task: str = "") -> None:
+    """The run's figures, and what to type next with a network of this task."""
+    metrics = read_metrics(folder)
+    if metrics:
+        table = Table(
+            title=f"{metrics['name']}: epochs 1 to {metrics['epochs']}, the best is {metrics['best_epoch']}",
+            title_justify="left",
+        )
+        columns = {
+            "train": ("final", "train/"),
+            "validation": ("final", "val/"),
+            "best validation": ("best", "val/"),
+            "test of the best": ("test", "test/"),
+        }
+        table.add_column("", no_wrap=True)
+        for column in columns:
+            table.add_column(column, justify="right")
+        keys = [key.split("/", 1)[1] for kind in ("test", "final") for key in metrics[kind]]
+        for name in dict.fromkeys(keys):
+            values = [metrics[kind].get(prefix + name) for kind, prefix in columns.values()]
+            table.add_row(name.replace("_", " "), *("" if v is None else format_figure(name, v) for v in values))
+        rich.get_console().print(table)
+    console = rich.get_console()
+    quoted = shlex.quote(str(shown(folder)))
+    more = " duration=NUMBERep" if finished else ""
+    uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
+    train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
+    kind = str(read_json(folder / "data.json").get("kind"))
+    use, more_input = MAKES.get(task) or USES.get(kind, ("evaluate", ""))
+    for label, text in (
+        ("run folder", str(shown(folder))),
+        ("dashboard", f"{uv}tensorboard --logdir {quoted}"),
+        ("go on", f"{uv}{train} resume={quoted}{more}"),
+        ("use it", f"{uv}torchatlas {use} ckpt={quoted}{more_input}"),
+    ):
+        console.print(f"{label:<11} {text}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,146 @@
+"""Run folders: their names, what is recorded in them, and how one is found again."""
+
+import contextlib
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from ..errors import UserError
+from .checkpoints import Damaged, damage
+
+log = logging.getLogger(__name__)
+RUNS = Path("runs")
+typed: list[str] = []  # the arguments of the command line, before `resume=` is resolved
+made: set[Path] = set()  # folders that this process has made
+
+
+def new_folder(name: str) -> str:
+    """Make `runs/<name>/<timestamp>`, with a number behind it if another run has just taken that name.
+
+    Making a folder is atomic, so that of two runs in the same second each gets its own.
+    """
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    for attempt in range(1, 10_000):
+        folder = RUNS / name / (stamp if attempt == 1 else f"{stamp}-{attempt}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            made.add(folder.absolute())
+            return str(folder)
+    raise UserError(f"{RUNS / name} already has {attempt} runs of this second")
+
+
+def discard() -> None:
+    """Remove the folders that this process has made and in which no run has come to a figure or a checkpoint."""
+    for folder in made:  # a sweep's runs lie in the folder that was made
+        for run in [*(path for path in folder.glob("*") if path.is_dir()), folder]:
+            if not any(run.rglob("*.ckpt")) and not any(run.rglob("metrics.jsonl")):
+                shutil.rmtree(run, ignore_errors=True)
+        with contextlib.suppress(OSError):  # other runs are in it
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
+    made.clear()
+
+
+def find_checkpoint(where: str, name: str = "last") -> Path:
+    """The checkpoint that `resume=` or `ckpt=` means; of a run folder an intact one.
+
+    Args:
+        where: a checkpoint, a run folder, or "auto" for the newest run with a checkpoint.
+        name: which one of a run folder: "last" (else "previous", where that is damaged) or "best".
+
+    Raises:
+        UserError: there is none, or none that is intact; the sentence names what is damaged.
+    """
+    if where == "auto":
+        found = sorted(RUNS.glob("**/checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime)
+        if not found:
+            raise UserError(f"resume=auto found no checkpoint under {RUNS.absolute()}: start a run first")
+        where = str(found[-1].parent.parent)
+    path = Path(where).expanduser()
+    if not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"there is no checkpoint {path}: name a run folder or a file that ends in .ckpt")
+        if reason := damage(path):
+            raise Damaged(f"{path} is damaged: {reason}{_intact_neighbour(path)}")
+        return path
+    names = [name, "previous"] if name == "last" else [name]
+    candidates = [path / "checkpoints" / f"{n}.ckpt" for n in names]
+    damaged: list[str] = []
+    for candidate in candidates:
+        if not candidate.is_file():
+            continue
+        reason = damage(candidate)
+        if reason is None:
+            for broken in damaged:
+                log.warning("%s; %s is taken", broken, candidate)
+            return candidate
+        damaged.append(f"{candidate} is damaged: {reason}")
+    if damaged:
+        raise Damaged(f"{'; '.join(damaged)}{_intact_neighbour(candidates[0])}")
+    raise UserError(f"there is no checkpoint {candidates[0]}: name a run folder or a file that ends in .ckpt")
+
+
+def _intact_neighbour(path: Path) -> str:
+    for name in ("last", "previous") if path.name != "best.ckpt" else ("last",):
+        other = path.with_name(f"{name}.ckpt")
+        if other != path and other.is_file() and damage(other) is None:
+            return f"; {other} is intact"
+    return ""
+
+
+def shown(path: Path) -> Path:
+    """As short as it can be typed here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """The run folder of a checkpoint in it.
+
+    Raises:
+        UserError: the checkpoint lies alone, without the folder in which it could go on.
+    """
+    folder = checkpoint.absolute().parent.parent
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{checkpoint} is in no run folder (there is no {folder / 'config.yaml'}): resume needs one")
+    return folder
+
+
+def require_new(folder: Path) -> None:
+    """Refuse to begin a run where there is one.
+
+    Raises:
+        UserError: the folder has checkpoints.
+    """
+    if any((folder / "checkpoints" / f"{name}.ckpt").exists() for name in ("last", "previous")):
+        raise UserError(f"{folder} holds a run: resume={folder} goes on with it; for a new run name another folder")
+
+
+def require_plain(folder: Path) -> None:
+    """Refuse a run folder with links in it: what goes on there would write where they point.
+
+    Raises:
+        UserError: it names the link.
+    """
+    for path in (*folder.iterdir(), *folder.glob("checkpoints/*")):
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, and a run folder has none: copy what it points to in its place")
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Refuse to begin what could not be kept.
+
+    Raises:
+        UserError: the disk has less than `size` bytes.
+    """
+    if (free := shutil.disk_usage(folder).free) < size:
+        raise UserError(
+            f"{folder} has {free / 1e6:,.0f} MB left and the checkpoints of this run need about {size / 1e6:,.0f} MB: "
+            "free some, or name another folder with hydra.run.dir=FOLDER"
+        )
+
+
+def is_series(folder: Path) -> bool:
+    """Whether a run folder holds runs with several seeds."""
+    return (folder / "seeds.json").is_file()

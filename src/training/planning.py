@@ -1,0 +1,87 @@
+"""The run's plan: how many optimiser steps it has, converted once from what the user gave."""
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from .durations import Plan
+
+log = logging.getLogger(__name__)
+MEASURED_STEPS = 12  # of which the first quarter warms up
+
+
+def make_plan(task: Any, limits: Sequence[str], seconds_per_step: float | None = None) -> Plan:
+    """The plan of a run that ends at the first of its limits; the trainer is told how many epochs that is.
+
+    Args:
+        task: attached to a trainer, its network on the device.
+        limits: durations, see `Duration`; at least one.
+        seconds_per_step: as measured at the run's first start, where it is resumed.
+    """
+    trainer = task.trainer
+    trainer.fit_loop.setup_data()
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    accumulated = trainer.accumulate_grad_batches
+    plan = Plan(
+        steps_per_epoch=math.ceil(trainer.num_training_batches / accumulated),
+        samples_per_step=data.batch_size * accumulated,
+        seconds_per_step=seconds_per_step,
+        measure=partial(seconds_of_a_step, task),
+    )
+    plan.total = max(1, min(plan.steps(limit, "duration") for limit in limits))
+    trainer.fit_loop.max_epochs = math.ceil(plan.total / plan.steps_per_epoch)
+    return plan
+
+
+def seconds_of_a_step(task: Any) -> float:
+    """Median time of an optimiser step, measured on a copy; random state, weights and data order stay as they are.
+
+    Validation and the writing of files are not in it.
+    """
+    trainer = task.trainer
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    twin = copy.copy(task)
+    twin._modules = dict(task._modules)
+    twin.network = copy.deepcopy(task.network)
+    if task.network._compiled_call_impl is not None:
+        twin.network.compile()
+    twin.train()
+    optimizer = twin.build_optimizer()
+    devices = [task.device] if task.device.type == "cuda" else []
+    times: list[float] = []
+    with torch.random.fork_rng(devices):
+        batches = iter(data.loader("train", shuffle=True))
+        raw = [next(batches) for _ in range(min(4, int(trainer.num_training_batches)))]
+        for i in range(MEASURED_STEPS * trainer.accumulate_grad_batches):
+            start = time.perf_counter()
+            batch = trainer.strategy.batch_to_device(raw[i % len(raw)], task.device)
+            with trainer.precision_plugin.forward_context():
+                loss = twin.step(batch)["loss"]
+            loss.backward()
+            if (i + 1) % trainer.accumulate_grad_batches == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+            if devices:
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+    times = sorted(times[len(times) // 4 :])
+    measured = times[len(times) // 2] * trainer.accumulate_grad_batches
+    return float(trainer.strategy.broadcast(measured))
+
+
+def describe_plan(plan: Plan, lengths: dict[str, int]) -> str:
+    """One line: the run's length in steps and epochs, and the durations of the schedule in steps."""
+    parts = [
+        f"{plan.total:,} steps of {plan.samples_per_step} samples, {plan.total / plan.steps_per_epoch:.4g} epochs of "
+        f"{plan.steps_per_epoch:,} steps"
+    ]
+    if plan.seconds_per_step is not None:
+        parts.append(f"{1e3 * plan.seconds_per_step:.3g} ms a step, measured")
+    parts += [f"{name} {steps:,} steps" for name, steps in lengths.items() if steps]
+    return "plan: " + "; ".join(parts)
