@@ -7,61 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY, Train, network_class, small_data, tiny_overrides
+from helpers import REPOSITORY, Train
+from helpers.runs import events, metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from torchatlas.storage.run_folder import new_folder, time
-from torchatlas.zoo import model_card
-
-FAST = ("trainer=cpu", "data.batch_size=8")
-
-
-def small(tiny_name: str) -> list[str]:
-    """The model's own data without files, and its class's tiny defaults."""
-    return [*small_data(model_card(tiny_name).data), *tiny_overrides(tiny_name)]
-
-
-def metrics(folder: Path) -> Any:
-    return json.loads((folder / "metrics.json").read_text())
-
-
-# Tensors in TensorBoard are events of one kind or another: scalars, pictures, text.
-def events(folder: Path) -> dict[str, list[Any]]:
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
-    accumulator.Reload()
-    tags = accumulator.Tags()
-    found: dict[str, list[Any]] = {tag: accumulator.Scalars(tag) for tag in tags["scalars"]}
-    found |= {tag: accumulator.Images(tag) for tag in tags["images"]}
-    found |= {tag: accumulator.Tensors(tag) for tag in tags["tensors"]}
-    if tags["graph"]:
-        found["graph"] = [accumulator.Graph()]
-    return found
-
-
-def test_one_batch(tiny_name: str, train: Train) -> None:
-    """Every model by its own name alone, with its own task and data, small."""
-    folder = train(f"model={tiny_name}", "debug=one_batch", *FAST, *small(tiny_name))
-    found = metrics(folder)
-    assert found["epochs"] == found["steps"] == 1
-    assert "test/loss" in found["test"]
-    assert folder.parent.name == f"{tiny_name}-{model_card(tiny_name).data}"
-
-
-def test_overfits_one_batch(class_name: str, train: Train) -> None:
-    epochs = 150 if getattr(network_class(class_name), "convolutional", False) else 500
-    folder = train(
-        f"model={class_name}", "debug=overfit", "trainer=cpu", "data.batch_size=4", f"trainer.max_epochs={epochs}",
-        *small(class_name), "schedule=constant", "optim=adam", "optim.lr=0.007", "callbacks=default", "logger=none",
-    )  # fmt: skip
-    losses = [json.loads(line)["train/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    # Grey values have a cross-entropy and, in nats, an error of their own that no network can go below.
-    floor = {"elbo": 0.97, "autoencoding": 0.2}.get(model_card(class_name).task, 0.1)
-    assert losses[-1] < floor * losses[0]
+from torchatlas.storage.checkpoints import read
 
 
 @pytest.fixture
@@ -143,14 +97,6 @@ def test_dashboard_of_a_language_model(train: Train) -> None:
     assert values["val/bits_per_character"] == pytest.approx(values["val/loss"] / 0.693147, rel=1e-4)
 
 
-def test_resume_auto_takes_the_newest_run(train: Train) -> None:
-    arguments = ["trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=default"]
-    first, second = train(*arguments), train(*arguments, "model.widths=[8]")
-    assert train("resume=auto", "trainer.max_epochs=2") == second
-    assert metrics(second)["epochs"] == 2
-    assert metrics(first)["epochs"] == 1
-
-
 def test_multirun(train: Train, tmp_path: Path) -> None:
     train("-m", "seed=0,1", "debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default", "model.widths=[8]")
     folders = sorted(tmp_path.glob("runs/sweeps/*/*/metrics.json"))
@@ -158,13 +104,6 @@ def test_multirun(train: Train, tmp_path: Path) -> None:
     assert len({p.parent.parent for p in folders}) == 1
     one, two = (json.loads(p.read_text())["final"]["val/loss"] for p in folders)
     assert one != two
-
-
-def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(time, "strftime", lambda _: "2026-01-01_00-00-00")
-    names = [new_folder("a") for _ in range(3)]
-    assert [Path(n).name for n in names] == [f"2026-01-01_00-00-00{s}" for s in ("", "-2", "-3")]
 
 
 @pytest.mark.slow
@@ -273,19 +212,36 @@ def test_gpu_trains_in_mixed_precision(train: Train) -> None:
     assert metrics(folder)["test"]["test/accuracy"] > 0.8
 
 
-def test_areas_are_scikit_learns() -> None:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-    from torchmetrics.classification import MulticlassPrecisionRecallCurve, MulticlassROC
+TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
 
-    from torchatlas.pictures.classification import area_under, average_precision
 
-    labels = torch.randint(3, (200,))
-    probabilities = (torch.randn(200, 3) + torch.nn.functional.one_hot(labels, 3)).softmax(1)
-    fpr, tpr, _ = MulticlassROC(3)(probabilities, labels)
-    precision, recall, _ = MulticlassPrecisionRecallCurve(3)(probabilities, labels)
-    for k in range(3):
-        truth, score = (labels == k).numpy(), probabilities[:, k].numpy()
-        assert area_under(fpr[k], tpr[k]) == pytest.approx(roc_auc_score(truth, score), abs=1e-6)
-        assert average_precision(recall[k], precision[k]) == pytest.approx(
-            average_precision_score(truth, score), abs=1e-6
+# --- around a step
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
+    return found
+
+
+def test_clipping_bounds_the_update(train: Train) -> None:
+    """With plain SGD the weights move by at most the rate times the bound; by value each of them does."""
+    base = ["trainer.max_steps=1", "optim=sgd", "optim.lr=1", "schedule=constant", *TINY]
+    start = weights(train(*base, "trainer.gradient_clip_val=1e-12"))
+    for algorithm, size in (("norm", lambda d: d.norm()), ("value", lambda d: d.abs().max())):
+        clipped = weights(
+            train(*base, "trainer.gradient_clip_val=0.01", f"trainer.gradient_clip_algorithm={algorithm}")
         )
+        moved = torch.cat([(clipped[key] - start[key]).flatten() for key in start])
+        assert float(size(moved)) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_clipping_works_with_fused_kernels_in_mixed_precision(train: Train) -> None:
+    train("trainer.max_steps=3", "trainer.gradient_clip_val=1", "trainer.precision=bf16-mixed", *TINY)
+
+
+def test_accumulated_batches_are_one_large_one(train: Train) -> None:
+    base = ["trainer.max_epochs=1", "model.dropout=0.0", "optim=sgd", "schedule=constant", "data.crop_padding=0", *TINY]
+    large = weights(train(*base, "data.batch_size=64", "trainer.max_steps=5"))
+    small = weights(train(*base, "data.batch_size=32", "trainer.accumulate_grad_batches=2", "trainer.max_steps=5"))
+    for key, value in large.items():
+        assert torch.allclose(value, small[key], atol=1e-5), key

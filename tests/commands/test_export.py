@@ -1,0 +1,104 @@
+"""The command `export`: places, missing packages, files that are not kept."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import Train
+from torch import Tensor, nn
+
+from torchatlas.commands import export as program
+from torchatlas.commands.export import export
+from torchatlas.errors import UserError
+from torchatlas.run.restore import restore
+
+FAST = ("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
+
+
+@pytest.fixture
+def digits(train: Train) -> Path:
+    return train(*FAST, "model.widths=[8]")
+
+
+def test_a_checkpoint_alone_and_a_chosen_folder(digits: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone" / "network.ckpt"
+    alone.parent.mkdir()
+    (digits / "checkpoints" / "best.ckpt").rename(alone)
+    assert export(str(alone), formats="safetensors") == {"safetensors": alone.parent / "export" / "model.safetensors"}
+    chosen = tmp_path / "a" / "b"
+    assert export(str(alone), str(chosen), " torch,torch") == {"torch": chosen / "model.pt2"}
+    with pytest.raises(UserError, match=r"network.ckpt cannot be written .*: name a folder with output=FOLDER"):
+        export(str(alone), str(alone))
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(UserError, match="there is no format 'onxx': did you mean onnx"):
+        export("nowhere", formats="torch,onxx")
+
+
+def test_a_missing_package_is_refused_before_anything_is_written(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install 'torchatlas\[onnx\]', or .* formats=safetensors,torch$"):
+        export(str(digits))
+    assert not (digits / "export").exists()
+    assert set(export(str(digits), formats="torch,safetensors")) == {"torch", "safetensors"}
+
+
+def test_a_file_that_computes_something_else_is_not_kept(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        def module(self) -> Callable[[Tensor], Tensor]:
+            return lambda x: task.network(x) + (len(x) == 3)  # right for the exported size
+
+    _, task, _ = restore(str(digits))
+    monkeypatch.setattr(torch.export, "load", lambda _: Wrong())
+    expected = r"^model.pt2 was not written \(its outputs differ by 1, .*: leave it out with formats=safetensors,onnx$"
+    with pytest.raises(UserError, match=expected):
+        export(str(digits), formats="torch,safetensors")
+    assert sorted(path.name for path in (digits / "export").iterdir()) == ["export.json", "model.safetensors"]
+    assert list(json.loads((digits / "export" / "export.json").read_text())["formats"]) == ["safetensors"]
+
+
+class Switching(nn.Module):
+    """A branch that depends on the data, which no graph can hold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x if x.sum() > 0 else x
+
+    def example_input(self, batch: int = 2) -> tuple[Tensor]:
+        return (torch.randn(batch, 4),)
+
+
+class Recurrent(nn.Module):
+    """A GRU, which torch unrolls over a fixed length; two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.gru = nn.Embedding(4, 4), nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        h, state = self.gru(self.embedding(tokens), state)
+        return h, h.mean((1, 2))
+
+    def example_input(self, batch: int = 2) -> tuple[Tensor]:
+        return (torch.randint(4, (batch, 9)),)
+
+
+def test_networks_that_fit_a_graph_only_in_part(
+    digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, task, about = restore(str(digits))
+    monkeypatch.setattr(program, "restore", lambda _: (path, task, about))
+    task.network = Switching()
+    with pytest.raises(UserError, match=r"^model.pt2 .*data-dependent.*; model.onnx .* with formats=safetensors$"):
+        export("", formats="torch,onnx")
+    assert list((digits / "export").iterdir()) == []
+    assert capsys.readouterr().err == ""
+    task.network = Recurrent().eval()
+    files = export("", formats="torch,onnx")
+    formats = json.loads((digits / "export" / "export.json").read_text())["formats"]
+    for format_ in files:
+        assert [entry["shape"] for entry in formats[format_]["inputs"]] == [["batch", 9]]
+        assert [entry["shape"] for entry in formats[format_]["outputs"]] == [["batch", 9, 4], ["batch"]]

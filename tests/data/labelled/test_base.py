@@ -1,0 +1,79 @@
+"""Rows of tokens, truncation, settings that cannot be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.labelled import WORDS, sentences
+
+from torchatlas.data.labelled.base import EncodedText, Ragged, count_vocabulary, longest_first
+from torchatlas.data.labelled.labeled_text import Examples, LabeledText
+from torchatlas.data.text.tokenizer import BERT, train_codec
+from torchatlas.errors import UserError
+
+
+class Given(LabeledText):
+    """Data of a test."""
+
+    def __init__(self, examples: dict[str, Examples], **common: Any) -> None:
+        super().__init__(num_classes=2, **common)
+        self.classes, self.examples = ("no", "yes"), examples
+        self.pair = examples["train"].pairs is not None
+
+    def read_examples(self) -> dict[str, Examples]:
+        return self.examples
+
+
+def given(pair: bool = False, n: int = 40) -> dict[str, Examples]:
+    def part(seed: int, n: int) -> Examples:
+        return Examples(sentences(n, seed), sentences(n, seed + 10) if pair else None, [i % 2 for i in range(n)])
+
+    return {"train": part(0, n), "val": part(1, n // 2), "test": part(2, n // 2)}
+
+
+# --- tokens of texts
+
+
+def test_padded_rows() -> None:
+    rows = [[5, 6, 7], [], [8], [9, 9]]
+    ragged = Ragged(rows)
+    assert [ragged[i] for i in range(4)] == rows
+    assert ragged.padded(torch.tensor([2, 0, 3]), -1).tolist() == [[8, -1, -1], [5, 6, 7], [9, 9, -1]]
+    assert ragged.padded(torch.tensor([1])).shape == (1, 0)
+
+
+def test_the_longer_text_is_cut_first() -> None:
+    """Against the rule itself, one token at a time."""
+    for a in range(8):
+        for b in range(8):
+            for room in range(1, 18):
+                x, y = a, b
+                while x + y > room:
+                    x, y = (x - 1, y) if x > y else (x, y - 1)
+                assert longest_first(a, b, room) == (x, y)
+
+
+def test_settings_that_cannot_be(tmp_path: Path) -> None:
+    for options, message in (
+        ({"by": "letter"}, "data.by=letter must be one of"),
+        ({"max_length": 3}, "data.max_length=3 must be at least 4"),
+        ({"vocab_size": 5}, "more than the 5 special tokens"),
+    ):
+        with pytest.raises(UserError, match=message):
+            EncodedText(**{"vocab_size": 60, **options})
+    with pytest.raises(UserError, match="must be at least 2"):
+        LabeledText(vocab_size=60, num_classes=1)
+    path = tmp_path / "tokenizer.json"
+    train_codec(sentences(50), "word", 60, BERT).save(path)
+    size = count_vocabulary(str(path), 7)
+    assert size == len(WORDS) + len(BERT)
+    assert count_vocabulary(None, 7) == 7
+    data = Given(given(), vocab_size=size, tokenizer=str(path))
+    data.setup()
+    assert data.codec.unit == "word"
+    with pytest.raises(UserError, match=f"use data.vocab_size={size}"):
+        Given(given(), vocab_size=size - 1, tokenizer=str(path)).setup()
+    train_codec(sentences(50), "wordpiece", 60, BERT).save(path)
+    with pytest.raises(UserError, match="the checkpoint's is"):  # the tokeniser of a run is not exchanged
+        Given(given(), vocab_size=60, tokenizer=str(path)).load_state_dict(data.describe())

@@ -1,0 +1,195 @@
+"""A user's folder of images with masks: files say what they mean."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.masks import save
+from omegaconf import OmegaConf
+from PIL import Image
+
+from torchatlas.data.masks.mask_folder import MaskFolder, count_mask_classes
+from torchatlas.errors import UserError
+from torchatlas.run.restore import restored_data
+
+COLOURS = np.array([[0, 0, 0], [0, 128, 0], [200, 0, 0]], dtype=np.uint8)
+CODINGS: dict[str, Callable[[Any, Path, str], None]] = {
+    "indexed": lambda mask, folder, name: save(folder, name, mask),
+    "palette": lambda mask, folder, name: save(folder, name, mask, COLOURS.flatten().tolist()),
+    "coloured": lambda mask, folder, name: save(folder, name, COLOURS[mask]),
+    "levels": lambda mask, folder, name: save(folder, name, np.array([10, 90, 200])[mask]),
+}
+MEANING = {"levels": {"ground": 10, "leaf": 90, "berry": 200}}
+
+
+def write(root: Path, coding: str, n: int, prefix: str = "") -> list[Any]:
+    """Images of several sizes with masks of three classes; the mask's levels are in the image's first channel."""
+    rng = np.random.default_rng(0)
+    masks = []
+    for i in range(n):
+        mask = rng.integers(0, 3, (10 + i % 3, 12 - i % 2))
+        mask[0, :3] = 0, 1, 2
+        save(root / "images", f"{prefix}{i}.png", np.stack([80 * mask] * 3, -1))
+        CODINGS[coding](mask, root / "Labels", f"{prefix}{i}.png")
+        masks.append(mask)
+    return masks
+
+
+def mask_folder(root: Path, **options: Any) -> MaskFolder:
+    colours = options.get("colours")
+    options = {"num_classes": count_mask_classes(str(root), False, colours), **options}
+    data = MaskFolder(**{"root": str(root), "in_channels": 3, "image_size": 16, "batch_size": 2, **options})
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_masks_say_their_classes_in_four_ways(coding: str, tmp_path: Path) -> None:
+    masks = write(tmp_path, coding, 12)
+    data = mask_folder(tmp_path, share=0.3, colours=MEANING.get(coding))
+    lazy = mask_folder(tmp_path, share=0.3, colours=MEANING.get(coding), memory=0)
+    assert sum(map(len, data.splits.values())) == 12
+    assert min(map(len, data.splits.values())) > 0
+    assert (data.in_memory, lazy.in_memory) == (True, False)
+    for split, dataset in data.splits.items():
+        i = torch.arange(len(dataset))
+        for here, there in zip(dataset[-1, i], lazy.splits[split][-1, i], strict=True):
+            assert here is there or np.array_equal(here, there)
+        assert torch.equal(lazy.splits[split].masks_of(i), dataset.masks)
+        known = dataset.masks != 255
+        assert torch.equal(dataset.images[:, 0][known], 80 * dataset.masks[known])
+        assert int(known.sum()) == int(dataset.sizes.prod(1).sum())
+    assert sum(map(sum, (data.count_pixels(s) for s in data.splits))) == sum(mask.size for mask in masks)
+    if coding in ("palette", "coloured"):
+        assert np.array_equal(data.colours, COLOURS)
+    if coding == "levels":
+        assert data.classes == ["ground", "leaf", "berry"]
+    levels = data.splits["train"].images.double() / 255
+    assert data.mean == pytest.approx(levels.mean((0, 2, 3)).tolist())
+    assert data.std == pytest.approx(levels.std((0, 2, 3), correction=0).tolist())
+    weighed = [mask_folder(tmp_path, share=0.3, colours=MEANING.get(coding), memory=m, border_weights=True,
+                           border_sigma=1.0).splits["train"][0, torch.arange(3)][2] for m in (2**30, 0)]  # fmt: skip
+    assert torch.equal(*weighed)
+
+
+def test_splits_of_the_users_own_and_binary_masks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    for split, n in (("Training", 5), ("valid", 2), ("test", 3)):
+        for i in range(n):
+            save(tmp_path / split / "Imgs" / "sub", f"{i}.png", rng.integers(0, 256, (8, 8)))
+            save(tmp_path / split / "annotations" / "sub", f"{i}_mask.png", 255 * rng.integers(0, 2, (8, 8)))
+    save(tmp_path / "test" / "annotations", "more.png", np.zeros((8, 8)))
+    with caplog.at_level(logging.WARNING):
+        data = mask_folder(tmp_path, image_size=8)
+    assert "1 masks in" in caplog.text
+    assert {split: len(dataset) for split, dataset in data.splits.items()} == {"train": 5, "val": 2, "test": 3}
+    assert data.splits["train"].masks.unique().tolist() == [0, 1]
+
+
+def test_folders_of_splits_may_lie_within_those_of_images_and_masks(tmp_path: Path) -> None:
+    write(tmp_path, "indexed", 9)
+    for kind in ("images", "Labels"):
+        files = sorted((tmp_path / kind).iterdir())
+        for split, part in (("Train", files[:6]), ("val", files[6:7]), ("test", files[7:])):
+            (tmp_path / kind / split).mkdir()
+            for file in part:
+                file.rename(tmp_path / kind / split / file.name)
+    data = mask_folder(tmp_path)
+    assert {split: len(dataset) for split, dataset in data.splits.items()} == {"train": 6, "val": 1, "test": 2}
+    (tmp_path / "Labels" / "test").rename(tmp_path / "Labels" / "other")
+    with pytest.raises(UserError, match=r"images/test has no folder beside it in .*Labels"):
+        mask_folder(tmp_path)
+
+
+def test_masks_of_another_folder_mean_what_they_did_in_training(tmp_path: Path) -> None:
+    """Colours that are looked up anew there would be other classes."""
+    write(tmp_path / "one", "coloured", 12)
+    data = mask_folder(tmp_path / "one", share=0.3)
+    about = data.describe()
+    for colours, name in ((COLOURS[[0, 2, 0]], "fewer"), (COLOURS + np.uint8(7), "others")):
+        for i, mask in enumerate(write(tmp_path / name, "coloured", 12)):
+            save(tmp_path / name / "Labels", f"{i}.png", colours[mask])
+    config = {"_target_": "torchatlas.data.masks.mask_folder.MaskFolder", "root": "", "in_channels": 3,
+              "image_size": 16, "num_classes": 3, "batch_size": 2, "share": 0.3, "colours": None,
+              "classes": None}  # fmt: skip
+    other: Any = restored_data({"config": {"data": dict(config)}, "data": about}, str(tmp_path / "fewer"))
+    other.setup()
+    assert other.splits["train"].masks.unique().tolist() == [0, 2, 255]  # that lie between looked up ones
+    assert np.array_equal(other.colours, COLOURS)
+    other = restored_data({"config": {"data": dict(config)}, "data": about}, str(tmp_path / "others"))
+    with pytest.raises(UserError, match=r"\d.png has the colour 7,7,7, which is of no class: masks may have 0,0,0"):
+        other.setup()
+    data.load_state_dict(about)
+    changed = mask_folder(tmp_path / "others", share=0.3)
+    with pytest.raises(UserError, match="where the colour 0,0,0 meant another class or none"):
+        changed.load_state_dict(about)
+
+
+def test_the_config_counts_the_classes(tmp_path: Path, compose: Callable[..., Any]) -> None:
+    OmegaConf.register_new_resolver("count_mask_classes", count_mask_classes, replace=True, use_cache=True)
+    write(tmp_path, "indexed", 12)
+    assert compose("model=mlp", "data=mask_folder", f"data.root={tmp_path}").data.num_classes == 3
+    given = "data.colours={ground: 0, plant: 1, void: 2}"
+    assert compose("model=mlp", "data=mask_folder", given, f"data.root={tmp_path}").data.num_classes == 2
+    data = mask_folder(tmp_path, colours={"ground": 0, "plant": 1, "void": 2}, share=0.3)
+    assert data.classes == ["ground", "plant"]
+
+
+def test_masks_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    def folder(name: str, coding: str = "indexed", n: int = 12) -> Path:
+        write(tmp_path / name, coding, n)
+        return tmp_path / name
+
+    with pytest.raises(UserError, match=r"does not exist: data.root=FOLDER needs images in"):
+        mask_folder(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no pair of folders"):
+        mask_folder(tmp_path)
+    root = folder("missing")
+    (root / "Labels" / "2.png").unlink()
+    with pytest.raises(UserError, match=r"images/2.png has no mask: add .*Labels/2.png"):
+        mask_folder(root)
+    root = folder("empty", n=1)
+    (root / "images" / "0.png").unlink()
+    with pytest.raises(UserError, match="holds no image"):
+        mask_folder(root)
+    root = folder("sizes")
+    save(root / "Labels", "1.png", np.ones((4, 5)))
+    with pytest.raises(UserError, match=r"1.png is of 5x4 pixels and its image .*1.png of 11x11"):
+        mask_folder(root, share=0.3)
+    root = folder("alone")
+    for i in range(12):
+        save(root / "Labels", f"{i}.png", np.zeros((10, 12)))
+    with pytest.raises(UserError, match="the value 0 alone, where at least two classes"):
+        mask_folder(root)
+    root = folder("deep")
+    Image.fromarray(np.zeros((10, 12), dtype=np.uint16)).save(root / "Labels" / "0.png")
+    with pytest.raises(UserError, match=r"0.png has more than 8 bits"):
+        mask_folder(root)
+    with pytest.raises(UserError, match=r"values 10, 90, 200.*data.colours="):
+        mask_folder(folder("levels", "levels"))
+    root = folder("smoothed")
+    for values in ((200, 255), range(256)):
+        for i in range(12):
+            save(root / "Labels", f"{i}.png", np.resize(np.array(values), (16, 16)))
+        with pytest.raises(UserError, match="smoothing or JPEG"):
+            mask_folder(root)
+    for i in range(12):
+        save(root / "Labels", f"{i}.png", np.resize([1, 255], (16, 16)))
+    assert count_mask_classes(str(root), False) == 2
+    given = {"ground": [0, 0, 0], "leaf": [0, 128, 0]}
+    with pytest.raises(UserError, match=r"\d.png has the colour 200,0,0, which is of no class.*0,128,0"):
+        mask_folder(folder("unknown", "coloured"), colours=given, share=0.3)
+    root = folder("photograph", "coloured")
+    save(root / "Labels", "3.png", np.random.default_rng(0).integers(0, 256, (10, 12, 3)))
+    with pytest.raises(UserError, match="colours, as after scaling or JPEG"):
+        mask_folder(root)
+    root = folder("mixed", "coloured")
+    save(root / "Labels", "3.png", np.ones((10, 11)))
+    with pytest.raises(UserError, match=r"is in colour and .*3.png has one channel"):
+        mask_folder(root)
+    with pytest.raises(UserError, match="too few to cut the val split"):
+        mask_folder(folder("few", n=2), share=0.01)

@@ -1,0 +1,159 @@
+"""A user's own text: splits, vocabularies, mistakes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.tokens import SIZES, SPECIALS, TEXT, codec
+
+from torchatlas.data.text.base import ALPHABET
+from torchatlas.data.text.text_file import TextFile, count_tokens, read_splits
+from torchatlas.data.text.tokenizer import GPT, train_codec
+from torchatlas.data.text.words import split_words
+from torchatlas.errors import UserError
+
+# --- data sets
+
+
+def own_text(**options: Any) -> TextFile:
+    by, share, largest = options.get("by", "character"), options.get("share", 0.05), options.get("max_tokens", 10_000)
+    size = count_tokens(options["path"], by, share, largest, False)
+    data = TextFile(**{"vocab_size": size, "context": 8, "batch_size": 2, **options})
+    data.setup()
+    return data
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    words = [f"word{i % 37 + i % 11}" for i in range(2000)]
+    found = tmp_path / "own.txt"
+    found.write_text("\n".join(" ".join(words[i : i + 9]) for i in range(0, 2000, 9)) + "\nat the end ÿ stands\n")
+    return found
+
+
+def test_own_text_is_cut_between_words(path: Path) -> None:
+    splits = read_splits(path, 0.1)
+    text = path.read_text()
+    assert splits["train"] + splits["val"] + splits["test"] == text
+    assert [len(splits[s]) / len(text) for s in ("train", "val", "test")] == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
+    assert all(splits[s][-1].isspace() for s in ("train", "val"))
+
+
+@pytest.mark.parametrize("by", ["character", "word"])
+def test_own_text_has_its_own_vocabulary(by: str, path: Path) -> None:
+    """Of the training part alone: what only the test has is unknown."""
+    data = own_text(path=str(path), by=by)
+    train = data.read_texts()["train"]
+    types = set(train) if by == "character" else set(split_words(train, "punctuation"))
+    assert data.vocab_size == len(types) + 1
+    assert data.codec.encode("ÿ")[0] == data.vocab_size - 1
+    assert data.unit == by
+    small = own_text(path=str(path), by=by, max_tokens=5)
+    assert small.vocab_size == 5
+    unknown = [float((d.splits["train"].tokens == d.vocab_size - 1).float().mean()) for d in (data, small)]
+    assert unknown[0] == 0 < unknown[1]
+
+
+def test_a_changed_text_keeps_the_numbers_of_the_checkpoint(path: Path) -> None:
+    data = own_text(path=str(path))
+    path.write_text("z" + path.read_text().replace("w", "%"))
+    later = TextFile(path=str(path), vocab_size=data.vocab_size, context=8)
+    later.load_state_dict(data.describe())
+    later.setup()
+    assert later.codec.describe() == data.codec.describe()
+    with pytest.raises(UserError, match=r"is not the \d+ of this text"):
+        TextFile(path=str(path), vocab_size=data.vocab_size, context=8).setup()
+
+
+def test_a_folder_of_texts(tmp_path: Path) -> None:
+    for name, text in (("b.txt", "second"), ("a.txt", "\N{BOM}first\r\n"), ("c.md", "none")):
+        (tmp_path / name).write_bytes(text.encode())
+    assert "".join(read_splits(tmp_path, 0.1).values()) == "first\n\n\nsecond"
+
+
+def test_mistakes_in_a_text_are_named(tmp_path: Path) -> None:
+    def refuses(match: str, **options: Any) -> None:
+        with pytest.raises(UserError, match=match):
+            own_text(**options)
+
+    file = tmp_path / "a.txt"
+    refuses("needs a text: name a file", path=None)
+    refuses("there is no file or folder nowhere", path="nowhere")
+    refuses("holds no file that ends in .txt", path=str(tmp_path))
+    file.write_text(" \n")
+    refuses("a.txt is empty", path=str(file))
+    file.write_bytes("naïve".encode("latin-1"))
+    refuses("a.txt is no UTF-8 text", path=str(file))
+    file.write_text("a b c d " * 8)
+    refuses(
+        r"the train text has 58 characters, too few for data.context=40: use data.context=7",
+        path=str(file),
+        context=40,
+    )
+    file.write_text("a b c d " * 20)
+    refuses(r"the val text has \d words, too few for data.context=8", path=str(file), by="word")
+    refuses("data.by=letter must be character, word, bpe or wordpiece", path=str(file), by="letter")
+    refuses("data.share=0.5 must be between", path=str(file), share=0.5)
+    refuses("data.max_tokens=1 must be at least 2", path=str(file), max_tokens=1)
+    file.write_text("word" * 50 + " " * 20)
+    refuses("the val text is empty", path=str(file), share=0.04)
+
+
+# --- through the command line
+
+
+def test_made_data_have_the_declared_size() -> None:
+    for by, size in (("character", len(ALPHABET) + 1), ("word", 1000)):
+        assert count_tokens(None, by, 0.05, 10_000, True) == size
+        data = TextFile(by=by, vocab_size=size, fake=True, context=8, batch_size=4)
+        data.setup()
+        assert data.codec.vocab_size == size
+        assert int(data.splits["train"].tokens.max()) < size
+
+
+# --- data
+
+
+@pytest.mark.parametrize("by", ["bpe", "wordpiece"])
+def test_own_text_by_subwords(by: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_text(TEXT)
+    for most in (SIZES[by], 100_000):
+        size = count_tokens(str(path), by, 0.1, most, False)
+        assert size == most if most == SIZES[by] else size < most
+        data = TextFile(path=str(path), by=by, share=0.1, max_tokens=most, vocab_size=size, context=8, batch_size=2)
+        data.setup()
+        assert data.codec.vocab_size == size
+        train = data.read_texts()["train"]
+        assert data.codec.describe() == train_codec([train], by, most, SPECIALS[by]).describe()
+    with pytest.raises(UserError, match=r"data.max_tokens=20 has no room"):
+        count_tokens(str(path), by, 0.1, 20, False)
+    assert count_tokens(None, by, 0.1, 500, True) == 500
+    made = TextFile(by=by, vocab_size=500, fake=True, context=8, batch_size=2)
+    made.setup()
+    assert made.codec.vocab_size == 500
+    assert made.unit == "token"
+
+
+def test_a_wrong_tokeniser_is_refused(tmp_path: Path) -> None:
+    path, given = tmp_path / "own.txt", tmp_path / "tokenizer.json"
+    path.write_text(TEXT)
+    codec("bpe").save(given)
+    options = {"path": str(path), "tokenizer": str(given), "vocab_size": 600, "context": 8, "batch_size": 2}
+    assert count_tokens(str(path), "character", 0.05, 10, False, str(given)) == 600
+    data = TextFile(**options)
+    data.setup()
+    assert data.codec.describe() == codec("bpe").describe()
+    about = data.describe()
+    later = TextFile(**options)
+    later.load_state_dict(about)
+    later.setup()
+    other = train_codec([TEXT[:3000]], "bpe", 600, GPT)
+    other.save(given)
+    with pytest.raises(UserError, match=f"is tokeniser {other.fingerprint}, and the checkpoint's is"):
+        TextFile(**options).load_state_dict(about)
+    given.unlink()  # the checkpoint has it
+    later = TextFile(**options)
+    later.load_state_dict(about)
+    later.setup()
+    assert later.codec.describe() == codec("bpe").describe()

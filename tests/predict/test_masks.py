@@ -1,0 +1,91 @@
+"""Masks of a user's files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from torchatlas.analysis.tiling import predict_whole
+from torchatlas.errors import UserError
+from torchatlas.models.unet import UNet
+from torchatlas.predict.masks import names_of, segment_files
+from torchatlas.tasks.segmentation import Segmentation
+
+
+def about(**others: Any) -> dict[str, Any]:
+    return {
+        "kind": "segmentation", "classes": ["ground", "cell"], "colours": [[0, 0, 0], [250, 90, 60]], "in_channels": 1,
+        "image_size": 32, "full_size": 64, "mean": [0.5], "std": [0.25], "ignore_index": 255, **others,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    generator = np.random.default_rng(0)
+    paths = []
+    for name, shape in (("a.png", (37, 61)), ("b/a.png", (3, 5)), ("b/c.jpg", (90, 64, 3)), ("b/c.png", (16, 16, 3))):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)).save(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_masks_of_files_of_any_size(
+    pictures: list[Path], tmp_path: Path, padding: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = UNet(padding=padding)
+    task, out = Segmentation(network).eval(), tmp_path / "masks"
+    rows = segment_files(task, about(), pictures, out, tile=60, probabilities=True)
+    assert "1 of 4 images are larger than the 64 pixels of training" in caplog.text
+    assert names_of(pictures) == ["a", "b/a", "b/c_jpg", "b/c_png"]
+    for path, row, name in zip(pictures, rows, names_of(pictures), strict=True):
+        with (
+            Image.open(path) as image,
+            Image.open(row["mask"]) as mask,
+            Image.open(out / f"{name}_overlay.png") as over,
+        ):
+            assert mask.mode == "P"
+            assert mask.size == over.size == image.size
+            assert (mask.getpalette() or [])[:6] == [0, 0, 0, 250, 90, 60]
+            classes, grey = np.asarray(mask), np.asarray(image.convert("L"))
+            painted = np.asarray(over.convert("RGB"))
+        x = (torch.tensor(grey)[None, None] / 255 - 0.5) / 0.25
+        with torch.no_grad():
+            logits = predict_whole(network, x)[0]
+        decided = (logits[0] - logits[1]).abs() > 1e-3
+        assert (torch.tensor(classes) == logits.argmax(0))[decided].all()
+        assert row["share_ground"] + row["share_cell"] == pytest.approx(1, abs=1e-5)
+        assert row["share_cell"] == pytest.approx(float((classes == 1).mean()), abs=1e-5)
+        assert (painted[classes == 0] == grey[classes == 0][:, None]).all()
+        with np.load(out / f"{name}.npz") as saved:
+            assert saved["probabilities"].shape == (2, *classes.shape)
+            np.testing.assert_allclose(saved["probabilities"], logits.softmax(0).numpy(), atol=2e-3)
+
+
+def test_resized_masks_have_the_size_of_the_file(pictures: list[Path], tmp_path: Path) -> None:
+    (row,) = segment_files(Segmentation(UNet()), about(), pictures[2:3], tmp_path / "masks", resize=45)
+    with Image.open(row["mask"]) as mask:
+        assert mask.size == (64, 90)
+    task = Segmentation(UNet())
+    assert "mask" not in (plain := segment_files(task, about(), pictures[:1])[0])
+    assert segment_files(task, about(), pictures[:1], resize=90)[0] == plain  # it is smaller, as it may be in training
+
+
+def test_what_cannot_be_segmented_is_refused(pictures: list[Path], tmp_path: Path) -> None:
+    task = Segmentation(UNet())
+    (tmp_path / "x.png").write_text("no image")
+    for arguments, word in (
+        ({"about": about(kind="image")}, "of image data"),
+        ({"tile": 0}, "tile=0"),
+        ({"overlap": -1}, "overlap=-1"),
+        ({"resize": 0}, "resize=0"),
+        ({"probabilities": True}, "output=FOLDER"),
+        ({"paths": [tmp_path / "x.png"]}, "cannot be read as an image"),
+    ):
+        with pytest.raises(UserError, match=word):
+            segment_files(task, **{"about": about(), "paths": pictures, **arguments})

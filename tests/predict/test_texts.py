@@ -1,0 +1,109 @@
+"""What is said of a user's texts: classes, tags, answers."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from helpers import Train
+from helpers.labelled import squad_file
+
+from torchatlas.commands.evaluate import evaluate
+from torchatlas.commands.predict import predict
+from torchatlas.data.labelled import squad
+from torchatlas.errors import UserError
+from torchatlas.predict import texts as read_text
+from torchatlas.run.restore import restore
+from torchatlas.tasks.token_classification import TokenClassification
+
+
+def run(train: Train, *words: str) -> Path:
+    return train(
+        "trainer=cpu", "logger=none", "data.fake=true", "optim.lr=0.003", "model.length=8", "data.max_length=16",
+        "trainer.check_val_every_n_epoch=20", "callbacks.threads.number=1", *words,
+    )  # fmt: skip
+
+
+BERT_SIZES = (
+    "model=bert_tiny",
+    "model.dim=32",
+    "model.depth=1",
+    "model.heads=2",
+    "model.max_length=32",
+    "model.dropout=0.0",
+)
+
+
+def last(folder: Path) -> dict[str, float]:
+    return json.loads((folder / "metrics.json").read_text())["test"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("network", ["lstm", "bert"])
+def test_a_classifier_of_texts(train: Train, network: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ("model=lstm", "model.dim=32") if network == "lstm" else BERT_SIZES
+    folder = run(
+        train, *sizes, "task=classification", "data=text_csv", "data.batch_size=64", "duration=80ep"
+    )  # fmt: skip
+    figures = last(folder)
+    assert figures["test/accuracy"] > 0.55 > 0.4 > figures["test/majority_accuracy"]
+    assert {"test/macro_f1", "test/matthews_correlation", "test/bag_of_words_accuracy"} <= set(figures)
+    evaluated = evaluate(str(folder), "test")
+    assert evaluated["test/accuracy"] == pytest.approx(figures["test/accuracy"])
+    assert "val/bag_of_words_accuracy" in evaluate(str(folder), "val")
+    (tmp_path / "my.txt").write_text("ba bi class0ba bu\n\nba bi class2ba bu\n")
+    capsys.readouterr()
+    predict(str(folder), str(tmp_path / "my.txt"), str(tmp_path / "out.csv"), top=2)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [row["place"][-2:] for row in rows] == [":1", ":3"]
+    assert [row["class_1"] for row in rows] == ["class0", "class2"]
+    for row in rows:
+        assert float(row["probability_1"]) > float(row["probability_2"]) >= 0
+    predict(str(folder), "ba class1ba")
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["class"] == "class1"
+    with pytest.raises(UserError, match="there is no file or folder nowhere"):
+        predict(str(folder), "nowhere")
+    with pytest.raises(UserError, match="top=4 must be from 1 to the 3 classes"):
+        predict(str(folder), "ba class1ba", top=4)
+
+
+def test_a_tagger(train: Train, tmp_path: Path) -> None:
+    folder = run(
+        train, *BERT_SIZES, "task=token_classification", "data=conll", "data.batch_size=32", "duration=80ep",
+        "task.monitor=f1",
+    )  # fmt: skip
+    figures = last(folder)
+    assert figures["test/f1"] > 0.8
+    assert figures["test/usual_tag_f1"] > 0.8  # each made word has one tag
+    assert evaluate(str(folder), "test")["test/f1"] == pytest.approx(figures["test/f1"])
+    _, task, about = restore(str(folder))
+    assert about["data"]["classes"][2] == "B-ORG"
+    rows = read_text.classify_texts(task, about["data"], "boba guba biba")
+    assert all({"text", "entity", "kind", "probability"} <= set(row) for row in rows)
+    # A text that is longer than an input is read in pieces, and each word is judged in one of them.
+    codec_words = ["boba"] * 40
+    codec = read_text.tokenizer_of(about["data"]["tokenizer"])
+    assert isinstance(task, TokenClassification)
+    tags, certain = read_text.tag_words(task, codec, codec_words, 16)
+    assert tags.shape == certain.shape == (40,)
+
+
+def test_a_reader_of_questions(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run(
+        train, *BERT_SIZES, "task=span", "data=squad", "data.batch_size=32", "duration=80ep", "task.monitor=f1",
+    )  # fmt: skip
+    figures = last(folder)
+    assert figures["test/exact_match"] > 0.8
+    assert figures["test/f1"] >= figures["test/exact_match"]
+    assert evaluate(str(folder), "test")["test/f1"] == pytest.approx(figures["test/f1"])
+    long = " ".join(["ba bi"] * 10 + ["answerbe"] + ["bo bu"] * 10)  # in several windows
+    (tmp_path / "asked.txt").write_text(f"where\tba bi answerba bo\nwhere\t{long}\n")
+    capsys.readouterr()
+    predict(str(folder), str(tmp_path / "asked.txt"))
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["answer"] for row in rows] == ["answerba", "answerbe"]
+    squad_file(tmp_path / "asked.json", [squad.Question("where", "ba answerbi bo", [], [])])
+    predict(str(folder), str(tmp_path / "asked.json"))
+    assert json.loads(capsys.readouterr().out)["answer"] == "answerbi"
+    with pytest.raises(UserError, match="a question and its text with one tab"):
+        predict(str(folder), "no tab here")

@@ -1,0 +1,87 @@
+"""What export writes of every network is read back by the libraries alone, without torchatlas.export."""
+
+import json
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from helpers import Train, all_outputs, network_class, small_data, tiny_overrides
+from safetensors import safe_open
+from safetensors.torch import load_model
+
+from torchatlas.commands.export import export
+from torchatlas.errors import UserError
+from torchatlas.run.build import build_network
+from torchatlas.run.restore import restore
+from torchatlas.version import __version__
+from torchatlas.zoo import model_card
+
+FAST = ("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
+
+
+@torch.no_grad()
+def test_every_model_in_every_format(class_name: str, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small_data(model_card(class_name).data)
+    folder = train(f"model={class_name}", *FAST, "data.batch_size=8", *data, *tiny_overrides(class_name))
+    capsys.readouterr()
+    if hasattr(network_class(class_name), "no_graph"):
+        with pytest.raises(
+            UserError, match=r"packs sequences.*packs sequences.*: leave it out with formats=safetensors$"
+        ):
+            export(str(folder))
+        return
+    files = export(str(folder))
+    captured = capsys.readouterr()
+    assert [line.split()[0] for line in captured.out.splitlines()] == [str(path) for path in files.values()]
+    assert captured.err == ""
+    names = ["export.json", "model.onnx", "model.pt2", "model.safetensors"]
+    assert sorted(path.name for path in (folder / "export").iterdir()) == names
+
+    _, task, about = restore(str(folder))
+    network: Any = task.network
+    example = network.example_input(4)
+    texts = [x.ndim == 2 and not x.is_floating_point() for x in example]
+    # a batch and a length that were neither exported nor checked
+    inputs = tuple(
+        x[:, :7] if text else x.clamp(max=7) if any(texts) else x for x, text in zip(example, texts, strict=True)
+    )
+    answers = all_outputs(network(*inputs))
+    expected = {"name": about["config"]["name"], "data": about["data"], "torchatlas": __version__}
+
+    def check_metadata(found: Any) -> None:
+        assert {key: json.loads(found[key]) if key == "data" else found[key] for key in expected} == expected
+
+    with safe_open(files["safetensors"], "pt") as file:
+        check_metadata(file.metadata())
+        fresh = build_network(json.loads(file.metadata()["model"]))
+    load_model(fresh, files["safetensors"])
+    for one, two in zip(all_outputs(fresh.eval()(*inputs)), answers, strict=True):
+        assert torch.equal(one, two)
+
+    extra = dict.fromkeys(expected, "")
+    found = all_outputs(torch.export.load(files["torch"], extra_files=extra).module()(*inputs))
+    torch.testing.assert_close(found, answers)
+    check_metadata(extra)
+
+    session = onnxruntime.InferenceSession(files["onnx"])
+    given, returned = session.get_inputs(), session.get_outputs()
+    for entry, x, text in zip(given, inputs, texts, strict=True):
+        free = ["batch", "length"] if text else ["batch"]
+        assert entry.shape == [*free, *x.shape[len(free) :]]
+    feed = {entry.name: x.numpy() for entry, x in zip(given, inputs, strict=True)}
+    torch.testing.assert_close(tuple(map(torch.from_numpy, session.run(None, feed))), answers)
+    check_metadata(session.get_modelmeta().custom_metadata_map)
+
+    described = json.loads((folder / "export" / "export.json").read_text())
+    assert described["data"] == about["data"]
+    assert list(described["formats"]) == list(files)
+    for entry in described["formats"].values():
+        assert entry["inputs"] == [
+            {"name": one.name, "dtype": str(x.dtype).removeprefix("torch."), "shape": one.shape}
+            for one, x in zip(given, inputs, strict=True)
+        ]
+        assert [(one["dtype"], one["shape"]) for one in entry["outputs"]] == [("float32", o.shape) for o in returned]
+        assert entry["largest_difference"] <= 1e-4 * entry["largest_output"]
+    assert described["formats"]["safetensors"]["largest_difference"] == 0
+    assert {"torch", "onnxruntime", "safetensors"} <= set(described["versions"])

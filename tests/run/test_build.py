@@ -1,0 +1,49 @@
+"""Compiled networks and deterministic runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import Train
+from torch import nn
+
+from torchatlas.errors import UserError
+from torchatlas.run.build import compile_network, shutil
+from torchatlas.storage.checkpoints import read
+
+TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
+
+
+# --- around a step
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
+    return found
+
+
+def test_compiled_names_stay_clean(train: Train, tmp_path: Path) -> None:
+    """In a process of its own, without the checks of shapes, which cannot be compiled."""
+    command = [sys.executable, "-m", "torchatlas.train", "compile=true", "hydra.run.dir=runs/compiled/1", *TINY]
+    subprocess.run([*command, "debug=one_batch"], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    folder = tmp_path / "runs" / "compiled" / "1"
+    assert not any("_orig_mod" in key for key in weights(folder))
+    train(f"resume={folder}", "compile=false", "trainer.max_epochs=2")
+
+
+def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
+        compile_network(nn.Identity())
+
+
+def test_deterministic(train: Train) -> None:
+    try:
+        folder = train("deterministic=true", "trainer.max_epochs=1", *TINY)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert "deterministic: true" in (folder / "config.yaml").read_text()

@@ -1,0 +1,76 @@
+"""Several seeds: mean, spread and interval."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import Train
+
+from torchatlas.run.seeds import interval
+from torchatlas.storage.checkpoints import read
+from torchatlas.storage.files import read_metrics
+
+TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
+
+
+# --- around a step
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
+    return found
+
+
+# --- several seeds
+
+
+def test_seeds(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Mean, spread and interval are those of the single runs; a series that was stopped goes on."""
+    arguments = ["seeds=3", "seed=5", "trainer.max_epochs=1", *TINY]
+    executed: list[int] = []
+    from torchatlas import train as program
+
+    real = program.execute
+
+    def stops_at_the_second(config: Any, *rest: Any, **more: Any) -> Any:
+        executed.append(config.seed)
+        if executed == [5, 6]:
+            raise KeyboardInterrupt
+        return real(config, *rest, **more)
+
+    monkeypatch.setattr(program, "execute", stops_at_the_second)
+    with pytest.raises(SystemExit) as exit_:
+        train(*arguments)
+    assert exit_.value.code == 130
+    (series,) = {path.parent for path in tmp_path.rglob("seeds.json")}
+    train(f"resume={series}")
+    assert executed == [5, 6, 6, 7]
+    assert train("resume=auto") is not None  # the series, not the newest of its runs
+    assert executed == [5, 6, 6, 7]
+    found = json.loads((series / "seeds.json").read_text())
+    assert found["seeds"] == [5, 6, 7]
+    singles = [read_metrics(series / f"seed-{seed}") for seed in (5, 6, 7)]
+    accuracy = torch.tensor([m["test"]["test/accuracy"] for m in singles], dtype=torch.float64)
+    figure = found["figures"]["test/accuracy"]
+    assert figure["mean"] == pytest.approx(float(accuracy.mean()))
+    assert figure["standard_deviation"] == pytest.approx(float(accuracy.std()))
+    half = 4.302653 * float(accuracy.std()) / math.sqrt(3)  # Student's t, 2 degrees of freedom
+    assert figure["interval"] == pytest.approx([figure["mean"] - half, figure["mean"] + half], rel=1e-5)
+    assert "95 % interval" in capsys.readouterr().out
+    alone = train("seed=6", "trainer.max_epochs=1", *TINY)
+    for key, value in weights(alone).items():
+        assert torch.equal(value, weights(series / "seed-6")[key])
+    with pytest.raises(SystemExit):
+        train(f"resume={series}", "trainer.max_epochs=2")
+
+
+def test_interval_is_scipys() -> None:
+    from scipy import stats
+
+    values = [0.91, 0.95, 0.93, 0.94, 0.90]
+    mean, _, half = interval(values)
+    low, high = stats.t.interval(0.95, 4, loc=mean, scale=stats.sem(values))
+    assert (mean - half, mean + half) == pytest.approx((low, high))

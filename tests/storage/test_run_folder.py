@@ -1,0 +1,41 @@
+"""Run folders: links, runs of one second, folders that hold a run."""
+
+from pathlib import Path
+
+import pytest
+from helpers import Train
+
+from torchatlas.storage import checkpoints
+from torchatlas.storage.files import write_text
+from torchatlas.storage.run_folder import new_folder, time
+
+TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
+
+
+def test_a_folder_with_links_is_refused(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("debug=one_batch", *TINY)
+    (tmp_path / "thesis.txt").write_text("years")
+    (folder / "config.yaml.part").symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(SystemExit):
+        train(f"resume={folder}", "trainer.max_epochs=2")
+    assert "config.yaml.part is a link" in capsys.readouterr().err
+    link = tmp_path / "made" / "last.ckpt"
+    link.parent.mkdir()
+    link.with_name("last.ckpt.part").symlink_to(tmp_path / "thesis.txt")
+    checkpoints.write({"torchatlas": {}}, link)
+    write_text(tmp_path / "thesis.txt.x", "new")
+    assert (tmp_path / "thesis.txt").read_text() == "years"
+
+
+def test_a_new_run_does_not_overwrite_one(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    train("debug=one_batch", "hydra.run.dir=runs/mine/1", *TINY)
+    with pytest.raises(SystemExit):
+        train("debug=one_batch", "hydra.run.dir=runs/mine/1", *TINY)
+    assert "runs/mine/1 holds a run: resume=" in capsys.readouterr().err
+
+
+def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda _: "2026-01-01_00-00-00")
+    names = [new_folder("a") for _ in range(3)]
+    assert [Path(n).name for n in names] == [f"2026-01-01_00-00-00{s}" for s in ("", "-2", "-3")]

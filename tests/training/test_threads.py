@@ -1,0 +1,32 @@
+"""Cores for computing and for reading."""
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import Train
+
+from torchatlas.training.threads import divide
+
+TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
+
+
+# --- around a step
+
+
+@pytest.mark.parametrize(
+    ("cores", "in_memory", "on_gpu", "workers", "expected"),
+    [(2, True, False, None, (2, 0)), (2, False, False, None, (1, 1)), (16, False, False, None, (12, 4)),
+     (16, False, True, None, (8, 8)), (4, False, True, None, (1, 3)), (1, False, False, None, (1, 0)),
+     (2, False, False, 2, (1, 2)), (8, True, True, None, (8, 0)), (8, False, False, 3, (5, 3))],
+)  # fmt: skip
+def test_threads_and_workers(cores: int, in_memory: bool, on_gpu: bool, workers: int | None, expected: Any) -> None:
+    found = divide(cores, in_memory=in_memory, on_gpu=on_gpu, workers=workers)
+    assert found == expected
+    assert workers is not None or sum(found) <= cores
+
+
+def test_the_division_of_cores_is_printed(train: Train) -> None:
+    folder = train("trainer.max_epochs=1", "callbacks.threads.number=1", *TINY)
+    assert "1 for computing and 0 for reading" in (folder / "train.log").read_text()
+    assert torch.get_num_threads() == 1
