@@ -26,49 +26,6 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "parity.md"
 GRADIENTS_AT = 128  # pixels: the smallest at which every network still has something to pool
 
 
-OTHERS = {  # what the networks that torchvision has not are held against, and where
-    "lenet5": "the paper's parameters by layer, tests/test_equality.py",
-    "lstm_lm": "the paper's equations, token by token, tests/test_equality.py",
-    "mlp": "matrix products, tests/test_equality.py, and worked examples, tests/test_mlp.py",
-    "perceptron": "Rosenblatt's rule written out, tests/test_perceptron.py",
-    "preact_resnet18": "the network of kuangliu/pytorch-cifar, built anew in tests/test_weights.py",
-    "wrn28_10": "the network of xternalz/WideResNet-pytorch, built anew in tests/test_weights.py",
-    "tcn": "the papers' parameters and equations written out, tests/test_sequence_models.py",
-    "cnn1d": "the parameters of the paper's network, padding and length, tests/test_sequence_models.py",
-    **dict.fromkeys(("rnn", "lstm", "gru"), "cells written out, which are torch's, tests/test_sequence_models.py"),
-    **dict.fromkeys(("d_linear", "n_linear"), "the paper's equations, tests/test_forecasting.py"),
-    **dict.fromkeys(("m5", "res8", "res15"), "the layers of the papers' tables, tests/test_sound.py"),
-    **dict.fromkeys(("unet", "unet_same"), "a U-Net put together from torch.nn, tests/test_dense_models.py"),
-    "unet_resnet34": "torchvision's encoder and the decoder written out, tests/test_dense_models.py",
-    **dict.fromkeys(
-        ("fcn32s", "fcn16s", "fcn8s"), "VGG as a sliding classifier, its scores written out, tests/test_dense_models.py"
-    ),
-    "fcn_resnet50": "torchvision's fcn_resnet50, bit for bit, tests/test_dense_models.py",
-    **dict.fromkeys(
-        ("autoencoder", "autoencoder_linear", "autoencoder_conv"), "PCA and matrix products, tests/test_autoencoders.py"
-    ),
-    **dict.fromkeys(("vae", "vae_conv"), "sizes and closed forms, tests/test_autoencoders.py"),
-    **dict.fromkeys(("ddpm", "ddpm_small"), "the network of diffusers, tests/test_diffusion.py"),
-    "vit_cifar": "torchvision's ViT at a small size, tests/test_vit.py",
-    **dict.fromkeys(("deit_tiny", "deit_small", "deit_base"), "timm's and transformers' networks, tests/test_vit.py"),
-    "transformer": "torch.nn.Transformer, tests/test_transformer.py",
-    "seq2seq": "its cells step by step, padding and order of the source, tests/test_seq2seq.py",
-    "seq2seq_attention": "the papers' equations written out, tests/test_seq2seq.py",
-    **dict.fromkeys(
-        ("bert_tiny", "bert_mini", "bert_small", "bert_medium", "bert_base", "bert_large"),
-        "the network of transformers, tests/test_transformer.py",
-    ),
-    **dict.fromkeys(
-        ("gpt2", "gpt2_medium", "gpt2_large", "gpt2_xl", "gpt_char", "gpt_char_cpu"),
-        "the network of transformers, tests/test_transformer.py",
-    ),
-    **dict.fromkeys(
-        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
-        "the network of akamaster/pytorch_resnet_cifar10, built anew in tests/test_weights.py",
-    ),
-}
-
-
 def names() -> list[str]:
     """Models that torchvision has under the same name."""
     return [name for name in list_models() if name in torchvision.models.list_models(module=torchvision.models)]
@@ -178,7 +135,7 @@ def main(wanted: list[str]) -> None:
         "loaded into ours by `load_state_dict`, without renaming but for ViT's. Logits: two images of 224 pixels, eval "
         f"mode. Gradients: four images of {GRADIENTS_AT} pixels (ViT: 224), training mode, dropout and stochastic "
         "depth off, auxiliary heads included. Both differences are norms relative to torchvision's; the tests repeat "
-        "them on every machine.",
+        "them on every machine. What the other networks are held against: [models.md](models.md).",
         "",
         "| `model=` | parameters | torchvision's | difference of the logits | difference of the gradients | paper |",
         "|---|---|---|---|---|---|",
@@ -190,16 +147,6 @@ def main(wanted: list[str]) -> None:
             f"| {found['gradients']:.1e} | {model_card(name).paper} |"
         )
         print(lines[-1], flush=True)
-    lines += [
-        "",
-        "What torchvision has not:",
-        "",
-        "| `model=` | parameters | held against | paper |",
-        "|---|---|---|---|",
-    ]
-    for name in (name for name in list_models() if name in OTHERS):
-        card = model_card(name)
-        lines.append(f"| `{name}` | {card.parameters:,} | {OTHERS[name]} | {card.paper} |")
     if not wanted:
         DOCUMENT.write_text("\n".join(lines) + "\n")
 

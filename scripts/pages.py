@@ -1,0 +1,238 @@
+"""Keep runs as records, and write the generated parts of the documents from records and configs.
+
+    python scripts/pages.py [RUN_FOLDER ...]
+
+Each run folder becomes `records/<name>-<time>.json`: command, config, seed, figures of each epoch, hardware, versions,
+commit. Then what stands between marks such as `<!-- results -->` in the pages of `PARTS` is written anew. With --check
+nothing is written, and the status is 1 if a page is not what records and configs say; its name is printed.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from torchatlas.metrics.figures import format_figure
+from torchatlas.zoo import GROUPS, config_text, headline, list_models, model_card, options
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "records"
+DOCS = ROOT / "docs"
+# What a row of the table says of the test set, where the task has it.
+FIGURES = (
+    "accuracy", "exact_match", "exact_match_long", "bleu", "chrf", "masked_nll", "masked_accuracy", "unigram_nll",
+    "bag_of_words_accuracy", "bits_per_character", "mse", "mae", "mse_over_best_baseline", "nll", "recall_accuracy",
+    "mean_mse", "memoryless_loss", "last_value_mse", "seasonal_naive_mse", "drift_mse", "linear_mse",
+    "mean_iou", "dice", "pixel_accuracy", "threshold_mean_iou", "threshold_dice", "majority_mean_iou",
+    "reconstruction", "kl", "iwae_bound", "active_units", "bits_per_dim", "pca_mse",
+    "denoised_mse", "corrupted_mse", "loss",
+)  # fmt: skip
+
+
+# What others report of the same network on the same data, by the run's name; with other settings where it says so.
+BAI = "Bai et al. 2018"
+PUBLISHED = {
+    "tcn-mnist_pixels": f"accuracy 99.0 % ({BAI})",
+    "tcn-adding": f"mse 5.8e-5 at T = 600 ({BAI})",
+    "gru-adding": f"mse 5.3e-5 at T = 600 ({BAI})",
+    "lstm-adding": f"mse .164 at T = 600 ({BAI})",
+    "rnn-adding": f"mse .177 at T = 600 ({BAI})",
+    "tcn-copy_memory": f"loss 3.5e-5 at T = 1000 ({BAI})",
+    "gru-copy_memory": f"loss .0197 at T = 1000 ({BAI})",
+    "lstm-copy_memory": f"loss .0204 at T = 1000 ({BAI})",
+    "rnn-copy_memory": f"loss .0202 at T = 1000 ({BAI})",
+    "tcn-jsb_chorales": f"nll 8.10 ({BAI})",
+    "d_linear-etth1": "mse .375 (Zeng et al. 2022)",
+    "gpt_char_cpu-tiny_shakespeare": "1.88 nats on the last tenth (nanoGPT), of which our validation is the first half",
+    "transformer-multi30k": "BLEU 36.52, of words (bentrevett/pytorch-seq2seq)",
+    "vae-mnist": "loss 104 to 106 nats (pytorch/examples)",
+    "lstm_lm-tiny_shakespeare": "a Transformer: 1.4697 nats (nanoGPT), of which our validation is the first half",
+}
+
+
+def keep(folder: Path) -> None:
+    """One run folder as one JSON file, without paths of the machine."""
+    record = json.loads((folder / "record.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    config["data"].pop("root", None)
+    record |= {"config": config, "metrics": metrics}
+    record["epochs"] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    started = record["starts"][0]["time"][:19].replace(":", "-")
+    (RECORDS / f"{record['name']}-{started}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Markdown: a line of names, a line of dashes, a line a row."""
+    heads = list(heads)
+    lines = [" | ".join(heads), "|".join(["---"] * len(heads)), *(" | ".join(map(str, row)) for row in rows)]
+    return "\n".join(f"|{line}|" if line.startswith("---") else f"| {line} |" for line in lines)
+
+
+def figures_of(record: dict[str, Any]) -> str:
+    """What a record says of the test set, and of the validation set beside trigrams."""
+    metrics = record["metrics"]
+    shows_loss = record["name"].endswith("copy_memory") or "test/kl" in metrics["test"]
+    figures = [
+        f"{key.removeprefix('test/').replace('_', ' ')} {format_figure(key, value)}"
+        for key, value in metrics["test"].items()
+        if key.removeprefix("test/") in FIGURES and (key != "test/loss" or shows_loss)
+    ]
+    best = metrics["best"]
+    for key, name in (("bits_per_character", "bits per character"), ("perplexity", "perplexity")):
+        baseline = best.get(f"val/trigram_{key}")
+        if baseline is not None:
+            nats = f" ({best['val/loss']:.3f} nats)" if key == "bits_per_character" else ""
+            figures.append(f"validation {best[f'val/{key}']:.3f} {name}{nats}, trigrams {baseline:.3f}")
+    return ", ".join(figures)
+
+
+def result(record: dict[str, Any]) -> list[str]:
+    """A row: what was typed, on what, how long, with which test figures."""
+    last, metrics, config = record["starts"][-1], record["metrics"], record["config"]
+    hardware = last["hardware"]["gpus"] or [f"{last['hardware']['cores']} cores of {last['hardware']['cpu']}"]
+    return [
+        ", then ".join(f"`{start['command']}`" for start in record["starts"]),
+        figures_of(record),
+        "" if config["data"].get("permute") else PUBLISHED.get(record["name"], ""),
+        str(metrics["epochs"]),
+        f"{metrics['seconds'] / 60:.1f} min",
+        f"{', '.join(hardware)}, {config['trainer']['precision']}",
+        (last["commit"] or "none")[:9] + (" with changes" if last["uncommitted_changes"] else ""),
+    ]
+
+
+def results_table() -> str:
+    """A row per record."""
+    records = (json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json")))
+    return table(("command", "test", "published", "epochs", "time", "hardware", "commit"), map(result, records))
+
+
+def models_table() -> str:
+    """A row per network, from the config files."""
+    cards = map(model_card, list_models())
+    rows = ([f"`{c.name}`", f"{c.parameters:,}", f"`{c.task}`", f"`{c.data}`", c.paper] for c in cards)
+    return table(("`model=`", "parameters", "task", "data", "paper"), rows)
+
+
+def kind_of_data(name: str) -> str:
+    """The folder under `src/data/` of a set's class, which its YAML names or the YAML that it begins with."""
+    config = OmegaConf.create(config_text("data", name))
+    if "_target_" not in config:
+        return kind_of_data(config.defaults[0])
+    return str(config._target_).split(".")[2]
+
+
+def data_table() -> str:
+    """A row per data set, by kind, from the config files."""
+    rows = sorted((kind_of_data(name), position, name) for position, name in enumerate(options("data")))
+    return table(("kind", "`data=`", ""), ([kind, f"`{name}`", headline("data", name)] for kind, _, name in rows))
+
+
+def choices_tables() -> str:
+    """A table per group but those that have a page of their own."""
+    groups = [group for group in GROUPS if group not in ("model", "data")]
+    tables = (
+        table((f"`{group}=`", ""), ([f"`{name}`", headline(group, name)] for name in options(group)))
+        for group in groups
+    )
+    return "\n\n".join(tables)
+
+
+SMALL = "tests/weights/test_small_image_repositories.py"
+HELD_AGAINST = {  # what the networks that torchvision has not are held against, and where
+    "lenet5": "the paper's parameters by layer, tests/models/test_lenet5.py",
+    "lstm_lm": "the paper's equations, token by token, tests/models/test_lstm_lm.py",
+    "mlp": "matrix products and worked examples, tests/models/test_mlp.py",
+    "perceptron": "Rosenblatt's rule written out, tests/tasks/test_perceptron.py",
+    "preact_resnet18": f"the network of kuangliu/pytorch-cifar, built anew in {SMALL}",
+    "wrn28_10": f"the network of xternalz/WideResNet-pytorch, built anew in {SMALL}",
+    "tcn": "the papers' parameters and equations written out, tests/models/test_sequence_models.py",
+    "cnn1d": "the parameters of the paper's network, padding and length, tests/models/test_sequence_models.py",
+    **dict.fromkeys(
+        ("rnn", "lstm", "gru"), "cells written out, which are torch's, tests/models/test_sequence_models.py"
+    ),
+    **dict.fromkeys(("d_linear", "n_linear"), "the paper's equations, tests/models/test_d_linear.py"),
+    "m5": "the layers of the paper's table, tests/models/test_m5.py",
+    **dict.fromkeys(("res8", "res15"), "the networks of the authors' code, tests/models/test_res8.py"),
+    **dict.fromkeys(("unet", "unet_same"), "a U-Net put together from torch.nn, tests/models/test_unet.py"),
+    "unet_resnet34": "torchvision's encoder and the decoder written out, tests/models/test_unet_resnet.py",
+    **dict.fromkeys(
+        ("fcn32s", "fcn16s", "fcn8s"), "VGG as a sliding classifier, its scores written out, tests/models/test_fcn.py"
+    ),
+    "fcn_resnet50": "torchvision's fcn_resnet50, bit for bit, tests/models/test_fcn_resnet.py",
+    **dict.fromkeys(
+        ("autoencoder", "autoencoder_linear", "autoencoder_conv"),
+        "PCA and matrix products, tests/models/test_autoencoder.py",
+    ),
+    **dict.fromkeys(
+        ("vae", "vae_conv"), "sizes and closed forms, tests/models/test_vae.py and tests/tasks/test_elbo.py"
+    ),
+    **dict.fromkeys(("ddpm", "ddpm_small"), "the network of diffusers, tests/models/test_unet_ddpm.py"),
+    "vit_cifar": "torchvision's ViT at a small size, tests/models/test_vit.py",
+    **dict.fromkeys(
+        ("deit_tiny", "deit_small", "deit_base"), "timm's and transformers' networks, tests/models/test_vit.py"
+    ),
+    "transformer": "torch.nn.Transformer, tests/models/test_transformer.py",
+    "seq2seq": "its cells step by step, padding and order of the source, tests/models/test_seq2seq.py",
+    "seq2seq_attention": "the papers' equations written out, tests/models/test_seq2seq.py",
+    **dict.fromkeys(
+        ("bert_tiny", "bert_mini", "bert_small", "bert_medium", "bert_base", "bert_large"),
+        "the network of transformers, tests/models/test_bert.py",
+    ),
+    **dict.fromkeys(
+        ("gpt2", "gpt2_medium", "gpt2_large", "gpt2_xl", "gpt_char", "gpt_char_cpu"),
+        "the network of transformers, tests/models/test_gpt.py",
+    ),
+    **dict.fromkeys(
+        ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
+        f"the network of akamaster/pytorch_resnet_cifar10, built anew in {SMALL}",
+    ),
+}
+
+
+def held_against_table() -> str:
+    """A row per network that torchvision has not."""
+    cards = (model_card(name) for name in list_models() if name in HELD_AGAINST)
+    rows = ([f"`{card.name}`", f"{card.parameters:,}", HELD_AGAINST[card.name], card.paper] for card in cards)
+    return table(("`model=`", "parameters", "held against", "paper"), rows)
+
+
+PARTS: tuple[tuple[str, str, Callable[[], str]], ...] = (  # page, mark, what is written there
+    ("models.md", "models", models_table),
+    ("models.md", "held against", held_against_table),
+    ("data.md", "data", data_table),
+    ("choices.md", "choices", choices_tables),
+    ("results.md", "results", results_table),
+)
+
+
+def with_part(text: str, mark: str, part: str) -> str:
+    """The text with what stands between `<!-- mark -->` and `<!-- /mark -->` replaced."""
+    before, _, rest = text.partition(f"<!-- {mark} -->")
+    _, _, after = rest.partition(f"<!-- /{mark} -->")
+    return f"{before}<!-- {mark} -->\n{part}\n<!-- /{mark} -->{after}"
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit status."""
+    check = "--check" in arguments
+    for folder in (a for a in arguments if a != "--check"):
+        keep(Path(folder))
+    status = 0
+    for name, mark, part in PARTS:
+        old = (DOCS / name).read_text()
+        new = with_part(old, mark, part())
+        if new != old and check:
+            print(f"docs/{name} is not what records and configs say: python scripts/pages.py writes it anew")
+            status = 1
+        elif new != old:
+            (DOCS / name).write_text(new)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
