@@ -1,5 +1,6 @@
 """What every data module has in common: three splits, seeded loaders, and a plain description."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import lightning
@@ -34,6 +35,10 @@ class DataModule(lightning.LightningDataModule):
 
     tasks: ClassVar[tuple[str, ...]] = ()  # the tasks, by name, that these batches can serve
     targets: ClassVar[str] = "sequence"
+    # when a run goes on, no key of the data can change but those that say where files are and how they are read
+    fixed: ClassVar[Mapping[str, str]] = {"": "the data are those of the checkpoint"}
+    free: ClassVar[tuple[str, ...]] = ("root", "path", "num_workers", "memory")
+    images: ClassVar[bool] = False  # whether an input is an image, which tasks make and `augment=` changes
     in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(
@@ -58,6 +63,20 @@ class DataModule(lightning.LightningDataModule):
         self.same_batch = same_batch
         self.batch_size, self.num_workers, self.seed, self.fake = batch_size, num_workers, seed, fake
         self.splits: dict[str, BatchDataset] = {}
+
+    @classmethod
+    def check(cls, config: Any, name: str) -> None:
+        """Refuse what these data cannot do, before anything is built, read or downloaded.
+
+        Args:
+            config: their section of the composed config.
+            name: the choice by which the user knows them.
+
+        Raises:
+            UserError: it says what to type instead.
+        """
+        if "augment" in config and not cls.images:
+            raise UserError(f"augment= is for images, and data={name} has none: leave it out")
 
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         """A batch of the declared shape as a task receives it, without reading anything."""

@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 from hydra.utils import get_class
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ..analysis.layers import failing_layer
 from ..data.base import DataModule
-from ..data.images.base import ImageData
 from ..errors import UserError
-from ..tasks.base import Task
+from ..tasks.base import Chosen, Task
 from ..training.durations import Duration, Plan
-from ..zoo import model_card, options
+from ..zoo import config_text, model_card, options
 from .build import build_data, build_network, build_task
 from .weights import of_network
 
@@ -60,19 +59,19 @@ def check(config: DictConfig, model: str, data: str) -> None:
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise UserError(f"seed={config.seed} must be a whole number from 0 to 4294967295, as in seed=1")
     check_numbers(config)
-    if config.weights is not None:
-        config.weights = of_network(str(config.weights), model)
-    require_images_to_augment(config, data)
     card = model_card(model) if model in options("model") else None
     advice = f": try data={card.data}" if card and card.data != data else ""
     task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
-    require_images_to_make(config, task_class, data, advice)
+    data_class: type[DataModule] = get_class(config.data._target_)  # type: ignore[assignment]
+    data_class.check(config.data, data)
+    task_class.check(Chosen(config, data_class, data, advice))
+    if config.weights is not None:
+        config.weights = of_network(str(config.weights), model)
     module = build_data(config.data)
     if not {task_class.name, task_class.batches} & set(module.tasks):
-        # a network that answers what the data ask for; one that reads both directions cannot ask for the next token
+        # a network that answers what the data ask for
         answers = "targets" in config.model or "horizon" in config.model
-        both = getattr(get_class(config.model._target_), "paired", False) and module.tasks[0] == "language_modeling"
-        fits = answers and not both
+        fits = answers and class_of(module.tasks[0]).suits(get_class(config.model._target_))
         raise UserError(
             f"data={data} is for {' or '.join(module.tasks)} and cannot serve model={model} with the task "
             f"{task_class.name}{f': try task={module.tasks[0]}' if fits else advice}"
@@ -92,28 +91,10 @@ def check(config: DictConfig, model: str, data: str) -> None:
         ) from error
 
 
-def require_images_to_augment(config: DictConfig, data: str) -> None:
-    """Refuse an augmentation of data that are no images."""
-    if "augment" in config.data and not issubclass(get_class(config.data._target_), ImageData):
-        raise UserError(f"augment= is for images, and data={data} has none: leave it out")
-
-
-def require_images_to_make(config: DictConfig, task: type[Task], data: str, advice: str) -> None:
-    """Refuse data that are no images for a task that makes images, and pixels on another scale than it makes."""
-    scale = getattr(task, "pixels", None)
-    if scale is None:
-        return
-    if not issubclass(get_class(config.data._target_), ImageData):
-        raise UserError(f"the task {task.name} makes images, and data={data} has none{advice}")
-    black, white = scale
-    mean, std = -black / (white - black), 1 / (white - black)
-    for wanted, given in ((mean, config.data.mean), (std, config.data.std)):
-        values = given if isinstance(given, ListConfig) else [given]
-        if all(value == wanted for value in values):
-            continue
-        raise UserError(
-            f"the task {task.name} needs pixels from {black:g} to {white:g}: leave out data.mean and data.std"
-        )
+def class_of(task: str) -> type[Task]:
+    """The class of a task's choice."""
+    found: type[Task] = get_class(OmegaConf.create(config_text("task", task)).task._target_)  # type: ignore[assignment]
+    return found
 
 
 def check_numbers(config: DictConfig) -> None:
@@ -123,9 +104,6 @@ def check_numbers(config: DictConfig) -> None:
         UserError: it names the first of them.
     """
     limits(config)
-    levels = config.task.get("quantiles")
-    if levels is not None and not (isinstance(levels, ListConfig) and all(isinstance(q, int | float) for q in levels)):
-        raise UserError(f"task.quantiles={levels} must be a list of numbers, as in task.quantiles=[0.1,0.5,0.9]")
     trainer = config.trainer
     for key in ("check_val_every_n_epoch", "accumulate_grad_batches", "log_every_n_steps"):
         if not _positive(trainer[key]):
@@ -142,6 +120,9 @@ def check_training(config: DictConfig) -> None:
         UserError: it says why.
     """
     check_numbers(config)
+    task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
+    data_class = get_class(config.data._target_)  # which cannot change, so that no choice of it has a name here
+    task_class.check(Chosen(config, data_class, data_class.__name__, ""))
     try:
         _dry_run(config)
     except _BadTraining as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError
 from yaml import YAMLError
@@ -23,21 +24,12 @@ PARTS = (
 )  # fmt: skip
 
 
-# What decides which numbers the steps so far have computed: with another of these it is another run.
+# What decides which numbers the steps so far have computed: with another of these it is another run. What is so of a
+# task, of data or of a callback, its class says in `fixed`; see `declared`.
 FIXED = {
     "model": "the network is that of the checkpoint",
-    "task._target_": "the task is that of the checkpoint",
-    "task.monitor": "the best weights so far were chosen by it",
-    "task.layer_decay": "the optimiser's state is divided by it",
-    "task.carry": "the order of the data follows from it",
-    "task.freeze": "the run has its plan of what is trained when",
-    "task.noise_schedule": "the network has learnt the noise of its steps",
-    "task.steps": "the network has learnt the noise of its steps",
-    "task.prediction": "the network has learnt to answer with it",
-    "task.likelihood": "the network's outputs are of it",
     "trainer.accumulate_grad_batches": "it decides how many steps an epoch has",
     "trainer.limit_train_batches": "it decides how many steps an epoch has",
-    "data": "the data are those of the checkpoint",
     "augment": "the data are those of the checkpoint",
     "weights": "the weights are those of the checkpoint",
     "optim._target_": "the optimiser's state is that of the checkpoint",
@@ -47,7 +39,6 @@ FIXED = {
     "debug": "a debugging run is a run of its own",
     "seeds": "the seeds are those that the series began with",
 }
-FREE = ("data.root", "data.path", "data.num_workers", "data.memory")
 CHANGEABLE = "trainer.max_epochs=40, duration=40ep, optim.lr=0.01, schedule=linear, trainer=gpu, data.root=FOLDER"
 
 
@@ -96,7 +87,7 @@ def resumed_config(folder: Path, overrides: Sequence[str], path: Path) -> tuple[
         key, value = override.key_or_group, override.value()
         if key == "resume":
             continue
-        require_changeable(key, value)
+        require_changeable(key, value, config)
         if key in GROUPS:
             change_group(config, key, str(value))
             continue
@@ -130,11 +121,28 @@ def progress(path: Path) -> tuple[int, int, bool]:
     return checkpoint["epoch"] + (about["batches"] == 0), checkpoint["global_step"], about["ended"]
 
 
-def require_changeable(key: str, value: Any) -> None:
-    """Refuse what cannot change within a run, with the reason."""
+def declared(config: DictConfig) -> tuple[dict[str, str], set[str]]:
+    """What is fixed in a run, by key with the reason, and keys that are free all the same.
+
+    Each class of a task, of data or of a callback says so in `fixed` and `free` for the keys of its own part of the
+    config, beside what its base classes say; the key "" is all of the part.
+    """
+    parts = {"task": config.task, "data": config.data}
+    parts |= {f"callbacks.{name}": callback for name, callback in config.callbacks.items()}
+    fixed, free = dict(FIXED), set()
+    for part, values in parts.items():
+        for cls in get_class(values._target_).__mro__:
+            fixed |= {f"{part}.{key}".rstrip("."): reason for key, reason in vars(cls).get("fixed", {}).items()}
+            free |= {f"{part}.{key}" for key in vars(cls).get("free", ())}
+    return fixed, free
+
+
+def require_changeable(key: str, value: Any, config: DictConfig) -> None:
+    """Refuse what cannot change within a run of this config, with the reason."""
     groups = ("trainer", "schedule", "logger")
-    for fixed, reason in FIXED.items():
-        if key not in FREE and f"{key}.".startswith(f"{fixed}."):
+    all_fixed, free = declared(config)
+    for fixed, reason in all_fixed.items():
+        if key not in free and f"{key}.".startswith(f"{fixed}."):
             raise UserError(
                 f"{key}={value} cannot change in a resumed run, since {reason}: leave out resume= for a new run; what "
                 f"can change is, for example, {CHANGEABLE}"
@@ -178,10 +186,6 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         if changed := [a for a in rest if not a.startswith(("hydra.", "-"))]:
             raise UserError(f"runs with several seeds go on as they began: leave out {' '.join(changed)}")
         return [f"resume={_quote(where.absolute())}", f"hydra.run.dir={_quote(where.absolute())}", *rest]
-    for override in OverridesParser.create().parse_overrides(
-        [a for a in rest if "=" in a and not a.startswith(("-", "hydra."))]
-    ):
-        require_changeable(override.key_or_group, override.get_value_string())
     checkpoint = find_checkpoint(resume[-1])
     folder = folder_of(checkpoint)
     require_plain(folder)
@@ -192,6 +196,11 @@ def resume_arguments(arguments: list[str]) -> list[str]:
             "the newest run is a trial of a sweep: torchatlas sweep "
             f"resume={run_folder.shown(folder.parent.parent)} goes on with the sweep"
         )
+    config = saved_config(folder)
+    for override in OverridesParser.create().parse_overrides(
+        [a for a in rest if "=" in a and not a.startswith(("-", "hydra."))]
+    ):
+        require_changeable(override.key_or_group, override.get_value_string(), config)
     # Hydra composes the default config beside it, which need not have the key.
     values = re.compile(r"\+*([\w-]+\.[^=]+=.*)")
     rest = [f"++{m[1]}" if (m := values.fullmatch(a)) and not a.startswith("hydra.") else a for a in rest]

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..analysis.modes import predicting
-from .base import MakeOptimizer, MakeSchedule, Task
+from .base import MakeOptimizer, MakeSchedule
+from .image_making import ImageMaking
 
 NOISE_SEED = 0  # of evaluation
 MOST = 10_000  # training images from which the principal components are computed, and the numbers that they have
@@ -17,14 +18,12 @@ NUMBERS = 2**25
 AT_ONCE = 256  # images that are decoded together
 
 
-class LatentTask(Task):
+class LatentTask(ImageMaking):
     """What tasks share whose network turns an image into a code of few numbers and a code into an image.
 
     A subclass implements `code` and `picture`, of a batch each. What is drawn for people is computed here in eval mode,
     without gradients, and without a trace in the global random state or in the network's mode.
     """
-
-    pixels: ClassVar[tuple[float, float]] = (0.0, 1.0)  # black and white, as the network gets them
 
     def code(self, x: Tensor) -> Tensor:
         """Codes `b d` of inputs `b c h w`."""

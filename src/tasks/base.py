@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +21,23 @@ from ..training.schedules import Schedule
 MakeOptimizer = optimizers.MakeOptimizer
 MakeSchedule = Callable[[Optimizer, Plan], Schedule]
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a run is to be made of, before any of it is built.
+
+    Attributes:
+        config: composed, with the sections `model`, `task`, `data` and so on.
+        data: the class of the data.
+        data_name: the choice by which the user knows these data, for the message.
+        advice: how a sentence ends that refuses the data, as in ": try data=digits", or "".
+    """
+
+    config: Any
+    data: type[Any]
+    data_name: str
+    advice: str
 
 
 class Task(lightning.LightningModule):
@@ -54,6 +72,13 @@ class Task(lightning.LightningModule):
     monitor: str = "loss"  # the validation figure by which the best weights are chosen
     mode: Literal["min", "max"] = "min"
     headline: ClassVar[tuple[str, ...]] = ()  # the figures, beside the loss, by which runs are compared
+    # keys of the config that cannot change when a run goes on, beside those of the base classes, and why
+    fixed: ClassVar[Mapping[str, str]] = {
+        "_target_": "the task is that of the checkpoint",
+        "monitor": "the best weights so far were chosen by it",
+        "layer_decay": "the optimiser's state is divided by it",
+        "freeze": "the run has its plan of what is trained when",
+    }
 
     def __init__(
         self,
@@ -87,6 +112,19 @@ class Task(lightning.LightningModule):
         self.when_planned: Callable[[], None] = lambda: None
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
+
+    @classmethod
+    def check(cls, chosen: Chosen) -> None:
+        """Refuse what this task cannot do, before anything is built, read or downloaded.
+
+        Raises:
+            UserError: it says what to type instead.
+        """
+
+    @classmethod
+    def suits(cls, network: type[nn.Module]) -> bool:
+        """Whether a user whose network cannot do what was asked of it is to be told of this task."""
+        return True
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":  # Lightning sets it around each hook, and torch would look for parameters in it

@@ -12,7 +12,7 @@ from ..analysis.modes import evaluating
 from ..errors import UserError, nearest
 from ..generate.noise_schedule import NoiseSchedule, Prediction
 from ..generate.samplers import Noise, timesteps, walk
-from .base import Task
+from .image_making import ImageMaking
 
 EVALUATION_SEED = 0  # of the steps and the noise of validation and test, the same in each epoch
 LEVELS = 255.0  # pixels have 256 values, 2 / 255 apart on the scale from -1 to 1
@@ -20,7 +20,7 @@ FEW = 50  # steps of the samplers that need few
 EXAMPLE_PLACE = -1  # in the walk's numbers: the noise that is put on given images
 
 
-class Diffusion(Task):
+class Diffusion(ImageMaking):
     """Ho, Jain and Abbeel 2020, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239.
 
     In training each image gets a random step t and noise ε, and the loss is the mean squared error of the network's
@@ -48,7 +48,12 @@ class Diffusion(Task):
 
     name = "diffusion"
     headline = ("bits_per_dim",)
-    pixels: ClassVar[tuple[float, float]] = (-1.0, 1.0)  # black and white in the inputs
+    pixels = (-1.0, 1.0)
+    fixed: ClassVar[dict[str, str]] = {
+        "noise_schedule": "the network has learnt the noise of its steps",
+        "steps": "the network has learnt the noise of its steps",
+        "prediction": "the network has learnt to answer with it",
+    }
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The evidence lower bound of latent-variable models."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,7 @@ class ELBO(LatentTask):
 
     name = "elbo"
     headline = ("reconstruction", "kl")
+    fixed: ClassVar[dict[str, str]] = {"likelihood": "the network's outputs are of it"}
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import MakeOptimizer, MakeSchedule
+from ..errors import UserError
+from .base import Chosen, MakeOptimizer, MakeSchedule
 from .baselines import Baselines
 from .regression import Regression, require_shape
 
@@ -67,6 +68,13 @@ class Forecasting(Regression):
         self.vectors: dict[str, Tensor] = {}  # of the evaluation that was closed last
         self.baselines: Baselines | None = None
         self.judged: dict[str, dict[str, Tensor]] = {}  # mse and mae of the baselines by step, `2 h`, for each stage
+
+    @classmethod
+    def check(cls, chosen: Chosen) -> None:
+        levels = chosen.config.task.get("quantiles")
+        listed = isinstance(levels, Sequence) and not isinstance(levels, str)
+        if levels is not None and not (listed and all(isinstance(q, int | float) for q in levels)):
+            raise UserError(f"task.quantiles={levels} must be a list of numbers, as in task.quantiles=[0.1,0.5,0.9]")
 
     @property
     def data(self) -> Any:

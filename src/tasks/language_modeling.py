@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..generate.decoding import continue_
@@ -48,6 +48,7 @@ class LanguageModeling(Task):
 
     name = "language_modeling"
     headline: ClassVar[tuple[str, ...]] = ("bits_per_character",)
+    fixed: ClassVar[dict[str, str]] = {"carry": "the order of the data follows from it"}
 
     def __init__(self, *arguments: Any, carry: bool = False, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -59,6 +60,11 @@ class LanguageModeling(Task):
         self.states: dict[str, State] = {}
         self.derived = ""  # the stage whose means become figures
         self.baselines: dict[str, float] = {}
+
+    @classmethod
+    def suits(cls, network: type[nn.Module]) -> bool:
+        """Not one that reads both directions, and so cannot be asked for the next token."""
+        return not getattr(network, "paired", False)
 
     @property
     def unit(self) -> str:

@@ -1,11 +1,15 @@
 """What may change when a run goes on, and what may not."""
 
 import re
+from typing import ClassVar
 
 import pytest
 from helpers import Train
 from helpers.runs import metrics
+from omegaconf import DictConfig, OmegaConf
 
+from torchatlas.errors import UserError
+from torchatlas.run.resume import require_changeable
 from torchatlas.storage.checkpoints import read
 
 RESNET = ("model=resnet18", "model.width=4", "model.depths=[1,1,1,1]", "data=cifar10", "data.fake=true", "trainer=cpu")
@@ -99,3 +103,42 @@ def test_weights_alone_are_no_run(train: Train, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         train(f"resume={folder / 'checkpoints' / 'best.ckpt'}")
     assert "best.ckpt holds weights only" in capsys.readouterr().err
+
+
+# --- who knows says what is fixed
+
+
+class Counting:
+    """A callback of a user's."""
+
+    fixed: ClassVar[dict[str, str]] = {"every": "what was counted so far is of it"}
+
+
+def config_of(task: str, data: str = "torchatlas.data.images.cifar.CIFAR10") -> DictConfig:
+    callbacks = {"counting": {"_target_": f"{__name__}.Counting", "every": 2, "color": "red"}}
+    return OmegaConf.create({"task": {"_target_": task}, "data": {"_target_": data}, "callbacks": callbacks})
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "reason"),
+    [
+        ("classification.Classification", "task.layer_decay", "the optimiser's state is divided by it"),
+        ("diffusion.Diffusion", "task.layer_decay", "the optimiser's state is divided by it"),
+        ("diffusion.Diffusion", "task.steps", "the network has learnt the noise of its steps"),
+        ("elbo.ELBO", "task.likelihood", "the network's outputs are of it"),
+        ("elbo.ELBO", "task._target_", "the task is that of the checkpoint"),
+        ("language_modeling.LanguageModeling", "task.carry", "the order of the data follows from it"),
+        ("elbo.ELBO", "data.batch_size", "the data are those of the checkpoint"),
+        ("elbo.ELBO", "data", "the data are those of the checkpoint"),
+        ("elbo.ELBO", "callbacks.counting.every", "what was counted so far is of it"),
+        ("elbo.ELBO", "seed", "the order of the data follows from the seed"),
+    ],
+)
+def test_each_class_says_what_is_fixed(task: str, key: str, reason: str) -> None:
+    with pytest.raises(UserError, match=f"{key}=1 cannot change in a resumed run, since {reason}"):
+        require_changeable(key, 1, config_of(f"torchatlas.tasks.{task}"))
+
+
+@pytest.mark.parametrize("key", ["data.root", "data.num_workers", "task.l1", "callbacks.counting.color", "optim.lr"])
+def test_what_no_class_fixes_is_free(key: str) -> None:
+    require_changeable(key, 1, config_of("torchatlas.tasks.diffusion.Diffusion"))
