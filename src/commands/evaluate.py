@@ -9,6 +9,7 @@ from ..errors import UserError, nearest
 from ..metrics.figures import format_figure
 from ..predict.passes import average_passes
 from ..run.console import quiet_libraries
+from ..run.devices import device_of
 from ..run.restore import restore, restored_data
 from ..storage.files import write_json
 from ..training.threads import cores, divide
@@ -39,8 +40,9 @@ def evaluate(
     data = restored_data(about, root)
     data.prepare_data()
     data.setup("test")
-    on_gpu = torch.cuda.is_available()
-    threads, data.num_workers = divide(cores(), in_memory=data.in_memory, on_gpu=on_gpu, workers=data.num_workers)
+    threads, data.num_workers = divide(
+        cores(), in_memory=data.in_memory, on_gpu=device_of().type == "cuda", workers=data.num_workers
+    )
     torch.set_num_threads(threads)
     quiet_libraries()
     trainer = lightning.Trainer(

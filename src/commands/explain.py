@@ -17,6 +17,7 @@ from ..explain import sequences, texts
 from ..explain.images import BATCH, METHODS, Subject
 from ..explain.sequences import Sequences
 from ..predict.inputs import _images
+from ..run.devices import device_of
 from ..run.restore import restore, training_data
 from ..storage.files import write_json
 from ..storage.run_folder import shown
@@ -65,7 +66,7 @@ def explain(
         UserError: something named does not exist or cannot be read or written, the network is of another kind, or a
             method that was named does not apply.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         path, task, about = restore(where)

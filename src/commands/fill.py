@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..data.text.base import codec_of, read_text
 from ..data.text.tokenizer import INSIDE, TokenizerCodec
 from ..errors import UserError
+from ..run.devices import device_of
 from ..run.restore import restore
 from ..tasks.masked_lm import MaskedLM
 
@@ -50,7 +51,7 @@ def fill(where: str, text: str = "", given: str = "", output: str = "", *, top: 
     assert isinstance(codec, TokenizerCodec)
     if not 1 <= top <= codec.vocab_size:
         raise UserError(f"top={top} must be from 1 to the {codec.vocab_size} tokens")
-    task.to("cuda" if torch.cuda.is_available() else "cpu")
+    task.to(device_of())
     rows = fill_texts(task, codec, texts, context=about["data"]["context"], top=top)
     if output:
         with Path(output).open("w", newline="", encoding="utf-8") as file:

@@ -20,6 +20,7 @@ from ..generate.decoding import beam_continue, continue_, require_choice
 from ..generate.text_stream import TextStream
 from ..predict.inputs import _lines
 from ..predict.language import SHOWN
+from ..run.devices import device_of
 from ..run.restore import restore
 from ..storage.files import write_text
 from ..tasks.base import Task
@@ -81,7 +82,7 @@ def generate(
     options: dict[str, Any] = {"context": None if task.carry else about["data"]["context"], "cache": cache}
     end = codec.tokenizer.token_to_id(GPT[0]) if isinstance(codec, TokenizerCodec) else None
     options |= {"end": end}
-    task.to("cuda" if torch.cuda.is_available() else "cpu")
+    task.to(device_of())
     live = sys.stdout.isatty()
     stop, tokens, started = stop.replace("\\n", "\n"), 0, time.perf_counter()
     written: list[str] = []

@@ -35,9 +35,9 @@ from ..data.base import PURE, DataModule
 from ..errors import UserError
 from ..run import build
 from ..run.assemble import assemble
-from ..run.build import device_of
 from ..run.compose import as_typed, composed
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
+from ..run.devices import device_of
 from ..storage.random_state import kept_random_state
 from ..tasks.base import Task
 from ..tasks.segmentation import Segmentation

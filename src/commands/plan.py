@@ -42,10 +42,11 @@ from ..callbacks.progress import clock
 from ..data.base import DataModule
 from ..errors import UserError
 from ..run.assemble import assemble
-from ..run.build import build_trainer, device_of
+from ..run.build import build_trainer
 from ..run.check import check_training
 from ..run.compose import as_typed, composed, register_resolvers
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
+from ..run.devices import device_of
 from ..run.resume import flat, saved_config
 from ..storage.files import read_metrics
 from ..storage.random_state import kept_random_state

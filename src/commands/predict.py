@@ -21,6 +21,7 @@ from ..predict.passes import average_passes
 from ..predict.series import forecast_file, score_file
 from ..predict.sounds import classify_sounds
 from ..predict.texts import classify_texts, reads
+from ..run.devices import device_of
 from ..run.restore import restore
 from ..run.summary import MAKES
 from ..tasks.classification import Classification
@@ -56,8 +57,7 @@ def predict(
     texts = reads(task, about["data"])
     if not texts and not source.exists():
         raise UserError(f"there is no file or folder {source}: name one with input=PATH")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    task.to(device)
+    task.to(device_of())
     if mode not in MODES:
         raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
     if isinstance(task, Classification) and about["data"]["kind"] in ("image", "pixels"):

@@ -53,6 +53,7 @@ from ..metrics.images import (
     neighbours,
     spread,
 )
+from ..run.devices import device_of
 from ..run.restore import restore, restored_data
 from ..storage.files import write_json
 from ..tasks.base import Task
@@ -191,7 +192,7 @@ def open_data(about: dict[str, Any], root: str = "") -> ImageData:
 # --- networks
 
 
-def inception_extractor(path: Path, device: str) -> Extractor:
+def inception_extractor(path: Path, device: torch.device) -> Extractor:
     """The network of FID, from a file; see `load_inception`."""
     found = load_inception(path)
     network = found.network.to(device)
@@ -205,7 +206,7 @@ def inception_extractor(path: Path, device: str) -> Extractor:
     return Extractor("Inception-v3", run, True, found.classifies, about)
 
 
-def classifier_extractor(where: str, device: str) -> Extractor:
+def classifier_extractor(where: str, device: torch.device) -> Extractor:
     """A classifier of this project; its features are the input of its last layer.
 
     Raises:
@@ -330,7 +331,7 @@ def quality(
     except OSError as error:
         raise UserError(f"{path.parent} cannot be made ({error.strerror}): name another place with output=") from error
     chosen = choose_metrics(metrics, inception=bool(inception), classifier=bool(classifier))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of()
     extractors = []
     if inception:
         extractors.append(inception_extractor(Path(inception).expanduser(), device))
@@ -371,7 +372,7 @@ def choose_metrics(given: str, *, inception: bool, classifier: bool) -> list[str
 
 def open_sets(
     ckpt: str, given: str, n: int, reference: str, references: int | None, seed: int, batch: int, root: str,
-    device: str, options: Mapping[str, Any],
+    device: torch.device, options: Mapping[str, Any],
 ) -> Sets:  # fmt: skip
     """Samples and references; see `quality`."""
     about: dict[str, Any] = {"seed": seed}
@@ -424,7 +425,7 @@ def compare(
     chosen: Sequence[str],
     seed: int,
     batch: int,
-    device: str,
+    device: torch.device,
     picture: Path,
 ) -> dict[str, Any]:
     """The figures of `quality`; the picture of neighbours is written to `picture`."""

@@ -15,6 +15,7 @@ from ..drawing.alignments import alignments, draw_alignments, labels
 from ..errors import UserError
 from ..generate.decoding import beam_search
 from ..predict.inputs import _lines
+from ..run.devices import device_of
 from ..run.restore import restore
 from ..storage.files import write_text
 from ..tasks.seq2seq import BEGIN, END, LONGER, SequenceToSequence
@@ -67,7 +68,7 @@ def translate(
                 f"line {number} has {len(source)} {source_codec.unit}s, more than the {limit} that the network can "
                 "read: divide it"
             )
-    task.to("cuda" if torch.cuda.is_available() else "cpu")
+    task.to(device_of())
     started = time.perf_counter()
     found: list[Tensor] = [torch.zeros(0, dtype=torch.int64) for _ in sources]
     order = sorted((i for i in range(len(sources)) if len(sources[i])), key=lambda i: len(sources[i]))

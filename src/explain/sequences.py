@@ -250,6 +250,14 @@ def draw_singular_values(subject: Sequences) -> Drawn:
     yield "singular_values", figure
 
 
+def in_double_precision(network: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
+    """A copy of a network, and its input, float64 where it is no tokens; on the CPU where an Apple GPU lacks it."""
+    copied = copy.deepcopy(network)
+    if x.device.type == "mps":
+        copied, x = copied.cpu(), x.cpu()
+    return copied.double(), x.double() if x.is_floating_point() else x
+
+
 class Reach:
     """Which steps of the input one answer depends on, measured by gradients in double precision.
 
@@ -265,9 +273,9 @@ class Reach:
     """
 
     def __init__(self, network: nn.Module, x: Tensor, place: int) -> None:
-        network = copy.deepcopy(network).double()
+        network, x = in_double_precision(network, x)
         with evaluating(network), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            inputs = inputs_of_layers(network, x.double() if x.is_floating_point() else x).detach().requires_grad_()
+            inputs = inputs_of_layers(network, x).detach().requires_grad_()
             states = states_from(network, inputs)[:, place]
             weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
             (gradient,) = torch.autograd.grad((states * weights.to(states)).sum(), inputs)
@@ -356,8 +364,7 @@ def draw_causality(subject: Sequences) -> Drawn:
     """Each step of a sequence is changed alone; a mark where the state at another step changed."""
     network = subject.network
     x = subject.x[0, : min(STEPS, subject.x.shape[1])]
-    network = copy.deepcopy(network).double()
-    x = x.double() if x.is_floating_point() else x
+    network, x = in_double_precision(network, x)
     with predicting(network):
         inputs = inputs_of_layers(network, changed_alone(network, x, torch.arange(len(x))))
         states = states_from(network, inputs)

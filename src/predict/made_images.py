@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError, nearest
+from ..run.devices import device_of
 from ..run.restore import restore
 from ..tasks.base import Task
 from ..tasks.diffusion import Diffusion, seen
@@ -92,7 +93,7 @@ def maker(where: str, method: str, what: str) -> tuple[Path, Any, dict[str, Any]
         others = [name for name in ("sample", "reconstruct", "inpaint") if hasattr(task, name)]
         advice = f"use {others[0]}" if others else METHODS[method]
         raise UserError(f"{path} was trained for {task.name}, and cannot {what}: {advice}")
-    return path, task.to("cuda" if torch.cuda.is_available() else "cpu"), about
+    return path, task.to(device_of()), about
 
 
 def labels_of(task: Any, about: dict[str, Any], given: str, n: int) -> Tensor | None:

@@ -96,17 +96,3 @@ def precision(wanted: str, accelerator: str) -> str:
         return wanted
     on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-
-
-def device_of(accelerator: str) -> torch.device:
-    """The one device of a trainer's choice.
-
-    Raises:
-        UserError: there is none of that kind.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    kinds = {"auto": ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}.get(accelerator, (accelerator,))
-    for kind in kinds:
-        if there.get(kind):
-            return torch.device(kind)
-    raise UserError(f"there is no {accelerator} here: use trainer=cpu, or trainer=auto for the best device")
