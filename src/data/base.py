@@ -38,7 +38,7 @@ class DataModule(lightning.LightningDataModule):
     # when a run goes on, no key of the data can change but those that say where files are and how they are read
     fixed: ClassVar[Mapping[str, str]] = {"": "the data are those of the checkpoint"}
     free: ClassVar[tuple[str, ...]] = ("root", "path", "num_workers", "memory")
-    images: ClassVar[bool] = False  # whether an input is an image, which tasks make and `augment=` changes
+    of_images: ClassVar[bool] = False  # whether an input is an image, which tasks make and `augment=` changes
     in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(
@@ -75,7 +75,7 @@ class DataModule(lightning.LightningDataModule):
         Raises:
             UserError: it says what to type instead.
         """
-        if "augment" in config and not cls.images:
+        if "augment" in config and not cls.of_images:
             raise UserError(f"augment= is for images, and data={name} has none: leave it out")
 
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:

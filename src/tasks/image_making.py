@@ -19,7 +19,7 @@ class ImageMaking(Task):
     @classmethod
     def check(cls, chosen: Chosen) -> None:
         """Refuse data that are no images, and pixels on another scale than that of the task."""
-        if not chosen.data.images:
+        if not chosen.data.of_images:
             raise UserError(f"the task {cls.name} makes images, and data={chosen.data_name} has none{chosen.advice}")
         black, white = cls.pixels
         mean, std = -black / (white - black), 1 / (white - black)

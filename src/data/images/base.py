@@ -89,7 +89,7 @@ class ImageData(DataModule):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification", "autoencoding", "elbo", "diffusion")
-    images = True
+    of_images = True
     classes: Sequence[str] = ()
     mean: Sequence[float] = (0.5,)
     std: Sequence[float] = (0.25,)
