@@ -1,5 +1,6 @@
 """What is in the zoo: read from the config files, without Hydra, Lightning or torch."""
 
+import functools
 import importlib
 import re
 from dataclasses import dataclass
@@ -47,8 +48,23 @@ def config_text(group: str, name: str) -> str:
 
 def options(group: str) -> list[str]:
     """Names of the choices of a group, numbers inside them in numeric order."""
+    return list(_options(group))
+
+
+@functools.cache
+def _options(group: str) -> tuple[str, ...]:
     names = [p.name[:-5] for p in files("torchatlas.configs").joinpath(group).iterdir() if p.name.endswith(".yaml")]
-    return sorted(names, key=lambda name: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)])
+    return tuple(sorted(names, key=lambda name: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]))
+
+
+def config_keys() -> list[str]:
+    """What stands alone at the left of a word of training: the groups, and the keys that are in none.
+
+    >>> {"model", "seed", "weights"} <= set(config_keys())
+    True
+    """
+    text = files("torchatlas.configs").joinpath("train.yaml").read_text(encoding="utf-8")
+    return [*GROUPS, *(key for key in re.findall(r"^(\w+):", text, re.MULTILINE) if key not in ("defaults", "hydra"))]
 
 
 def headline(group: str, name: str) -> str:

@@ -1,11 +1,11 @@
 """The command `torchatlas evaluate`: figures of a checkpoint on a split of its data."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import lightning
 import torch
 
-from ..errors import UserError, nearest
 from ..metrics.figures import format_figure
 from ..predict.passes import average_passes
 from ..run.console import quiet_libraries
@@ -14,30 +14,33 @@ from ..run.restore import restore, restored_data
 from ..storage.files import write_json
 from ..training.threads import cores, divide
 
-SPLITS = ("train", "val", "test")
-
 
 def evaluate(
-    where: str, split: str = "test", root: str = "", output: str = "", *, tta: str = "none", mc_samples: int = 0,
-    seed: int = 0,
+    ckpt: str, split: Literal["test", "val", "train"] = "test", data_root: Annotated[str, "data.root"] = "",
+    output: str = "", *, tta: Literal["none", "flip", "ten"] = "none", mc_samples: int = 0, seed: int = 0,
 ) -> dict[str, float]:  # fmt: skip
-    """Compute the task's figures on a split, print them, and return them.
+    """Figures of a checkpoint on a split of its data.
 
     Args:
-        where: see `restore`.
-        split: "test", "val" or "train" (without augmentation).
-        root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
-        output: a JSON file to write the figures to.
-        tta, mc_samples: see `average_passes`.
-        seed: of Monte Carlo dropout.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        split: of the data; train is without augmentation.
+        data_root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
+        output: a JSON file for the figures.
+        tta: test-time augmentation of an image classifier: the mean over an image and its mirror, or over ten crops.
+        mc_samples: passes with dropout whose mean a classifier answers with; 0 is one pass without.
+        seed: of that dropout.
+
+    Returns:
+        The figures by name, as in "test/accuracy".
+
+    Examples:
+        torchatlas evaluate ckpt=runs/mlp-digits split=val
     """
-    if split not in SPLITS:
-        raise UserError(f"there is no split {split!r}{nearest(split, list(SPLITS))}")
-    path, task, about = restore(where)
+    path, task, about = restore(ckpt)
     average_passes(task, tta, mc_samples, about["data"]["kind"])
     torch.manual_seed(seed)
     config = about["config"]
-    data = restored_data(about, root)
+    data = restored_data(about, data_root)
     data.prepare_data()
     data.setup("test")
     threads, data.num_workers = divide(

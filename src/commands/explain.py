@@ -3,7 +3,7 @@
 import difflib
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -28,48 +28,55 @@ EVENTS = ".explain"  # how the name of the event file ends
 
 
 def explain(
-    where: str, given: str = "", output: str = "", target: str = "", layer: str = "", methods: str = ""
-) -> Path:
-    """Draw pictures of a trained network, as PNG files and in TensorBoard under `explain/...`.
+    ckpt: str, input: str = "", output: str = "", class_: Annotated[str, "class"] = "", layer: str = "",
+    methods: tuple[
+        Literal[
+            "filters", "features", "gradcam", "saliency", "occlusion", "maximisation", "lesion", "gradients",
+            "attention", "gates", "singular_values", "receptive_field", "causality", "positions",
+        ],
+        ...,
+    ] = (),
+) -> Path:  # fmt: skip
+    """Pictures of what a network computes, and of what its answers rest on, as files and in TensorBoard.
 
     Of an image classifier. filters: the first layer's. features: the maps of its stages for each image. gradcam,
     saliency (with integrated gradients) and occlusion: which places of an image speak for a class. maximisation: images
     that excite classes and channels most. lesion: accuracy without one block each, on at most 1000 validation samples.
     gradients: their norm in each layer, of the trained weights and of new ones. attention: of a Vision Transformer,
-    what the class token attends to in each layer and head, and through all layers (rollout). The mathematics is in
-    `explanations` and `attention_maps`.
+    what the class token attends to in each layer and head, and through all layers (rollout).
 
-    Of a network for sequences (`sequence_explanations`). gradients: how strongly the last answer depends on each
-    earlier step, of the trained weights and of new ones. gates: what gates, cell and state of recurrent layers do
-    over a sequence. singular_values: of the matrices through time. receptive_field: of a TCN, by the formula and as
-    measured. causality: each step is changed alone, and the states that change are marked.
+    Of a network for sequences. gradients: how strongly the last answer depends on each earlier step, of the trained
+    weights and of new ones. gates: what gates, cell and state of recurrent layers do over a sequence. singular_values:
+    of the matrices through time. receptive_field: of a TCN, by the formula and as measured. causality: each step is
+    changed alone, and the states that change are marked.
 
-    Of a network for texts with attention (`text_explanations`). attention: the weights of each layer and head over the
-    text; of a translator those of encoder and decoder, and the alignment of its own output. positions: their encoding,
-    and how alike those of two places are. gradients: as above, of language models.
+    Of a network for texts with attention. attention: the weights of each layer and head over the text; of a translator
+    those of encoder and decoder, and the alignment of its own output. positions: their encoding, and how alike those of
+    two places are. gradients: as above, of language models.
 
     Args:
-        where: a checkpoint, or a run folder, of which the best checkpoint is taken.
-        given: an image, or a folder, of which the first eight are taken; of a network for texts a file, or with
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        input: an image, or a folder, of which the first eight are taken; of a network for texts a file, or with
             attention the text itself. Some methods need none.
-        output: folder of the files, the event file included; else `explain` in the run folder, or beside a checkpoint
-            that is in none, and events in the run folder.
-        target: the class to be explained; else the one that the network sees in each image.
-        layer: whose feature map or tokens Grad-CAM takes; else those of the last convolution with more than one place,
-            or of a Vision Transformer those that the last attention gets.
-        methods: which ones, separated by commas; else all that apply to this network, these files and this machine.
+        output: a folder; else explain in the run folder.
+        class_: the class to be explained; else the one that the network sees in each image.
+        layer: whose feature map or tokens gradcam takes; else the last one that has places.
+        methods: any of these; else all that apply to this network, these files and this machine.
 
     Returns:
-        The folder.
+        The folder. The pictures are in TensorBoard under `explain/...`, in the run folder or else in this one.
 
     Raises:
         UserError: something named does not exist or cannot be read or written, the network is of another kind, or a
             method that was named does not apply.
+
+    Examples:
+        torchatlas explain ckpt=runs/resnet18-cifar10 input=photo.png methods=gradcam,occlusion
     """
     device = device_of()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        path, task, about = restore(where)
+        path, task, about = restore(ckpt)
         task.network.float().to(device)
         of_images = isinstance(task, Classification) and about["data"]["kind"] == "image"
         others = about["data"]["kind"] in ("image", "segmentation")  # attention over pixels is no attention over words
@@ -82,18 +89,17 @@ def explain(
                 f"{path} was trained for {task.name}, and explain is for image classifiers, "
                 "networks with attention, recurrent networks that answer for themselves and TCNs"
             )
-        wanted = [name.strip() for name in methods.split(",") if name.strip()]
-        for name in wanted:
+        for name in methods:
             if name not in known:
                 raise UserError(f"there is no method {name!r}{nearest(name, list(known))}")
         attends = of_texts or hasattr(task.network, "special_tokens")
-        wanted = wanted or [name for name in known if name != "attention" or attends]
+        wanted = methods or [name for name in known if name != "attention" or attends]
         subject: Any = (
-            _subject(task.network, about, device, given, target, layer)
+            _subject(task.network, about, device, input, class_, layer)
             if of_images
-            else texts.attending(task, about, device, given)
+            else texts.attending(task, about, device, input)
             if of_texts
-            else _sequences(task.network, about, device, given)
+            else _sequences(task.network, about, device, input)
         )
         folder, events = _folders(path, output)
         made, reasons = 0, []

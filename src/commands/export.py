@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
@@ -21,7 +21,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..run.build import build_network
 from ..run.restore import restore
 from ..storage.files import write_json
@@ -52,34 +52,36 @@ Run = Callable[..., Any]  # computes what a file holds
 
 
 @torch.no_grad()
-def export(where: str, output: str = "", formats: str = "safetensors,torch,onnx") -> dict[str, Path]:
-    """Write the network of a checkpoint, in float32 and eval mode, and `export.json`, which describes the files.
+def export(
+    ckpt: str, output: str = "",
+    formats: tuple[Literal["safetensors", "torch", "onnx", "huggingface", "torchvision"], ...] = (
+        "safetensors", "torch", "onnx",
+    ),
+) -> dict[str, Path]:  # fmt: skip
+    """The network of a checkpoint as files for other programs, each of which is loaded again and compared.
 
-    A file gets its name after it was loaded again and computed what the network does, for other batch sizes and, of
-    text, other lengths than the exported ones: equal numbers from safetensors, else numbers within `TOLERANCE`. A
-    network that is bound to one length of text keeps that of its training. Each file carries metadata: name, model,
-    task and data (JSON: the configs; classes, statistics and so on) and torchatlas (the version).
+    BERT, GPT-2 and ViT have huggingface, a folder that transformers reads; networks that torchvision has too have
+    torchvision, a state dict with its names.
 
     Args:
-        where: a checkpoint, or a run folder, of which the best checkpoint is taken.
-        output: folder of the files; else `export` in the run folder, or beside a checkpoint that is in none.
-        formats: any of safetensors (weights), torch (`torch.export`), onnx, huggingface (a folder that transformers
-            reads: BERT, GPT-2, ViT) and torchvision (a state dict with its names), separated by commas.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        output: a folder; else export in the run folder.
+        formats: any of these.
 
     Returns:
         The file of each format.
 
     Raises:
-        UserError: an unknown format, a missing package, a folder that cannot be written; or, after all other
-            formats, one in which the network cannot be expressed or computes something else.
+        UserError: a missing package, a folder that cannot be written; or, after all other formats, one in which the
+            network cannot be expressed or computes something else.
+
+    Examples:
+        torchatlas export ckpt=runs/resnet18-cifar10 formats=onnx
     """
-    wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
-    for name in wanted:
-        if name not in FILES:
-            raise UserError(f"there is no format {name!r}{nearest(name, list(FILES))}")
+    wanted = list(dict.fromkeys(formats))
     if "onnx" in wanted:
         _require_onnx()
-    path, task, about = restore(where)
+    path, task, about = restore(ckpt)
     home = path.absolute().parent
     home = home.parent if (home.parent / "config.yaml").is_file() else home
     folder = Path(output).expanduser() if output else home / "export"

@@ -26,27 +26,30 @@ SHOWN = 10  # unknown pieces of text that a warning names
 EXAMPLE = 'as in text="The [MASK] of the list."'
 
 
-def fill(where: str, text: str = "", given: str = "", output: str = "", *, top: int = 5) -> None:
-    """Print, and write to `output`, the likeliest tokens for each [MASK] of a text, or of each line of a file.
+def fill(ckpt: str, text: str = "", input: str = "", output: str = "", *, top: int = 5) -> None:
+    """What a masked language model writes in place of [MASK].
 
     Args:
-        where: a checkpoint or run folder.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
         text: a text with [MASK] once or several times; each is guessed without the guesses for the others.
-        given: a file with such a text on each line, in place of `text`; empty lines are left out.
+        input: a file with such a text on each line, in place of text.
         output: a CSV file, a row for each [MASK].
         top: guesses for each.
 
     Raises:
         UserError: the checkpoint is of another kind, or a text has no [MASK] or is too long.
+
+    Examples:
+        torchatlas fill ckpt=runs/bert_tiny-pydoc text="The [MASK] of the list."
     """
-    if bool(text) == bool(given):
+    if bool(text) == bool(input):
         raise UserError(f"fill needs either a text or a file with texts: give one, {EXAMPLE}")
-    path, task, about = restore(where)
+    path, task, about = restore(ckpt)
     if not isinstance(task, MaskedLM):
         raise UserError(
             f"{path} was trained for {task.name}: fill needs a masked language model, as of model=bert_tiny"
         )
-    texts = _texts(text, given)
+    texts = _texts(text, input)
     codec = codec_of(about["data"]["tokenizer"])
     assert isinstance(codec, TokenizerCodec)
     if not 1 <= top <= codec.vocab_size:

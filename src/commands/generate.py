@@ -37,32 +37,37 @@ COMMANDS = {
 
 
 def generate(
-    where: str, prompt: str = "", given: str = "", output: str = "", *, length: int = 200, temperature: float = 0.8,
+    ckpt: str, prompt: str = "", input: str = "", output: str = "", *, length: int = 200, temperature: float = 0.8,
     top_k: int = 0, top_p: float = 1.0, beams: int = 1, samples: int = 1, seed: int = 0, stop: str = "",
     cache: bool = True,
 ) -> list[str]:  # fmt: skip
-    r"""Continue texts by a language model, and print them; in a terminal the first one as it is written.
+    r"""Texts by a language model; in a terminal the first one as it is written.
 
     Args:
-        where: see `inference.restore`.
-        prompt: what is continued. Without one a text begins with the end-of-text token, or else with a line break.
-        given: a file with a prompt on each line, in place of `prompt`.
-        output: a file for the texts; one that ends in .jsonl gets an object on each line: prompt, sample, continuation.
-        length: tokens to add, fewer where the network or `stop` ends the text.
-        temperature, top_k, top_p: see `decoding.sample`.
-        beams: over 1: in place of sampling, the best continuation that beam search finds.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        prompt: what is continued; without one a text begins with the end-of-text token, or else with a line break.
+        input: a file with a prompt on each line, in place of prompt.
+        output: a file for the texts; one that ends in .jsonl gets an object on each line.
+        length: tokens to add, fewer where the network or stop ends the text.
+        temperature: over 1 is bolder, 0 takes the likeliest token.
+        top_k: of how many likeliest tokens one is drawn; 0 is all.
+        top_p: probability that the tokens have together among which one is drawn; 1 is all.
+        beams: over 1, in place of sampling, the best continuation that beam search finds.
         samples: texts for each prompt.
         seed: of the first text; the next ones have the next numbers.
         stop: a text at which a continuation ends, without it; \n in it is a line break.
-        cache: see `decoding.continue_`.
+        cache: whether keys and values of earlier tokens are kept.
 
     Returns:
         The continuations, without prompts.
 
     Raises:
         UserError: no checkpoint of a language model, no prompt, or a number that cannot be.
+
+    Examples:
+        torchatlas generate ckpt=runs/gpt-shakespeare prompt="To be" length=100 temperature=0.7
     """
-    path, task, about = restore(where)
+    path, task, about = restore(ckpt)
     if not isinstance(task, LanguageModeling):
         raise wrong_command(path, task)
     task.require_causal()
@@ -72,10 +77,10 @@ def generate(
         raise UserError(f"{key}={value} must be a positive whole number")
     if beams > 1 and (samples > 1 or top_k or top_p < 1):
         raise UserError(f"beams={beams} searches for one text and draws none: leave out samples, top_k and top_p")
-    if prompt and given:
+    if prompt and input:
         raise UserError("prompt and input cannot be given together: leave out one of them")
     codec = codec_of(about["data"])
-    prompts = [prompt] if not given else _lines(given)
+    prompts = [prompt] if not input else _lines(input)
     tell_unknown(prompts, codec)
     texts = [(text, n) for text in prompts for n in range(1, samples + 1)]
     beginnings = [_encode(text, codec) for text in prompts for _ in range(samples)]
@@ -121,8 +126,8 @@ def generate(
                 else:
                     _show((pieces[row][-1] if row == 0 else text) + "\n")
     except KeyboardInterrupt:
-        print()
-        raise SystemExit(130) from None
+        print()  # behind the line that was being written
+        raise
     seconds = time.perf_counter() - started
     print(f"{tokens} {codec.unit}s in {seconds:.1f} s: {tokens / seconds:.0f} a second", file=sys.stderr)
     if output:

@@ -1,7 +1,7 @@
 """The command `torchatlas inpaint`: hidden parts of images, made by a diffusion."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -46,33 +46,39 @@ def mask_of(given: str, task: Any) -> Tensor:
 
 
 def inpaint(
-    where: str, given: str = "", mask: str = "centre", output: str = "", *, n: int = 8, label: str = "",
-    guidance: float = 0.0, steps: int = 250, repeats: int = 10, seed: int = 0, root: str = "",
+    ckpt: str, input: str = "", mask: str = "centre", output: str = "", *, n: int = 8,
+    class_: Annotated[str, "class"] = "", guidance: float = 0.0, steps: int = 250, repeats: int = 10, seed: int = 0,
+    data_root: Annotated[str, "data.root"] = "",
 ) -> Path:  # fmt: skip
-    """Write images, what is hidden of them, and what a diffusion makes in its place; see `Diffusion.inpaint`.
+    """Images, what is hidden of them, and what a diffusion makes in its place.
 
     Args:
-        where: a checkpoint or a run folder.
-        given: files or folders with commas between; else the first of the test split.
-        mask: see `mask_of`.
-        output: a folder for a picture of all and single files; else `inpainted` in the run folder.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        input: files or folders with commas between; else the first images of the test split.
+        mask: left, right, top, bottom or centre, or a file whose bright pixels are to be made.
+        output: a folder; else inpainted in the run folder.
         n: the most images.
-        label, guidance: see `sample`.
-        steps, repeats: of RePaint.
+        class_: of a diffusion with classes: a name, several with commas between, which take turns, or all.
+        guidance: by classes; 0 is none.
+        steps: of the sampler.
+        repeats: times that RePaint goes back in each step.
         seed: of the noise.
-        root: see `evaluate`.
+        data_root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
 
     Returns:
         The folder.
+
+    Examples:
+        torchatlas inpaint ckpt=runs/ddpm_small-digits mask=left n=4
     """
-    path, task, about = maker(where, "inpaint", "fill in images")
+    path, task, about = maker(ckpt, "inpaint", "fill in images")
     folder = folder_for(path, output, "inpainted")
-    x, names = given_images(task, about, given, n, root)
+    x, names = given_images(task, about, input, n, data_root)
     hidden = mask_of(mask, task)
     progress = Progress((min(steps, task.steps) - 1) * repeats + 1)
     made = task.inpaint(
         x, hidden, seed=seed, steps=steps, repeats=repeats, guidance=guidance, tell=progress.step,
-        labels=labels_of(task, about, label, len(x)),
+        labels=labels_of(task, about, class_, len(x)),
     )  # fmt: skip
     images = pictures(task, x)
     grey = hidden * 0.5 + (1 - hidden) * images

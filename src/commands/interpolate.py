@@ -1,6 +1,7 @@
 """The command `torchatlas interpolate`: images between images."""
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -20,30 +21,34 @@ def padded(pairs: Tensor, size: int) -> Tensor:
 
 
 def interpolate(
-    where: str, given: str = "", output: str = "", *, steps: int = 10, rows: int = 8, depth: float = 0.0,
-    seed: int = 0, root: str = "",
+    ckpt: str, input: str = "", output: str = "", *, steps: int = 10, rows: int = 8, depth: float | None = None,
+    seed: int = 0, data_root: Annotated[str, "data.root"] = "",
 ) -> Path:  # fmt: skip
-    """Write lines of images between pairs of images.
+    """Lines of images between pairs of images.
 
     Args:
-        where: a checkpoint or a run folder.
-        given: two files with commas between, or folders, whose images are paired in their order; else the first of the
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        input: two files with commas between, or folders, whose images are paired in their order; else the first of the
             test split.
-        output: a PNG file; else `interpolations.png` in the run folder.
+        output: a .png file; else interpolations.png in the run folder.
         steps: images of a line, both ends among them.
         rows: the most pairs.
-        depth, seed: see `reconstruct`.
-        root: see `evaluate`.
+        depth: of a diffusion: share of the steps whose noise is put on and taken off; else half of them.
+        seed: of that noise.
+        data_root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
 
     Returns:
         The file.
+
+    Examples:
+        torchatlas interpolate ckpt=runs/vae-mnist input=one.png,other.png steps=8
     """
-    path, task, about = maker(where, "interpolate", "interpolate between images")
+    path, task, about = maker(ckpt, "interpolate", "interpolate between images")
     if steps < 2 or rows < 1:
         raise UserError(f"steps={steps} must be at least 2, and rows={rows} at least 1")
-    options = options_of(task, depth=depth) | ({"seed": seed} if isinstance(task, Diffusion) else {})
+    options = options_of(task, depth=depth or 0.0) | ({"seed": seed} if isinstance(task, Diffusion) else {})
     file = picture_file(path, output, "interpolations.png")
-    x, _ = given_images(task, about, given, 2 * rows, root)
+    x, _ = given_images(task, about, input, 2 * rows, data_root)
     if len(x) < 2:
         raise UserError("there must be at least two images to go between: input=ONE.png,OTHER.png")
     lines = [

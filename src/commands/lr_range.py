@@ -15,13 +15,12 @@ import math
 import os
 import random
 import shlex
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -41,14 +40,12 @@ from ..run.devices import device_of
 from ..storage.random_state import kept_random_state
 from ..tasks.base import Task
 from ..tasks.segmentation import Segmentation
-from ..train import debug_arguments
 from ..training.threads import cores, divide
 
 MEMORY = 0.9  # of the average that tells when to stop: at 100 steps, about ten of them count
 NEIGHBOUR = 0.8  # weight of the next step in the smoothed curve, at 100 steps
 RUN_AWAY = 4.0  # times the lowest smoothed loss
 LEAST_STEPS = 10
-OWN = {"low": "1e-6", "high": "10", "steps": "100", "output": ""}  # words of the command, not of the config
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 DRAWINGS = (".pdf", ".png", ".svg")
 
@@ -74,7 +71,7 @@ class Range:
     ran_away: bool
 
 
-def lr_range(
+def range_test(
     task: Task, data: DataModule, optimizer: Optimizer, *, low: float = 1e-6, high: float = 10.0, steps: int = 100,
     precision: str = "32-true", clip: float | None = None, clip_by: str = "norm", accumulate: int = 1,
 ) -> Range:  # fmt: skip
@@ -285,59 +282,43 @@ def _put_back(entries: dict[str, Any], pairs: dict[str, tuple[Any, Any]]) -> Non
         entries[key] = value if numbers is None else value.copy_(numbers)
 
 
-def run(arguments: list[str]) -> Path:
-    """The test of a new network with the config of a run: print the suggestions, write the picture.
+def lr_range(
+    *words: Annotated[str, "training"], low: float = 1e-6, high: float = 10.0, steps: int = 100, output: str = ""
+) -> Path:
+    """The learning rate range test: steps at a growing rate, a picture and two suggestions.
 
-    It computes on one device. No run folder is made.
+    It computes on one device, and no run folder is made.
 
     Args:
-        arguments: `low=`, `high=`, `steps=`, `output=` (a picture), and words of `torchatlas train`.
+        words: those of training, as in model=resnet18 data=cifar10 data.batch_size=128.
+        low, high: learning rates of the first and the last step.
+        steps: optimiser steps, at most; fewer where the loss runs away.
+        output: the picture, which ends in .png, .svg or .pdf; else lr_range-MODEL-DATA.png.
 
     Returns:
         The picture.
 
     Raises:
-        UserError: a mistake in the arguments; see `lr_range`, too.
-        SystemExit: it was interrupted.
+        UserError: a mistake in the words; see `range_test`, too.
+
+    Examples:
+        torchatlas lr_range model=mlp data=digits steps=60
     """
-    words = debug_arguments(list(arguments))
-    given = OWN | {key: value for key, _, value in (word.partition("=") for word in words) if key in OWN}
-    low, high, steps = (number(key, given[key]) for key in ("low", "high", "steps"))
-    if not steps.is_integer():
-        raise UserError(f"steps={given['steps']} must be a whole number, as in steps=100")
-    check_range(low, high, int(steps))
-    words = [word for word in words if word.partition("=")[0] not in OWN]
+    check_range(low, high, steps)
     for word in words:
         if word.startswith(("-", "~", "hydra.", "hydra/", "resume=", "seeds=")):
             raise UserError(f"{word} has no place here, where a new network is trained for some steps: leave it out")
-        if "=" not in word:
-            raise UserError(f"{word!r} is not of the form KEY=VALUE, as in model=mlp or low=1e-6")
     threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings(), logged_by(ConsoleHandler(), "%(message)s"), kept_random_state():
             quiet_libraries()
-            return tested(words, low, high, int(steps), given["output"])
-    except KeyboardInterrupt:
-        print("torchatlas: interrupted", file=sys.stderr)
-        sys.exit(130)
+            return tested(words, low, high, steps, output)
     finally:
         torch.set_num_threads(threads)
 
 
-def number(key: str, text: str) -> float:
-    """A number of the command line.
-
-    Raises:
-        UserError: it is none.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"{key}={text} is no number, as in {key}={OWN[key]}") from None
-
-
 def tested(words: Sequence[str], low: float, high: float, steps: int, output: str) -> Path:
-    """See `run`."""
+    """See `lr_range`."""
     with as_typed(list(words)):
         config, model, chosen = composed(words)
     path = Path(output or f"lr_range-{model}-{chosen}.png").expanduser()
@@ -369,7 +350,7 @@ def tested(words: Sequence[str], low: float, high: float, steps: int, output: st
         torch.set_num_threads(computing)
     data.prepare_data()
     data.setup("fit")
-    found = lr_range(
+    found = range_test(
         task, data, task.build_optimizer(), low=low, high=high, steps=steps, precision=precision,
         clip=trainer["gradient_clip_val"], clip_by=trainer["gradient_clip_algorithm"],
         accumulate=trainer["accumulate_grad_batches"],

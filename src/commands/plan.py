@@ -18,13 +18,12 @@ import logging
 import math
 import shutil
 import statistics
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning
 import rich
@@ -52,10 +51,8 @@ from ..storage.files import read_metrics
 from ..storage.random_state import kept_random_state
 from ..storage.run_folder import RUNS, shown
 from ..tasks.base import Task
-from ..train import debug_arguments
 from ..training.threads import cores
 
-OWN = {"samples": "12", "output": "", "against": ""}  # words of the command, not of the config
 SMALL = (2, 4)  # samples of the two batches on which activations are counted
 WARM_UP = 3  # steps that are not measured
 PATIENCE = 60.0  # seconds after which fewer steps have to do
@@ -403,33 +400,38 @@ def _nothing() -> None:
 # --- the command
 
 
-def run(arguments: list[str]) -> Estimate:
-    """Print what a run with these words of `torchatlas train` will take. Nothing is written in `runs`.
+def plan(*words: Annotated[str, "training"], samples: int = 12, output: str = "", against: str = "") -> Estimate:
+    """Memory, FLOP, steps, time and disk of a training, told before it; and what a run then used.
+
+    Nothing is written in runs.
 
     Args:
-        arguments: `samples=` (steps to measure), `output=` (a JSON file), `against=` (a run folder), and words of
-            `torchatlas train`. With `against=` alone the plan is that of the run's own config.
+        words: those of training.
+        samples: steps to measure.
+        output: a .json file for the figures.
+        against: a run folder to compare with; alone, the plan is that of the run's own config.
+
+    Returns:
+        The figures.
 
     Raises:
-        UserError: a mistake in the arguments.
-        SystemExit: it was interrupted.
+        UserError: a mistake in the words.
+
+    Examples:
+        torchatlas plan model=resnet18 data=cifar10 trainer.max_epochs=30
+        torchatlas plan against=runs/latest
     """
-    words = debug_arguments(list(arguments))
-    given = OWN | {key: value for key, _, value in (word.partition("=") for word in words) if key in OWN}
-    if not given["samples"].isdecimal() or int(given["samples"]) < 1:
-        raise UserError(f"samples={given['samples']} must be a positive whole number of steps, as in samples=12")
-    words = [word for word in words if word.partition("=")[0] not in OWN]
+    if samples < 1:
+        raise UserError(f"samples={samples} must be a positive whole number of steps, as in samples=12")
     for word in words:
         if word.startswith(("-", "~", "hydra.", "hydra/", "resume=", "seeds=")):
             raise UserError(f"{word} has no place here, where a new network is tried for some steps: leave it out")
-        if "=" not in word:
-            raise UserError(f"{word!r} is not of the form KEY=VALUE, as in model=mlp or samples=12")
-    path = Path(given["output"]).expanduser() if given["output"] else None
+    path = Path(output).expanduser() if output else None
     if path is not None and path.suffix != ".json":
         raise UserError(f"output={path} must end in .json")
     if path is not None and not path.parent.is_dir():
         raise UserError(f"output={path}: there is no folder {path.parent}")
-    folder = Path(given["against"]).expanduser() if given["against"] else None
+    folder = Path(against).expanduser() if against else None
     before = None if folder is None else what_was_used(folder)
     threads = torch.get_num_threads()
     try:
@@ -439,12 +441,7 @@ def run(arguments: list[str]) -> Estimate:
             quiet_libraries()
             plain, model, data = configured(words, folder)
             differences = [] if folder is None else changes(saved_config(folder), plain)
-            found = estimate(plain, model, data, int(given["samples"]))
-    except (KeyboardInterrupt, SystemExit) as error:
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        print("torchatlas: interrupted", file=sys.stderr)  # Lightning has made an exit with status 1 of it
-        sys.exit(130)
+            found = estimate(plain, model, data, samples)
     finally:
         torch.set_num_threads(threads)
     print_table(("", "plan", "how it is known"), rows(found))

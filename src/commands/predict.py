@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 from pathlib import Path
+from typing import Literal
 
 import rich
 import torch
@@ -12,11 +13,11 @@ from rich.text import Text
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ..data.sound.base import ENDINGS
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..predict.images import _classify
 from ..predict.inputs import find_files
 from ..predict.language import _continue
-from ..predict.masks import TILE, segment_files
+from ..predict.masks import segment_files
 from ..predict.passes import average_passes
 from ..predict.series import forecast_file, score_file
 from ..predict.sounds import classify_sounds
@@ -30,36 +31,48 @@ from ..tasks.language_modeling import LanguageModeling
 from ..tasks.segmentation import Segmentation
 
 log = logging.getLogger(__name__)
-MODES = ("forecast", "anomalies")  # what is said of a table of series
 
 
 def predict(
-    where: str, given: str, output: str = "", *, top: int = 1, length: int = 200, temperature: float = 0.8,
-    seed: int = 0, tta: str = "none", mc_samples: int = 0, mode: str = "forecast", threshold: float = 5.0,
-    tile: int = TILE, overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
+    ckpt: str, input: str, output: str = "", *, top: int = 1, tta: Literal["none", "flip", "ten"] = "none",
+    mc_samples: int = 0, length: int = 200, temperature: float = 0.8, seed: int = 0,
+    mode: Literal["forecast", "anomalies"] = "forecast", threshold: float = 5.0, tile: int = 1024,
+    overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
 ) -> None:  # fmt: skip
-    """Print, and write to `output`, what the network says of a file or of all files in a folder.
+    """What a network says of a user's file, or of all files in a folder.
 
-    Images get their `top` classes with probabilities; over several passes (see `average_passes`) these are means, and
-    beside each stands its standard deviation over the passes. Texts get the bits per character and per byte, or the
-    perplexity per word or per token (and then the bits per byte), of the network, and a continuation of `length`
-    characters, words or tokens. Sounds get their `top` classes. A table of series gets, by `mode`, a "forecast" of the
-    steps after its end, or "anomalies": for each of its steps how far the forecast from before was off, and whether
-    that is over `threshold` (see `forecast`). Lines of text get their `top` classes, their entities or the answers to
-    their questions from networks that were trained for these; for them `given` may be a text itself (see
-    `classify_texts`). Networks for segmentation give the share of each class and write masks into the folder `output`
-    (see `segment_files` for it and for `tile`, `overlap`, `resize` and `probabilities`).
+    Images, sounds and texts get their likeliest classes; texts get entities, answers, or bits per character and a
+    continuation; tables of series get forecasts or anomalies; masks go into the folder output.
+
+    Args:
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        input: a file or a folder; of a classifier of texts a text itself, too.
+        output: a CSV file; of masks a folder.
+        top: classes for each image, sound or text.
+        tta: test-time augmentation of images: the mean over an image and its mirror, or over ten crops.
+        mc_samples: passes with dropout whose mean a classifier answers with, and the spread; 0 is one pass without.
+        length: characters, words or tokens by which a text is continued.
+        temperature: of that continuation; 0 takes the likeliest.
+        seed: of that continuation and of dropout.
+        mode: of series: the steps after the end, or how far each step was off its forecast.
+        threshold: deviations over which a step is an anomaly.
+        tile: of masks: pixels of a side up to which an image is predicted at once.
+        overlap: pixels that neighbouring tiles share; else as many as the network sees.
+        resize: pixels to which the longer side of a larger image is scaled down first.
+        probabilities: of masks: whether each is written too.
+
+    Examples:
+        torchatlas predict ckpt=runs/resnet18-cifar10 input=photos top=3 output=classes.csv
+        torchatlas predict ckpt=runs/unet-pets input=photos output=masks
     """
-    path, task, about = restore(where)
+    path, task, about = restore(ckpt)
     average_passes(task, tta, mc_samples, about["data"]["kind"])
     torch.manual_seed(seed)
-    source = Path(given).expanduser()
+    source = Path(input).expanduser()
     texts = reads(task, about["data"])
     if not texts and not source.exists():
         raise UserError(f"there is no file or folder {source}: name one with input=PATH")
     task.to(device_of())
-    if mode not in MODES:
-        raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
     if isinstance(task, Classification) and about["data"]["kind"] in ("image", "pixels"):
         rows = _classify(task, about["data"], find_files(source, IMG_EXTENSIONS), top)
     elif isinstance(task, Segmentation):
@@ -69,7 +82,7 @@ def predict(
         )  # fmt: skip
         output = ""
     elif texts:
-        rows = classify_texts(task, about["data"], given, top)
+        rows = classify_texts(task, about["data"], input, top)
     elif isinstance(task, LanguageModeling):
         rows = _continue(task, about["data"], find_files(source, (".txt", ".md", ".rst")), length, temperature, seed)
     elif isinstance(task, Classification) and about["data"]["kind"] == "sound":

@@ -1,59 +1,58 @@
 """A user's texts as files of tokens, for data=token_file."""
 
 import glob
-import sys
 from pathlib import Path
+from typing import Literal
 
 from ..data.text.token_writing import given, split_by_position, trainer, write_tokens
-from ..data.text.tokenizer import BERT, GPT, KINDS, TRANSLATION, load_codec
+from ..data.text.tokenizer import BERT, GPT, TRANSLATION, load_codec
 from ..errors import UserError
 
-KEYS = {"input": "", "output": "", "tokenizer": "", "by": "", "vocab_size": "", "share": "0.01"}
 BY = "bpe"
 SIZE = 16_384
 
 
-def prepare(arguments: list[str]) -> None:
-    """Write a folder of tokens, or go on with one; see `token_writing.write_tokens`.
+def prepare(
+    input: str, output: str, tokenizer: str = "",
+    by: Literal["bpe", "wordpiece", "word", "character"] | None = None, vocab_size: int | None = None,
+    share: float = 0.01,
+) -> None:  # fmt: skip
+    """Long texts as tokens, for data=token_file; typed again it goes on where it was stopped.
 
     Args:
-        arguments: KEY=VALUE words. input: a file in UTF-8, a folder (all files in it that end in .txt), or a pattern.
-            output: the folder. tokenizer: see `tokenizer.load_codec`; else one is trained on the training text, `by`
-            "bpe" (the default), "wordpiece", "word" or "character", with at most `vocab_size` tokens. share: of the
-            bytes, at the end, for validation and for test each.
+        input: a file in UTF-8, a folder, of which all files that end in .txt are taken, or a pattern, as in '*.txt'.
+        output: a folder.
+        tokenizer: a file or folder of one that is taken; else one is trained on the training text.
+        by: what is trained; else bpe.
+        vocab_size: most tokens of what is trained; else 16384.
+        share: of the bytes, at the end, for validation and for test each; under 0.5.
 
     Raises:
         UserError: it says what to type instead.
-    """
-    from .words import number, parse
 
-    values = parse(arguments, dict(KEYS))
-    for key in ("input", "output"):
-        if not values[key]:
-            raise UserError(f"{key}=... is missing: type torchatlas prepare input=FILE output=FOLDER")
-    share = number(values, "share", float)
+    Examples:
+        torchatlas prepare input=books output=tokens vocab_size=8000
+        torchatlas train model=gpt_small data=token_file data.path=tokens
+    """
     if not 0 < share < 0.5:
-        raise UserError(f"share={values['share']} must be between 0 and 0.5, as in share=0.01")
-    if values["tokenizer"]:
-        if values["by"] or values["vocab_size"]:
+        raise UserError(f"share={share:g} must be between 0 and 0.5, as in share=0.01")
+    if tokenizer:
+        if by is not None or vocab_size is not None:
             raise UserError("by and vocab_size are for a tokeniser that is trained: leave them out with tokenizer=...")
-        codec = load_codec(values["tokenizer"])
+        codec = load_codec(tokenizer)
         settings: dict[str, str | int] = {"tokenizer": codec.fingerprint}
         make = given(codec)
     else:
-        by = values["by"] or BY
-        if by not in KINDS:
-            raise UserError(f"by={by} must be one of {', '.join(KINDS)}")
-        size = int(number(values, "vocab_size", int)) if values["vocab_size"] else SIZE
-        make = trainer(by, size, {"bpe": GPT, "wordpiece": BERT}.get(by, TRANSLATION))
-        settings = {"by": by, "vocab_size": size}
-    splits = split_by_position(find_texts(values["input"]), share)
-    folder = Path(values["output"]).expanduser()
+        kind, size = by or BY, SIZE if vocab_size is None else vocab_size
+        make = trainer(kind, size, {"bpe": GPT, "wordpiece": BERT}.get(kind, TRANSLATION))
+        settings = {"by": kind, "vocab_size": size}
+    splits = split_by_position(find_texts(input), share)
+    folder = Path(output).expanduser()
     try:
         index = write_tokens(splits, folder, {**settings, "share": share}, make)
     except KeyboardInterrupt:
         print("stopped; what is done stays: type the same again, and it goes on")
-        sys.exit(130)
+        raise
     print(f"train on it with data=token_file data.path={folder}; its vocab_size is {index['vocab_size']:,}")
 
 

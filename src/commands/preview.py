@@ -1,6 +1,7 @@
 """The command `torchatlas preview`: a picture of what the training images become."""
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from hydra import compose, initialize_config_module
@@ -17,35 +18,34 @@ from ..run.compose import register_resolvers
 LARGEST = 64  # rows or columns
 
 
-def preview(arguments: list[str]) -> Path:
-    """Draw some training images, each in a row: as it is, then as the network gets it in the first epochs.
+def preview(*words: Annotated[str, "training"], n: int = 8, epochs: int = 6, output: str = "preview.png") -> Path:
+    """A picture of what augmentation makes of some training images in the first epochs.
 
     Args:
-        arguments: `output=FILE.png` (by default preview.png), `n=8` images, `epochs=6`; all others are those of
-            training, as in `data=cifar10 augment=trivialaugment`.
+        words: those of training, as in data=cifar10 augment=trivialaugment.
+        n: images, from 1 to 64.
+        epochs: columns beside the original, from 1 to 64.
+        output: a .png file.
 
     Returns:
-        The file, whose path is printed too.
+        The file.
 
     Raises:
         UserError: the data have no images, or a number or the file's name cannot be.
+
+    Examples:
+        torchatlas preview data=cifar10 augment=trivialaugment n=4
     """
-    own = {"output": "preview.png", "n": "8", "epochs": "6"}
-    overrides = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and key in own:
-            own[key] = value
-        else:
-            overrides.append(argument)
-    n, epochs = (_whole(key, own[key]) for key in ("n", "epochs"))
-    path = Path(own["output"]).expanduser()
+    for key, value in (("n", n), ("epochs", epochs)):
+        if not 1 <= value <= LARGEST:
+            raise UserError(f"{key}={value} must be a whole number from 1 to {LARGEST}")
+    path = Path(output).expanduser()
     if path.suffix != ".png":
         raise UserError(f"output={path} must end in .png, as in output=preview.png")
 
     register_resolvers()
     with initialize_config_module("torchatlas.configs", version_base="1.3"):
-        config = compose("train", ["name=preview", *overrides])
+        config = compose("train", ["name=preview", *words])
     data = build_data(OmegaConf.to_container(config.data, resolve=True))
     if not isinstance(data, ImageData):
         raise UserError("the chosen data have no images to preview: type one that has, as in data=cifar10")
@@ -56,12 +56,6 @@ def preview(arguments: list[str]) -> Path:
     figure.savefig(path, dpi=120)
     print(path)
     return path
-
-
-def _whole(key: str, value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= LARGEST:
-        raise UserError(f"{key}={value} must be a whole number from 1 to {LARGEST}")
-    return int(value)
 
 
 def draw(data: ImageData, n: int, epochs: int) -> Figure:

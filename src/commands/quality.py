@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -41,7 +41,6 @@ from ..data.images.base import ImageData, fit_images
 from ..data.images.image_folder import list_images, load_image
 from ..data.loading import BatchDataset
 from ..errors import UserError
-from ..errors import nearest as similar
 from ..metrics.figures import format_figure
 from ..metrics.images import (
     SUBSET,
@@ -285,40 +284,41 @@ class Sets:
 
 
 def quality(
-    ckpt: str = "",
-    given: str = "",
-    *,
-    n: int = 10_000,
-    reference: str = "train",
-    references: int | None = None,
-    metrics: str = "",
-    inception: str = "",
-    classifier: str = "",
-    seed: int = 0,
-    batch: int = 250,
-    root: str = "",
-    output: str = "quality.json",
-    options: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Compare generated images with real ones; print the figures, write them to a file, and return them.
+    ckpt: str = "", input: str = "", *, n: int = 10_000, reference: str = "train", references: int | None = None,
+    metrics: tuple[Literal["fid", "kid", "is", "neighbours"], ...] = (), inception: str = "", classifier: str = "",
+    seed: int = 0, batch: int = 250, data_root: Annotated[str, "data.root"] = "", output: str = "quality.json",
+    sampler: Literal["ddpm", "ddim", "dpm_solver"] | None = None, steps: int | None = None,
+    guidance: float | None = None, eta: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Generated images beside real ones: FID, KID, inception score, and the nearest training images.
 
     Args:
-        ckpt: a checkpoint or a run folder, see `restore`: its task makes the samples, its data are the references.
-        given: a folder with samples, which are taken instead; with it, `ckpt` is needed for its data alone.
+        ckpt: a run folder or a checkpoint, whose network makes the samples and whose data are the references.
+        input: a folder with samples, which are taken instead; with it ckpt is needed for its data alone.
         n: samples; of a folder at most as many as it has.
-        reference: "train" or "test" of the run's data, or a folder of real images.
-        references: real images, evenly spaced among all; None: n; 0: all.
-        metrics: of `METRICS`, separated by commas; "": all that can be computed.
-        inception: file with the weights of the network of FID, see `torchatlas.weights.inception`.
+        reference: train or test of the run's data, or a folder of real images.
+        references: real images, evenly spaced among all; else n of them; 0 is all.
+        metrics: any of these; else all that can be computed.
+        inception: file with the weights of the network of FID.
         classifier: a run of a classifier, for distances in its features.
-        seed: of the samples, their classes, and of subsets.
+        seed: of the samples, their classes and subsets.
         batch: images that are made or read at a time.
-        root: folder of the data, see `restored_data`.
-        output: a JSON file for the figures; the picture of neighbours is beside it and ends in .neighbours.png.
-        options: of the task's `sample`: sampler, steps, guidance, ...
+        data_root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
+        output: a .json file for the figures; the picture of neighbours is beside it.
+        sampler: of a diffusion; else ddpm, the chain of the training.
+        steps: of the sampler; else all of ddpm, and 50 of the others.
+        guidance: by classes; 0 is none.
+        eta: share of new noise in a step of ddim, from 0 to 1.
+
+    Returns:
+        The figures.
 
     Raises:
         UserError: what is missing or does not go together.
+
+    Examples:
+        torchatlas quality ckpt=runs/ddpm_small-digits classifier=runs/resnet18-digits n=1000 sampler=ddim
+        torchatlas quality input=samples reference=photos metrics=neighbours
     """
     for key, value, least in (("n", n, 2), ("batch", batch, 1), ("references", references or 0, 0)):
         if value < least:
@@ -344,7 +344,9 @@ def quality(
         extractors.append(classifier_extractor(classifier, device))
     if not extractors:  # then only the neighbours of the first ones are looked for
         n = min(n, COMPARED)
-    sets = open_sets(ckpt, given, n, reference, references, seed, batch, root, device, options or {})
+    given = {"sampler": sampler, "steps": steps, "guidance": guidance, "eta": eta}
+    options = {key: value for key, value in given.items() if value is not None}
+    sets = open_sets(ckpt, input, n, reference, references, seed, batch, data_root, device, options)
     figures = sets.about | compare(sets, extractors, chosen, seed, batch, device, path.with_suffix(".neighbours.png"))
     for key, value in figures.items():
         print(f"  {key:<36} {format_figure(key, value) if isinstance(value, float) else value}")
@@ -352,22 +354,18 @@ def quality(
     return figures
 
 
-def choose_metrics(given: str, *, inception: bool, classifier: bool) -> list[str]:
+def choose_metrics(asked: Sequence[str], *, inception: bool, classifier: bool) -> list[str]:
     """The metrics that are asked for, or all that can be computed.
 
     Raises:
-        UserError: an unknown one, or one without its network.
+        UserError: one without its network.
     """
-    asked = [name.strip() for name in given.split(",") if name.strip()]
-    for name in asked:
-        if name not in METRICS:
-            raise UserError(f"there is no metric {name!r}{similar(name, list(METRICS))}")
     if not inception and (set(asked) - {"neighbours"} or not (asked or classifier)):
         raise UserError(
             f"FID, KID and the inception score need the weights of their network: add inception=FILE (from {WEIGHTS[0]}"
             "), or ask for metrics=neighbours, or add classifier=RUN for distances in the features of a classifier"
         )
-    return asked or [name for name in METRICS if inception or name == "neighbours"]
+    return list(asked) or [name for name in METRICS if inception or name == "neighbours"]
 
 
 def open_sets(

@@ -1,6 +1,7 @@
 """The command `torchatlas reconstruct`: images, and what a network makes of them."""
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
@@ -12,26 +13,30 @@ from .interpolate import padded
 
 
 def reconstruct(
-    where: str, given: str = "", output: str = "", *, n: int = 16, depth: float = 0.0, seed: int = 0, root: str = ""
-) -> Path:
-    """Write images above what the network makes of them, and print how far off each is.
+    ckpt: str, input: str = "", output: str = "", *, n: int = 16, depth: float | None = None, seed: int = 0,
+    data_root: Annotated[str, "data.root"] = "",
+) -> Path:  # fmt: skip
+    """Images above what a network makes of them, and how far off each is.
 
     Args:
-        where: a checkpoint or a run folder.
-        given: files or folders with commas between; else the first of the test split.
-        output: a PNG file; else `reconstructions.png` in the run folder.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        input: files or folders with commas between; else the first images of the test split.
+        output: a .png file; else reconstructions.png in the run folder.
         n: the most images.
-        depth: of a diffusion: the share of the steps whose noise is put on and taken off; 0: half.
+        depth: of a diffusion: share of the steps whose noise is put on and taken off; else half of them.
         seed: of that noise.
-        root: see `evaluate`.
+        data_root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
 
     Returns:
         The file.
+
+    Examples:
+        torchatlas reconstruct ckpt=runs/vae-mnist n=8
     """
-    path, task, about = maker(where, "reconstruct", "reconstruct images")
-    options = options_of(task, depth=depth) | ({"seed": seed} if isinstance(task, Diffusion) else {})
+    path, task, about = maker(ckpt, "reconstruct", "reconstruct images")
+    options = options_of(task, depth=depth or 0.0) | ({"seed": seed} if isinstance(task, Diffusion) else {})
     file = picture_file(path, output, "reconstructions.png")
-    x, names = given_images(task, about, given, n, root)
+    x, names = given_images(task, about, input, n, data_root)
     images, made = pictures(task, x), task.reconstruct(x, **options)
     rows = [torch.cat([images[i : i + COLUMNS], made[i : i + COLUMNS]]) for i in range(0, len(x), COLUMNS)]
     sheet = torch.cat([padded(row, 2 * min(COLUMNS, len(x))) for row in rows])

@@ -3,6 +3,7 @@
 import logging
 import time
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -30,30 +31,37 @@ MASKS = ("left", "right", "top", "bottom", "centre")
 
 
 def sample(
-    where: str, output: str = "", *, n: int = 64, seed: int = 0, label: str = "", guidance: float = 0.0,
-    sampler: str = "", steps: int = 0, eta: float = 0.0, batch: int = 64,
+    ckpt: str, output: str = "", *, n: int = 64, seed: int = 0, class_: Annotated[str, "class"] = "",
+    guidance: float = 0.0, sampler: Literal["ddpm", "ddim", "dpm_solver"] | None = None, steps: int | None = None,
+    eta: float = 0.0, batch: int = 64,
 ) -> Path:  # fmt: skip
-    """Write n images of a network's own: a grid, each alone and, of a diffusion, how they came out of noise.
+    """Images by a VAE or a diffusion: a grid, each alone, and of a diffusion how they came out of noise.
 
     Args:
-        where: a checkpoint or a run folder.
-        output: a folder; else `samples` in the run folder. It gets `grid.png`, `images/0000.png` and so on, and of a
-            diffusion `chain.png` and `chain.gif`; those of an earlier call go.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        output: a folder; else samples in the run folder.
         n: images.
-        seed: of the noise. Image i does not depend on n or on `batch`.
-        label: see `labels_of`.
-        guidance, sampler, steps, eta: of a diffusion, see `Diffusion.sample`.
+        seed: of the noise. An image depends neither on n nor on batch.
+        class_: of a diffusion with classes: a name, several with commas between, which take turns, or all.
+        guidance: by classes; 0 is none.
+        sampler: of a diffusion; else ddpm, the chain of the training.
+        steps: of the sampler; else all of ddpm, and 50 of the others.
+        eta: share of new noise in a step of ddim, from 0 to 1.
         batch: images that are made together.
 
     Returns:
-        The folder.
+        The folder, with `grid.png`, `images/0000.png` and so on, and of a diffusion `chain.png` and `chain.gif`; those
+        of an earlier call are gone.
 
     Raises:
         UserError: the checkpoint cannot make images, or not in this way.
+
+    Examples:
+        torchatlas sample ckpt=runs/ddpm_small-digits n=16 sampler=ddim steps=50 class=all guidance=2
     """
-    path, task, about = maker(where, "sample", "make images of its own")
-    options = options_of(task, guidance=guidance, sampler=sampler, steps=steps, eta=eta)
-    labels = labels_of(task, about, label, n)
+    path, task, about = maker(ckpt, "sample", "make images of its own")
+    options = options_of(task, guidance=guidance, sampler=sampler or "", steps=steps or 0, eta=eta)
+    labels = labels_of(task, about, class_, n)
     parts = list(batches(n, batch))
     folder = folder_for(path, output, "samples")
     began = time.monotonic()

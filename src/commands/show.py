@@ -14,29 +14,34 @@ from yaml import YAMLError
 
 from ..analysis.layers import Row, failing_layer, layer_table, shape_text
 from ..errors import UserError, nearest
-from ..zoo import config_text, create_model, list_models, model_card
+from ..zoo import config_text, create_model, model_card
 
 SIZES = ("image_size", "in_channels", "num_classes", "vocab_size", "width", "dim")  # of which none can be 0
 COLUMNS = ("layer", "kind", "output", "parameters", "multiply-accumulates", "receptive field", "stride")
 
 
-def show(arguments: list[str]) -> None:
-    """Print the layers of a network of the zoo, and totals.
+def show(model: str, /, *words: str, data: str | None = None) -> None:
+    """The layers of a network: shape, parameters, multiply-accumulates and receptive field of each.
 
     Args:
-        arguments: the network's name; then `data=NAME`, whose declared sizes it gets, and KEY=VALUE with arguments of
-            the network's class or, as `data.KEY=VALUE`, of the data.
+        model: the network's name.
+        words: arguments of the network's class, as in image_size=32 num_classes=10, and as data.KEY=VALUE of the data.
+        data: data set whose declared sizes the network gets; else those of the published network.
 
     Raises:
-        UserError: there is no such network, data or key, or the network cannot have these sizes; of a layer that fails
-            it names the first.
+        UserError: the network has no such argument, the data no such key, or it cannot have these sizes; of a layer
+            that fails it names the first.
+
+    Examples:
+        torchatlas show resnet18 data=cifar10
+        torchatlas show resnet18 image_size=32 num_classes=10
     """
-    name, values = read_arguments(arguments)
+    values = arguments_of(model, words, data)
     try:
-        network, inputs, rows = _computed(name, values, "meta")
+        network, inputs, rows = _computed(model, values, "meta")
     except NotImplementedError:  # an operation has no shape rule
         with torch.random.fork_rng(devices=[]):
-            network, inputs, rows = _computed(name, values, "cpu")
+            network, inputs, rows = _computed(model, values, "cpu")
     print_rows(rows)
     print_totals(network, inputs, rows)
 
@@ -71,30 +76,20 @@ def _sentence(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_arguments(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The network's name, and all arguments of its class that are not those of the published size.
+def arguments_of(name: str, words: Sequence[str], data: str | None = None) -> dict[str, Any]:
+    """All arguments of a network's class: those that are given, those that the data declare, those published.
 
     Raises:
         UserError: a word is wrong; the nearest right one is said.
     """
-    words = [word.removeprefix("model=") for word in arguments]
-    names = [word for word in words if "=" not in word]
-    if len(names) != 1:
-        example = "torchatlas show resnet18 data=cifar10"
-        raise UserError(f"{'there are two names' if names else 'name a network'}: type one, as in {example}")
-    (name,) = names
-    if name not in list_models():
-        raise UserError(f"there is no model {name!r}{nearest(name, list_models())}")
-    given = {
-        key.removeprefix("model."): _value(key, text) for key, text in (w.split("=", 1) for w in words if "=" in w)
-    }
+    given = {key.removeprefix("model."): _value(key, text) for key, text in (word.split("=", 1) for word in words)}
     config: Any = OmegaConf.create(config_text("model", name))
     asked = OmegaConf.to_container(config.model)
     assert isinstance(asked, dict)
     known = [str(key) for key in asked if key != "_target_"]
     of_data = {key.removeprefix("data."): given.pop(key) for key in list(given) if key.startswith("data.")}
-    data = given.pop("data", model_card(name).data if of_data else None)
-    declared = _declaration(name, str(data), of_data, str(asked)) if data is not None else {}
+    data = data or (model_card(name).data if of_data else None)
+    declared = _declaration(name, data, of_data, str(asked)) if data is not None else {}
     for key, value in given.items():
         if key not in known:
             raise UserError(f"{name} has no argument {key!r}{nearest(key, [*known, 'data'])}")
@@ -103,7 +98,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
         _require_kind(key, value, OmegaConf.create({"model": config.model}).model[key])
     resolved: Any = OmegaConf.to_container(OmegaConf.create({"data": declared, "model": config.model}), resolve=True)
     values = {key: value for key, value in resolved["model"].items() if key != "_target_"}
-    return name, values | given
+    return values | given
 
 
 def _value(key: str, text: str) -> Any:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import hydra
 import lightning
@@ -32,7 +32,7 @@ from tensorboard.plugins.hparams import summary_v2 as board
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from .. import train
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..metrics.figures import format_figure
 from ..run.build import build_trainer
 from ..run.check import check, limits
@@ -44,13 +44,13 @@ from ..storage import run_folder
 from ..storage.files import read_metrics, write_json, write_text
 from ..storage.run_folder import find_checkpoint, new_folder
 from ..tasks.base import Task
-from ..train import debug_arguments
 from ..training.durations import Duration
 from ..zoo import GROUPS, options
 
 log = logging.getLogger(__name__)
-OWN = {"trials": "20", "resume": "", "sampler": "tpe", "pruner": "median"}  # words of the command, not of the config
-KNOWN = {"sampler": ["tpe", "random"], "pruner": ["median", "hyperband", "none"]}
+TRIALS = 20
+SAMPLERS = ("tpe", "random")
+PRUNERS = ("median", "hyperband", "none")
 QUIET = ("test=false", "logger=none")  # where nothing else is given; the test set must not choose
 LOG = re.compile(r"([^=]+=)(int\()?log\(([^()]*)\)(\)?)")  # the short form of tag(log,interval(...))
 
@@ -72,8 +72,8 @@ class Search:
     trials: int
     sampler: str
     pruner: str
-    folder: Path
-    resumed: bool
+    folder: Path = Path()
+    resumed: bool = False
     fixed: list[str] = field(default_factory=list)
     quiet: list[str] = field(default_factory=list)
     space: dict[str, Any] = field(default_factory=dict)
@@ -120,21 +120,34 @@ class Report(lightning.Callback):
             log.info("pruned after epoch %d: other trials were better by then", epoch)
 
 
-def sweep(arguments: list[str]) -> Path:
-    """Search, or go on searching, and report.
+def sweep(
+    *words: Annotated[str, "training"], trials: int | None = None, sampler: Literal["tpe", "random"] | None = None,
+    pruner: Literal["median", "hyperband", "none"] | None = None, resume: str = "",
+) -> Path:  # fmt: skip
+    """Trials of a training with values that Optuna chooses, and a report.
 
-    Trials are numbered from 1. The folder has `sweep.json` (what was asked, and the best), `results.csv`, Optuna's
-    `study.journal`, the runs in `trials/<number>/`, and in `dashboard/` what TensorBoard compares them by.
+    At least one key has values to search among: optim.lr=log(1e-4,1e-1), model.dropout=interval(0,0.5),
+    optim=adamw,momentum.
+
+    Trials are numbered from 1. The folder has sweep.json (what was asked, and the best), results.csv, Optuna's
+    study.journal, the runs in trials/NUMBER, and in dashboard what TensorBoard compares them by.
 
     Args:
-        arguments: `trials=`, `sampler=`, `pruner=` or `resume=`, and Hydra's words.
+        words: those of training, with values to search among.
+        trials: how many; else 20, or as many as the sweep that goes on began with.
+        sampler: what chooses values; else tpe.
+        pruner: what stops trials that are worse than others; else median.
+        resume: the folder of a sweep that goes on as it began.
 
     Returns:
         The sweep's folder.
 
     Raises:
-        UserError: a mistake in the arguments, or no trial has a figure.
-        SystemExit: it was interrupted.
+        UserError: a mistake in the words, or no trial has a figure.
+
+    Examples:
+        torchatlas sweep trials=30 model=mlp 'optim.lr=log(1e-4,1e-1)' 'model.dropout=interval(0,0.5)'
+        torchatlas sweep resume=runs/sweeps/2026-01-31 trials=40
     """
     try:
         import optuna
@@ -145,7 +158,10 @@ def sweep(arguments: list[str]) -> Path:
     with warnings.catch_warnings(), logged_by(ConsoleHandler(), "%(message)s"):
         quiet_libraries()
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        search = read_arguments(arguments)
+        if resume:
+            search = continued(resume, words, trials, sampler=sampler, pruner=pruner)
+        else:
+            search = begun(words, trials, sampler, pruner)
         prepare(search)
         if not search.resumed:
             search.folder = Path(new_folder("sweeps")).absolute()
@@ -157,43 +173,48 @@ def sweep(arguments: list[str]) -> Path:
                 run_trial(study, trial, search)
                 write_results(study, search)
                 gc.collect()  # a trainer is a ring of references, which would hold the memory of its network
-        except BaseException as error:
+        except BaseException:
             say("go on", f"torchatlas sweep resume={shlex.quote(str(run_folder.shown(search.folder)))}")
-            if isinstance(error, KeyboardInterrupt):
-                sys.exit(130)
             raise
         print_results(study, search)
     return search.folder
 
 
-def read_arguments(arguments: Sequence[str]) -> Search:
-    """The words of the command line, or of the sweep that goes on.
+def begun(words: Sequence[str], trials: int | None, sampler: str | None, pruner: str | None) -> Search:
+    """A new search.
 
     Raises:
         UserError: a word is wrong, or nothing is searched.
     """
-    words = debug_arguments(list(arguments))
-    given = dict(word.split("=", 1) for word in words if "=" in word and key_of(word) in OWN)
-    values, resume = OWN | given, given.get("resume", "")
+    return searched(Search(list(words), TRIALS if trials is None else trials, sampler or "tpe", pruner or "median"))
+
+
+def continued(resume: str, words: Sequence[str], trials: int | None, **others: str | None) -> Search:
+    """The search of a folder.
+
+    Raises:
+        UserError: it is no folder of a sweep, or something else than the number of trials is to change.
+    """
+    if wrong := [*words, *(f"{key}={value}" for key, value in others.items() if value is not None)]:
+        raise UserError(f"a sweep goes on as it began, only trials= can change: leave out {shlex.join(wrong)}")
     folder = Path(resume).expanduser().absolute()
-    if resume:
-        if wrong := [word for word in words if key_of(word) not in ("resume", "trials")]:
-            raise UserError(f"a sweep goes on as it began, only trials= can change: leave out {shlex.join(wrong)}")
-        try:
-            saved = json.loads((folder / "sweep.json").read_text())
-            words = [str(word) for word in saved["arguments"]]
-            values = {key: str(saved[key]) for key in ("trials", "sampler", "pruner")} | given
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"resume={resume} is no folder of a sweep, or its sweep.json is damaged") from error
-    if not values["trials"].isdecimal() or int(values["trials"]) < 1:
-        raise UserError(f"trials={values['trials']} must be a positive whole number, as in trials=20")
-    for key, known in KNOWN.items():
-        if values[key] not in known:
-            raise UserError(f"there is no {key} {values[key]!r}{nearest(values[key], known)}")
-    words = [word for word in words if key_of(word) not in OWN]
-    search = Search(words, int(values["trials"]), values["sampler"], values["pruner"], folder, bool(resume))
-    with as_typed(words):
-        for word in words:
+    try:
+        saved = json.loads((folder / "sweep.json").read_text())
+        arguments, number = [str(word) for word in saved["arguments"]], int(saved["trials"])
+        sampler, pruner = (
+            known[known.index(saved[key])] for key, known in (("sampler", SAMPLERS), ("pruner", PRUNERS))
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"resume={resume} is no folder of a sweep, or its sweep.json is damaged") from error
+    return searched(Search(arguments, number if trials is None else trials, sampler, pruner, folder, resumed=True))
+
+
+def searched(search: Search) -> Search:
+    """With its words read."""
+    if search.trials < 1:
+        raise UserError(f"trials={search.trials} must be a positive whole number, as in trials=20")
+    with as_typed(search.arguments):
+        for word in search.arguments:
             add_word(search, word)
     if not search.space:
         example = "optim.lr=log(1e-4,1e-1) or optim=adamw,momentum"

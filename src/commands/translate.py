@@ -25,33 +25,38 @@ from .generate import BATCH, CONTROL, TEXT_FILES, tell_unknown, wrong_command
 
 
 def translate(
-    where: str, given: str, output: str = "", *, beams: int = 5, length_penalty: float = 0.6, max_length: int = 0,
+    ckpt: str, input: str, output: str = "", *, beams: int = 5, length_penalty: float = 0.6, max_length: int = 0,
     alignment: str = "", cache: bool = True,
 ) -> list[str]:  # fmt: skip
-    """Translate a sentence, or each line of a file, and print the translations, or write them to `output`.
+    """Translations of a sentence, or of each line of a file.
 
     Args:
-        where: see `inference.restore`.
-        given: a file with a sentence on each line, or a sentence.
-        output: a file for the translations: a line for each line, empty for an empty one.
-        beams, length_penalty, cache: see `decoding.beam_search`.
-        max_length: most tokens of a translation; 0: as many as the source has and `LONGER` more.
+        ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
+        input: a sentence, or a file with one on each line.
+        output: a file for the translations, a line for each line.
+        beams: translations that beam search follows.
+        length_penalty: over 0 favours long ones.
+        max_length: most tokens of a translation; 0 is as many as the source has and some more.
         alignment: a .png file for a picture of what each token of the translation looked at; of one sentence.
+        cache: whether keys and values of earlier tokens are kept.
 
     Returns:
         The translations.
 
     Raises:
         UserError: no checkpoint of a translator, no text, or something that cannot be.
+
+    Examples:
+        torchatlas translate ckpt=runs/transformer-multi30k input="Ein Hund läuft." alignment=alignment.png
     """
-    path, task, about = restore(where)
+    path, task, about = restore(ckpt)
     if not isinstance(task, SequenceToSequence):
         raise wrong_command(path, task)
     if max_length < 0:
         raise UserError(f"max_length={max_length} must be a positive whole number, or 0 for one that fits the source")
-    sentences = _sentences(given)
+    sentences = _sentences(input)
     if alignment and len(sentences) > 1:
-        raise UserError(f"alignment={alignment} shows one sentence, and {given} has {len(sentences)}: give one")
+        raise UserError(f"alignment={alignment} shows one sentence, and {input} has {len(sentences)}: give one")
     if alignment and Path(alignment).suffix != ".png":
         raise UserError(f"alignment={alignment} must end in .png, as in alignment=alignment.png")
     if alignment and not any(hasattr(module, "written_out") for module in task.network.modules()):

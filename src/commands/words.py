@@ -1,48 +1,176 @@
-"""The words of a command: keys, values, numbers, switches."""
+"""The grammar of the command line: typed words become the arguments of a command's function, or a sentence.
 
-from collections.abc import Callable, Mapping
+`key=value` as in Hydra; `--key value`, `--key=value`, and of switches `--key` and `--no-key`, mean the same, hyphens in
+a key are underscores, and of a key that is given twice the last value counts. `signature` says what a command takes.
+Every word is held against that before the command's module, and torch with it, is imported.
+"""
 
-from ..errors import UserError, nearest
+import importlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, debug_words, nearest
+from ..zoo import GROUPS, config_keys, options
+from .signature import REQUIRED, Command, Key
+
+READ: dict[str, Any] = {
+    "str": str, "int": int, "float": float, "bool": {"true": True, "false": False}.__getitem__,
+    "Path": lambda text: Path(text).expanduser(),
+}  # fmt: skip
+MEANT = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+EXAMPLES = {"int": 1, "float": 0.5, "bool": True}  # where the default is none
 
 
-def parse(arguments: list[str], known: Mapping[str, str | None]) -> dict[str, str]:
-    """KEY=VALUE words as a dictionary over defaults; None marks a key that must be given.
+def call(command: Command, words: Sequence[str]) -> Any:
+    """Run a command with typed words.
 
     Raises:
-        UserError: a word without "=", an unknown key or a missing one.
+        UserError: a word is wrong; it says what to type instead.
     """
-    values = {key: value for key, value in known.items() if value is not None}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise UserError(f"{argument!r} is not of the form KEY=VALUE, with a KEY out of {', '.join(known)}")
+    arguments, named = (list(words), {}) if command.words == "raw" else parse(command, debug_words(words))
+    return getattr(importlib.import_module(command.place.module), command.place.function)(*arguments, **named)
+
+
+def parse(command: Command, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of the function: those without a name, and those with one.
+
+    Raises:
+        UserError: a word is wrong, or one is missing.
+    """
+    typed, others = sorted_out(command, words)
+    for key in command.keys.values():
+        if key.default is REQUIRED and key.key not in typed:
+            raise UserError(f"{shown(key)} is missing; type torchatlas {command.name} --help")
+    values = {name: converted(command.keys[name], text) for name, text in typed.items()}
+    bare = [values.pop(key.key, key.default) for key in command.keys.values() if key.positional]
+    return [*bare, *others], {command.keys[name].name: value for name, value in values.items()}
+
+
+def sorted_out(command: Command, words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The texts of the command's own keys, and the words for `*words`."""
+    typed: dict[str, str] = {}
+    others: list[str] = []
+    left = list(words)
+    while left:
+        key, value = take(command, left)
+        key = key or key_of_bare(command, value, typed)
+        if key in command.keys:
+            typed[key] = value
+        else:
+            require_known(command, key)
+            others.append(f"{key}={value}" if key else value)
+    return typed, others
+
+
+def take(command: Command, left: list[str]) -> tuple[str, str]:
+    """The next key and its value, which leave the list; a word without a key has the key ''."""
+    word = left.pop(0)
+    key, equals, value = word.partition("=")
+    if not word.startswith("--"):
+        return (key, value) if key and equals else ("", word)
+    key = key[2:] if key[2:] in command.keys else key[2:].replace("-", "_")
+    if equals:
+        return key, value
+    if is_switch(command, key):
+        return key, left.pop(0) if left and left[0] in ("true", "false") else "true"
+    if is_switch(command, key.removeprefix("no_")):
+        return key.removeprefix("no_"), "false"
+    if left and not left[0].startswith("--") and not is_word(command, left[0]):
+        return key, left.pop(0)
+    if key in known_keys(command):
+        more = example(command.keys[key]) if key in command.keys else ""
+        raise UserError(f"{word} has no value: type {key}=VALUE{more}")
+    return ("", word) if command.words == "" else (key, "")
+
+
+def is_switch(command: Command, key: str) -> bool:
+    """Whether a key can stand alone."""
+    return key in command.keys and command.keys[key].kind == "bool"
+
+
+def is_word(command: Command, word: str) -> bool:
+    """Whether it begins with a key of its own, as in `top=5`."""
+    key, equals, _ = word.partition("=")
+    return bool(equals) and (key in command.keys or command.words is not None)
+
+
+def key_of_bare(command: Command, word: str, typed: dict[str, str]) -> str:
+    """The key that a word without one is for; '' for a word that goes on as it is."""
+    for key in command.keys.values():
+        if key.positional and key.key not in typed:
+            return key.key
+    if command.words is not None and word.startswith(("-", "~", "+")):
+        return ""
+    known = known_keys(command)
+    meant = [f"{word}=..."] if word in known else [f"{k}={word}" for k in GROUPS if k in known and word in options(k)]
+    hint = f": did you mean {' or '.join(meant)}?" if meant else f", with a KEY out of {', '.join(known) or 'none'}"
+    raise UserError(f"{word!r} is not of the form KEY=VALUE{hint}")
+
+
+def require_known(command: Command, key: str) -> None:
+    """Refuse a key that the command does not have; those of the parts of a config are left to its composition."""
+    if command.words is None or (command.words == "training" and re.fullmatch(r"\w+", key)):
+        known = known_keys(command)
         if key not in known:
-            raise UserError(f"there is no key {key!r}{nearest(key, list(known))}")
-        values[key] = value
-    for key in known:
-        if key not in values:
-            raise UserError(f"{key}=... is missing; type torchatlas --help")
-    return values
+            raise UserError(f"there is no key {key!r}{nearest(key, known) if known else f' of {command.name}'}")
 
 
-def number(values: dict[str, str], key: str, convert: Callable[[str], float]) -> float:
-    """The number of a key.
+def known_keys(command: Command) -> list[str]:
+    """Its own, and those that training has at the left margin of its config."""
+    return [*command.keys, *(config_keys() if command.words == "training" else [])]
+
+
+def shown(key: Key) -> str:
+    """As it is typed."""
+    return key.key.upper() if key.positional else f"{key.key}=..."
+
+
+def converted(key: Key, text: str) -> Any:
+    """The value of a typed text.
 
     Raises:
-        UserError: it is none.
+        UserError: it is of another kind, or not among the choices.
     """
+    if key.optional and text == "null":
+        return None
+    if key.many:
+        return tuple(single(key, part.strip()) for part in text.split(",") if part.strip())
+    return single(key, text)
+
+
+def single(key: Key, text: str) -> Any:
+    """One value; a key that is called like a group of configs takes their names."""
+    if not text and key.default != "":
+        raise UserError(f"{key.key}= is empty: give a value{example(key)}")
+    if key.key in GROUPS and text not in options(key.key):
+        raise UserError(f"there is no {key.key} {text!r}{nearest(text, options(key.key))}")
+    if key.choices and text not in key.choices:
+        raise UserError(f"{key.key}={text} is unknown{nearest(text, list(key.choices))}")
     try:
-        return convert(values[key])
-    except ValueError:
-        raise UserError(f"{key}={values[key]} is not a {'whole ' if convert is int else ''}number") from None
+        return READ[key.kind](text)
+    except (ValueError, KeyError):
+        raise UserError(f"{key.key}={text} must be {MEANT[key.kind]}{example(key)}") from None
 
 
-def switch(values: dict[str, str], key: str) -> bool:
-    """The truth of a key.
+def example(key: Key) -> str:
+    """`, as in top=5`, with the default where there is one; nothing where there is nothing to be shown."""
+    default = None if key.default is REQUIRED else key.default
+    value = default or (key.choices or (EXAMPLES.get(key.kind),))[0]
+    return f", as in {key.key}={written(value)}" if value else ""
 
-    Raises:
-        UserError: it is neither true nor false.
+
+def written(value: Any) -> str:
+    """A value as it is typed.
+
+    >>> [written(value) for value in (True, 1e-6, 10.0, ("a", "b"), None)]
+    ['true', '1e-6', '10', 'a,b', '']
     """
-    if values[key] not in ("true", "false"):
-        raise UserError(f"{key}={values[key]} must be true or false")
-    return values[key] == "true"
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(written, value))
+    if isinstance(value, float):
+        return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,189 @@
+"""What a command says of itself, read from its source: its keys from the signature, their help from the docstring.
+
+    def sample(ckpt: str, n: int = 64, label: Annotated[str, "class"] = "") -> None:
+
+In the signature are `str`, `int`, `float`, `bool` and `Path`; `Literal["a", "b"]` for one of these; `int | None`, where
+null is None; `tuple[str, ...]` for several, with commas between; `Annotated[str, "data.root"]` where the key is no name
+in Python. What has no default must be given. A parameter before `/` is a word without a key. `*words: str` takes words
+with other keys as they are; `Annotated[str, "training"]` refuses those that training does not have; to
+`Annotated[str, "raw"]` belongs every word. A key that is called like a group of configs takes its choices. Defaults are
+literals. Of the docstring the first line is the headline, Args are the help of the keys, Examples stay as they are.
+
+Nothing is imported for that, so that help, completion and mistakes do without torch. Other packages add commands as
+entry points of the group `torchatlas.commands`, as in `mine = "package.module:function"`.
+"""
+
+import ast
+import re
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UserError, nearest
+
+FOLDER = Path(__file__).parent
+PLUGINS = "torchatlas.commands"
+SECTION = re.compile(r"^(Args|Returns|Raises|Examples):\n", re.MULTILINE)
+KINDS = ("str", "int", "float", "bool", "Path")
+REQUIRED: Any = ...
+
+
+class Place(NamedTuple):
+    """Where a command's function is."""
+
+    module: str
+    function: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Key:
+    """A parameter: `name` in Python, `key` on the command line, what its values are, and its line of help."""
+
+    name: str
+    key: str
+    default: Any = REQUIRED
+    kind: str = "str"
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    optional: bool = False
+    positional: bool = False
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command; `words` is None where it takes no others than its keys, and else of which kind they are."""
+
+    name: str
+    place: Place
+    keys: dict[str, Key]
+    words: str | None
+    words_help: str
+    headline: str
+    text: str
+    examples: str
+
+
+def places() -> dict[str, Place]:
+    """All commands: the files of this folder with a function of the file's name, and those of other packages."""
+    here = {path.stem: own(path.stem) for path in sorted(FOLDER.glob("[!_]*.py"))}
+    return {name: place for name, place in {**plugins(), **here}.items() if head(place)}
+
+
+def own(name: str) -> Place:
+    """A command of this package."""
+    return Place(f"{__package__}.{name}", name, FOLDER / f"{name}.py")
+
+
+def plugins() -> dict[str, Place]:
+    """Commands of other packages."""
+    from importlib.metadata import entry_points  # slow
+
+    return {point.name: Place(point.module, point.attr, file_of(point.module)) for point in entry_points(group=PLUGINS)}
+
+
+def file_of(module: str) -> Path:
+    """The source of a module; unlike by `importlib.util.find_spec` the packages around it are not imported."""
+    path, spec, parts = None, None, module.split(".")
+    for i in range(len(parts)):
+        name = ".".join(parts[: i + 1])
+        spec = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
+        path = spec.submodule_search_locations if spec else []
+    return Path(spec.origin if spec and spec.origin else "nowhere")
+
+
+def place_of(name: str) -> Place:
+    """Where one command is; for those of this package nothing else is looked at.
+
+    Raises:
+        UserError: there is no such command; the nearest one is said.
+    """
+    here = own(name.replace("-", "_"))
+    if here.function.isidentifier() and head(here):
+        return here
+    found = places()
+    if name not in found:
+        raise UserError(f"there is no command {name!r}{nearest(name, sorted(found))}")
+    return found[name]
+
+
+def head(place: Place) -> str:
+    """The source of the function up to the end of its docstring; empty where there is none."""
+    source = place.path.read_text(encoding="utf-8") if place.path.is_file() else ""
+    match = re.search(rf'^def {place.function}\(.*?""".*?"""', source, re.MULTILINE | re.DOTALL)
+    return match[0] if match else ""
+
+
+def headline(place: Place) -> str:
+    """The first line of the docstring."""
+    return head(place).split('"""')[1].splitlines()[0].rstrip(".")
+
+
+def read(name: str) -> Command:
+    """What a command says of itself.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    place = place_of(name)
+    function: Any = ast.parse(head(place)).body[0]
+    first, _, rest = (ast.get_docstring(function, clean=False) or "").partition("\n")
+    text, *sections = SECTION.split(textwrap.dedent(rest))
+    parts = dict(zip(sections[::2], map(textwrap.dedent, sections[1::2]), strict=True))
+    helps, others = helps_of(parts.get("Args", "")), function.args.vararg
+    return Command(
+        place.path.stem if place.path.parent == FOLDER else name, place,
+        {key.key: key for key in keys_of(function.args, helps)},
+        annotated(others.annotation).get("key", "") if others else None, helps.get(others.arg, "") if others else "",
+        first.rstrip("."), text.strip(), parts.get("Examples", "").strip(),
+    )  # fmt: skip
+
+
+def helps_of(text: str) -> dict[str, str]:
+    r"""The lines of Args by parameter.
+
+    >>> helps_of("low, high: the ends of\n    the range.")
+    {'low': 'the ends of the range.', 'high': 'the ends of the range.'}
+    """
+    lines = [line.partition(": ") for line in re.sub(r"\n +", " ", text).splitlines()]
+    return {name.strip("* "): about for names, _, about in lines for name in names.split(",")}
+
+
+def keys_of(arguments: ast.arguments, helps: Mapping[str, str]) -> list[Key]:
+    """The parameters of a signature, without `*words`."""
+    named = [*arguments.posonlyargs, *arguments.args]
+    absent = [None] * (len(named) - len(arguments.defaults))
+    found = zip([*named, *arguments.kwonlyargs], [*absent, *arguments.defaults, *arguments.kw_defaults], strict=True)
+    return [
+        Key(
+            name=argument.arg, default=REQUIRED if default is None else ast.literal_eval(default),
+            positional=argument in arguments.posonlyargs, help=helps.get(argument.arg, ""),
+            **{"key": argument.arg} | annotated(argument.annotation),
+        )
+        for argument, default in found
+    ]  # fmt: skip
+
+
+def annotated(node: ast.expr | None) -> dict[str, Any]:
+    """What an annotation says of the values, as arguments of `Key`.
+
+    Raises:
+        TypeError: it is none of those that the command line can read.
+    """
+    match node:
+        case ast.Name(id=kind) if kind in KINDS:
+            return {"kind": kind}
+        case ast.BinOp(left=inner, right=ast.Constant(value=None)):
+            return annotated(inner) | {"optional": True}
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            choices = ast.literal_eval(inner) if isinstance(inner, ast.Tuple) else (ast.literal_eval(inner),)
+            return {"kind": type(choices[0]).__name__, "choices": tuple(map(str, choices))}
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[inner, _])):
+            return annotated(inner) | {"many": True}
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, ast.Constant(value=key)])):
+            return annotated(inner) | {"key": key}
+    raise TypeError(f"the command line cannot read the annotation {ast.unparse(node) if node else 'that is missing'}")
