@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from .commands import words
 from .commands.signature import read
@@ -10,20 +11,19 @@ from .errors import UserError, tell
 from .version import __version__
 
 
-def run(typed: Sequence[str]) -> None:
-    """What was typed behind `torchatlas`."""
+def run(typed: Sequence[str]) -> Any:
+    """Do what was typed behind `torchatlas`; returns what the command's function does."""
     name, *rest = typed or ["help"]
     if name == "--version":
-        print(__version__)
-    elif name == "--complete":
+        return print(__version__)
+    if name == "--complete":
         from .commands.completion import complete
 
-        complete(rest)
-    else:
-        command = read("help" if name in ("-h", "--help") else name)
-        if command.words != "raw" and (rest == ["help"] or {"-h", "--help"} & set(rest)):
-            command, rest = read("help"), [command.name]
-        words.call(command, rest)
+        return complete(rest)
+    command = read("help" if name in ("-h", "--help") else name)
+    if command.words != "raw" and (rest == ["help"] or {"-h", "--help"} & set(rest)):
+        command, rest = read("help"), [command.name]
+    return words.call(command, rest)
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def test_a_run_is_explained(run: Path, images: Path, tmp_path: Path, capsys: pyt
     assert next(iter(gradients["norms"]["new weights"])) == "conv1"
 
     first = {path.name: path.read_bytes() for path in folder.glob("*.png")}
-    explain(str(run), str(images), methods="gradcam,maximisation")
+    explain(str(run), str(images), methods=("gradcam", "maximisation"))
     assert sorted(tags(run)) == [
         "explain/gradcam", "explain/maximisation-channels", "explain/maximisation-classes"
     ]  # fmt: skip
@@ -80,35 +80,35 @@ def test_a_run_is_explained(run: Path, images: Path, tmp_path: Path, capsys: pyt
     alone.write_bytes(weights)
     output = tmp_path / "out"
     picture = str(images / "c.png")
-    assert explain(str(alone), picture, str(output), "8", "layer2.0.conv1", "gradcam") == output
+    assert explain(str(alone), picture, str(output), "8", "layer2.0.conv1", ("gradcam",)) == output
     assert sorted(path.name for path in output.iterdir())[-1] == "gradcam.png"
     assert list(tags(output)) == ["explain/gradcam"]
-    assert explain(str(alone), methods="filters") == tmp_path / "explain"
+    assert explain(str(alone), methods=("filters",)) == tmp_path / "explain"
 
 
 def test_mistakes(run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    good: dict[str, Any] = {"where": str(run), "given": str(images)}
+    good: dict[str, Any] = {"ckpt": str(run), "input": str(images)}
     for wrong, expected in (
-        ({"methods": "gradcan"}, "there is no method 'gradcan': did you mean gradcam"),
-        ({"target": "ship"}, "there is no class 'ship': it is one of 0, 1, 2"),
+        ({"methods": ("gates",)}, "there is no method 'gates'"),
+        ({"class_": "ship"}, "there is no class 'ship': it is one of 0, 1, 2"),
         ({"layer": "layer33"}, "there is no feature map 'layer33': did you mean layer3"),
         ({"layer": "zzz"}, "it is one of maxpool, layer1, layer2, layer3, layer4"),
         ({"layer": "fc"}, "there is no feature map 'fc'"),
-        ({"given": "nowhere"}, "there is no file or folder nowhere"),
-        ({"given": str(tmp_path / "text.png")}, "text.png cannot be read as an image"),
-        ({"given": str(tmp_path / "empty")}, "holds no file that ends in"),
-        ({"given": "", "methods": "filters,saliency"}, "saliency: it needs images: name a file or a folder"),
-        ({"where": "nowhere"}, "there is no checkpoint nowhere"),
+        ({"input": "nowhere"}, "there is no file or folder nowhere"),
+        ({"input": str(tmp_path / "text.png")}, "text.png cannot be read as an image"),
+        ({"input": str(tmp_path / "empty")}, "holds no file that ends in"),
+        ({"input": "", "methods": ("filters", "saliency")}, "saliency: it needs images: name a file or a folder"),
+        ({"ckpt": "nowhere"}, "there is no checkpoint nowhere"),
         ({"output": str(tmp_path / "file")}, "cannot be written .*name a folder with output=FOLDER"),
     ):
         with pytest.raises(UserError, match=expected):
             explain(**{**good, **wrong})
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(UserError, match=r"pip install captum"):
-        explain(**good, methods="gradcam")
+        explain(**good, methods=("gradcam",))
 
 
 def test_what_does_not_apply_is_left_out(
@@ -131,9 +131,9 @@ def test_what_does_not_apply_is_left_out(
         assert f"{method} is left out: gradcam, saliency and occlusion need captum" in said
     assert f"lesion is left out: the data of training are not in {tmp_path / 'nowhere'}" in said
     with pytest.raises(UserError, match="lesion: the data of training are not in"):
-        explain(str(run), methods="lesion")
+        explain(str(run), methods=("lesion",))
     with pytest.raises(UserError, match="gradients: the data of training are not in"):
-        explain(str(run), methods="gradients")
+        explain(str(run), methods=("gradients",))
 
 
 def test_data_that_have_moved_are_found(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,20 +147,20 @@ def test_data_that_have_moved_are_found(train: Train, tmp_path: Path, monkeypatc
     )  # fmt: skip
     (tmp_path / "set").rename(tmp_path / "moved")
     with pytest.raises(UserError, match="the data of training are not in"):
-        explain(str(run), methods="gradients")
+        explain(str(run), methods=("gradients",))
     monkeypatch.setenv("TORCHATLAS_DATA", str(tmp_path / "moved"))
-    folder = explain(str(run), methods="gradients")
+    folder = explain(str(run), methods=("gradients",))
     assert "training samples" in json.loads((folder / "gradients.json").read_text())["samples"]
 
 
 def test_a_network_without_convolutions(train: Train, tmp_path: Path) -> None:
     folder = train("model=mlp", "debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
-    made = explain(str(folder), methods="filters,gradients")
+    made = explain(str(folder), methods=("filters", "gradients"))
     assert {path.name for path in made.iterdir()} == {"filters.png", "gradients.png", "gradients.json"}
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     for method in ("features", "gradcam"):
         with pytest.raises(UserError, match=f"{method}: the network has no convolution"):
-            explain(str(folder), str(tmp_path / "a.png"), methods=method)
+            explain(str(folder), str(tmp_path / "a.png"), methods=(method,))
 
 
 def test_each_method_has_a_line_in_the_documentation() -> None:

@@ -155,7 +155,7 @@ def test_what_generate_refuses(writer: Path, terminal: Any, tmp_path: Path, trai
     digits = train("trainer=cpu", "logger=none", "callbacks=default", "debug=one_batch")
     for arguments, said in (
         (["prompt=a", "length=0"], "length=0 must be a positive whole number"),
-        (["prompt=a", "length=x"], "length=x is not a whole number"),
+        (["prompt=a", "length=x"], "length=x must be a whole number, as in length=200"),
         (["prompt=a", "temperature=-1"], "temperature=-1.0 must be"),
         (["prompt=a", "top_p=0"], "top_p=0.0 must be over 0"),
         (["prompt=a", "samples=0"], "samples=0 must be"),

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from torchatlas.commands.lr_range import Range, lr_range, run, smooth
+from torchatlas import cli
+from torchatlas.commands.lr_range import Range, range_test, smooth
 from torchatlas.data.images.digits import Digits
 from torchatlas.errors import UserError
 from torchatlas.tasks.base import Task
@@ -149,7 +150,7 @@ def test_leaves_everything_as_it_was_bit_for_bit(
             patch.setattr(last, "forward", lambda x: x[:, :10] * math.nan)
             expected = pytest.raises(UserError, match="first step is nan")
         with expected:
-            lr_range(task, made_data(), optimizer, low=1e-5, high=1.0, steps=20)
+            range_test(task, made_data(), optimizer, low=1e-5, high=1.0, steps=20)
     assert everything(task, optimizer) == before
 
     # What comes next is what would have come.
@@ -165,7 +166,7 @@ def test_new_optimizer_stays_new(name: str) -> None:
     optimizer = OPTIMIZERS[name](list(task.parameters()))
     schedule = LambdaLR(optimizer, lambda t: 1.0) if name != "muon" else None
     attributes = set(vars(optimizer))
-    lr_range(task, made_data(), optimizer, low=1e-5, high=1.0, steps=20)
+    range_test(task, made_data(), optimizer, low=1e-5, high=1.0, steps=20)
     assert not dict(optimizer.state)
     assert set(vars(optimizer)) == attributes, "nor does it count as called"
     assert all(p.grad is None for p in task.parameters())
@@ -192,7 +193,7 @@ def of_quadratic(curvature: float, momentum: float = 0.0, error: float = 0.0, **
     task = Quadratic(curvature, error)
     optimizer = torch.optim.SGD(task.parameters(), 0.1, momentum=momentum)
     options = {"low": 1e-4 / curvature, "high": 1e3 / curvature, "steps": 100} | options
-    return lr_range(task, made_data(), optimizer, **options)
+    return range_test(task, made_data(), optimizer, **options)
 
 
 @pytest.mark.parametrize("curvature", [0.01, 1.0, 300.0])
@@ -222,7 +223,7 @@ def test_rates_grow_by_the_same_factor_and_groups_keep_their_ratio(monkeypatch: 
     seen: list[list[float]] = []
     step = optimizer.step
     monkeypatch.setattr(optimizer, "step", lambda: (seen.append([g["lr"] for g in optimizer.param_groups]), step()))
-    found = lr_range(task, made_data(), optimizer, low=1e-4, high=1e-1, steps=31)
+    found = range_test(task, made_data(), optimizer, low=1e-4, high=1e-1, steps=31)
     assert [rates[1] for rates in seen] == pytest.approx([1e-4 * 10 ** (t / 10) for t in range(31)])
     assert [rates[0] / rates[1] for rates in seen] == pytest.approx([0.2] * 31)
     assert found.rates == pytest.approx([rates[1] for rates in seen])
@@ -239,7 +240,7 @@ def test_accumulated_batches_are_one_step() -> None:
         data.setup("fit")
         data.same_batch = True
         optimizer = torch.optim.SGD(task.parameters(), 0.1)
-        results.append(lr_range(task, data, optimizer, low=1e-3, high=0.5, steps=15, accumulate=accumulate, clip=0.5))
+        results.append(range_test(task, data, optimizer, low=1e-3, high=0.5, steps=15, accumulate=accumulate, clip=0.5))
     assert results[0].losses == pytest.approx(results[1].losses, rel=1e-4)
 
 
@@ -248,7 +249,7 @@ def test_other_precisions(precision: str) -> None:
     task = Classification(nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)))
     task.to({"bf16-true": torch.bfloat16, "64-true": torch.float64}.get(precision))
     optimizer = torch.optim.AdamW(task.parameters(), 0.01)
-    found = lr_range(task, made_data(), optimizer, low=1e-5, steps=40, precision=precision)
+    found = range_test(task, made_data(), optimizer, low=1e-5, steps=40, precision=precision)
     assert 1e-4 < found.steepest < 1
 
 
@@ -278,9 +279,9 @@ def test_impossible_ranges(options: dict[str, Any], answer: str) -> None:
 def test_no_suggestion_without_descent() -> None:
     task = Quadratic(1.0)
     with pytest.raises(UserError, match=r"optim\.lr=0 must be positive"):
-        lr_range(task, made_data(), torch.optim.SGD(task.parameters(), 0.0))
+        range_test(task, made_data(), torch.optim.SGD(task.parameters(), 0.0))
     with pytest.raises(UserError, match="did not fall between the learning rates 1e-06 and "):
-        lr_range(task, made_data(), torch.optim.SGD(task.parameters(), 0.1, maximize=True))
+        range_test(task, made_data(), torch.optim.SGD(task.parameters(), 0.1, maximize=True))
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(5)
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     argv, environment, threads = sys.argv[:], dict(os.environ), torch.get_num_threads()
-    path = run([*WORDS, "seed=1", "low=1e-6", "steps=60"])
+    path = cli.run(["lr_range", *WORDS, "seed=1", "low=1e-6", "steps=60"])
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == states
     assert (sys.argv, dict(os.environ), torch.get_num_threads()) == (argv, environment, threads)
     assert path == Path("lr_range-mlp-digits.png")
@@ -309,7 +310,7 @@ def test_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 3e-4 < steepest < 1e-1
     assert 1e-4 < tenth < 1e-1
 
-    again = run([*WORDS, "seed=1", "low=1e-6", "steps=60", "output=again.svg"])
+    again = cli.run(["lr_range", *WORDS, "seed=1", "low=1e-6", "steps=60", "output=again.svg"])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3]] == words[:2], "the seed decides"
     assert again.read_text().startswith("<?xml")
 
@@ -320,7 +321,7 @@ def test_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["low=1", "high=0.5"], "low=1 must be under high=0.5"),
         (["steps=5"], "steps=5 must be at least 10"),
         (["steps=20.5"], "must be a whole number"),
-        (["low=small"], "low=small is no number, as in low=1e-6"),
+        (["low=small"], "low=small must be a number, as in low=1e-6"),
         (["output=x.jpeg2"], "must end in .pdf, .png, .svg"),
         (["output=nowhere/x.png"], "there is no folder nowhere"),
         (["resume=auto"], "resume=auto has no place here"),
@@ -338,7 +339,7 @@ def test_mistakes(words: list[str], answer: str, here: Path) -> None:
     if words == ["trainer=gpu"] and (torch.cuda.is_available() or torch.backends.mps.is_available()):
         pytest.skip("there is a GPU")
     with pytest.raises(UserError) as error:
-        run([*WORDS[:1], *words])
+        cli.run(["lr_range", *WORDS[:1], *words])
     assert answer in str(error.value)
     assert not list(here.iterdir()), "nothing is left behind"
 
@@ -346,8 +347,9 @@ def test_mistakes(words: list[str], answer: str, here: Path) -> None:
 def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     backward = Failing(Tensor.backward, KeyboardInterrupt())
     monkeypatch.setattr(Tensor, "backward", lambda tensor: backward(tensor))
+    monkeypatch.setattr(sys, "argv", ["torchatlas", "lr_range", *WORDS, "steps=20"])
     with pytest.raises(SystemExit) as end:
-        run([*WORDS, "steps=20"])
+        cli.main()
     assert end.value.code == 130
     assert "interrupted" in capsys.readouterr().err
     assert not list(here.iterdir())

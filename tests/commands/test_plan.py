@@ -12,7 +12,7 @@ import torch
 from helpers import Train
 
 from torchatlas import cli
-from torchatlas.commands.plan import amount, count_processes, duration, run
+from torchatlas.commands.plan import amount, count_processes, duration
 from torchatlas.errors import UserError
 from torchatlas.storage.files import read_json, read_metrics
 from torchatlas.zoo import create_model
@@ -82,7 +82,7 @@ def test_plan_of_the_default(here: Path, monkeypatch: pytest.MonkeyPatch, capsys
     ],
 )
 def test_plan_of_optimizers(words: list[str], optimizer: int, averages: int, here: Path) -> None:
-    found = run([*SMALL, *words, "samples=1", "trainer.max_steps=3"])
+    found = cli.run(["plan", *SMALL, *words, "samples=1", "trainer.max_steps=3"])
     assert (found.optimizer_bytes, found.average_bytes) == (optimizer * found.parameters, averages * found.parameters)
     assert found.steps == 3
     assert found.measured_steps == 2, "one step warms up"
@@ -92,20 +92,20 @@ def test_plan_of_a_language_model(here: Path) -> None:
     """6ND beside what is counted; a duration in time; accumulated batches; a carried state."""
     words = ["model=lstm_lm", "data=pydoc", "data.fake=true", "data.context=8", "data.batch_size=8", "model.dim=16",
              "trainer=cpu", "duration=20st", "trainer.accumulate_grad_batches=2", "samples=2"]  # fmt: skip
-    found = run(words)
+    found = cli.run(["plan", *words])
     assert (found.steps, found.samples, found.tokens) == (20, 20 * 16, 20 * 16 * 8)
     assert found.six_n_d == 6 * found.parameters * found.tokens
     lstm = 2 * 4 * 16 * (16 + 16)
     vocabulary = (found.parameters - lstm - 2 * 2 * 4 * 16) // (16 + 16 + 1)
     assert found.flops_per_sample == 2 * 8 * (lstm + 16 * vocabulary)
     assert found.flops_per_step == 3 * 16 * found.flops_per_sample
-    carried = run([*words, "task.carry=true", "data.streams=true"])
+    carried = cli.run(["plan", *words, "task.carry=true", "data.streams=true"])
     assert carried.flops_per_sample == found.flops_per_sample
 
 
 def test_plan_of_several_processes(here: Path) -> None:
     """Each has its part of a batch; steps are those of the whole."""
-    one, two = (run([*SMALL[:1], f"trainer={name}", "samples=1"]) for name in ("cpu", "ddp_cpu"))
+    one, two = (cli.run(["plan", *SMALL[:1], f"trainer={name}", "samples=1"]) for name in ("cpu", "ddp_cpu"))
     assert (two.processes, two.batch_size) == (2, one.batch_size // 2)
     assert (two.steps, two.samples, two.flops_per_step) == (one.steps, one.samples, one.flops_per_step)
     assert two.activation_bytes < one.activation_bytes
@@ -114,7 +114,7 @@ def test_plan_of_several_processes(here: Path) -> None:
 
 def test_plan_of_a_batch_that_does_not_fit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchatlas.analysis.flops.free_memory", lambda device: 100)
-    found = run([*SMALL, "samples=1"])
+    found = cli.run(["plan", *SMALL, "samples=1"])
     assert found.seconds is None
     assert found.measured_steps == 0
     assert found.steps
@@ -131,14 +131,14 @@ def test_a_run_says_what_it_used(train: Train, capsys: pytest.CaptureFixture[str
     assert 0 < used["seconds_per_step"] * used["steps"] <= 1.5 * used["seconds"]
     assert used["memory_bytes"] is None or used["memory_bytes"] >= 4 * metrics["parameters"]
     capsys.readouterr()
-    run([f"against={folder}", "samples=2", "output=compared.json"])
+    cli.run(["plan", f"against={folder}", "samples=2", "output=compared.json"])
     compared = read_json(Path("compared.json"))["against"]
     for key in ("parameters", "steps"):
         assert compared[key]["ratio"] == 1
     assert compared["last.ckpt"]["ratio"] > 1
     assert math.isfinite(compared["seconds of a step"]["ratio"])
     assert "run / plan" in capsys.readouterr().out
-    run([*SMALL, "data.fake=true", "trainer.max_epochs=3", f"against={folder}", "samples=1"])
+    cli.run(["plan", *SMALL, "data.fake=true", "trainer.max_epochs=3", f"against={folder}", "samples=1"])
     assert "trainer.max_epochs is 3 in the plan and 2 in the run" in capsys.readouterr().out
     train(f"resume={folder}", "duration=3ep")
     assert read_metrics(folder)["used"]["steps"] == 3 * metrics["steps"] // 2
@@ -148,7 +148,7 @@ def test_a_run_says_what_it_used(train: Train, capsys: pytest.CaptureFixture[str
     ("words", "answer"),
     [
         (["samples=0"], "samples=0 must be a positive whole number"),
-        (["samples=few"], "samples=few must be a positive whole number"),
+        (["samples=few"], "samples=few must be a whole number, as in samples=12"),
         (["output=plan.txt"], "must end in .json"),
         (["output=nowhere/plan.json"], "there is no folder nowhere"),
         (["against=nowhere"], "against=nowhere is no run folder"),
@@ -162,7 +162,7 @@ def test_a_run_says_what_it_used(train: Train, capsys: pytest.CaptureFixture[str
 )
 def test_mistakes(words: list[str], answer: str, here: Path) -> None:
     with pytest.raises(UserError) as error:
-        run(words)
+        cli.run(["plan", *words])
     assert answer in str(error.value)
     assert not list(here.iterdir()), "nothing is left behind"
 
@@ -171,7 +171,7 @@ def test_a_run_of_an_older_version(here: Path) -> None:
     (here / "config.yaml").write_text("name: old\n")
     (here / "metrics.json").write_text('{"steps": 3}')
     with pytest.raises(UserError, match="does not say what the run used"):
-        run([f"against={here}"])
+        cli.run(["plan", f"against={here}"])
 
 
 def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,8 +179,9 @@ def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr("torchatlas.analysis.flops.count_saved", stop)
+    monkeypatch.setattr(sys, "argv", ["torchatlas", "plan", *SMALL])
     with pytest.raises(SystemExit) as end:
-        run(SMALL)
+        cli.main()
     assert end.value.code == 130
     assert "interrupted" in capsys.readouterr().err
     assert not list(here.iterdir())

@@ -74,7 +74,7 @@ def test_mistakes_with_a_checkpoint(
             ["predict", f"ckpt={trained_digits}", f"input={tmp_path}", "top=11"],
             "top=11 must be from 1 to the 10 classes",
         ),
-        (["predict", f"ckpt={trained_digits}", f"input={tmp_path}", "top=many"], "top=many is not a whole number"),
+        (["predict", f"ckpt={trained_digits}", f"input={tmp_path}", "top=many"], "top=many must be a whole number"),
     ):
         with pytest.raises(SystemExit):
             command(*arguments)

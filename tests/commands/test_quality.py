@@ -40,7 +40,7 @@ def test_quality_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     real, made = (torch.randint(256, (30, 3, 8, 8), dtype=torch.uint8) for _ in range(2))
     made[:20] = real[5:25]
     folders: dict[str, Any] = {
-        "given": str(save(made, tmp_path / "made")),
+        "input": str(save(made, tmp_path / "made")),
         "reference": str(save(real, tmp_path / "real")),
     }
     output = tmp_path / "new" / "figures.json"
@@ -57,18 +57,17 @@ def test_quality_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         assert min(picture.size) > 100
 
     for wrong, told in (
-        ({"metrics": "fid"}, r"add inception=FILE"),
-        ({"metrics": "fdi", "inception": "x"}, r"no metric 'fdi'.*fid"),
-        ({"metrics": "neighbours", "reference": "train"}, r"add ckpt=RUN"),
-        ({"metrics": "neighbours", "options": {"steps": 5}}, r"steps= is for samples of a checkpoint"),
-        ({"metrics": "neighbours", "n": 1}, r"n=1 must"),
-        ({"metrics": "neighbours", "output": "x.txt"}, r"must end in \.json"),
+        ({"metrics": ("fid",)}, r"add inception=FILE"),
+        ({"metrics": ("neighbours",), "reference": "train"}, r"add ckpt=RUN"),
+        ({"metrics": ("neighbours",), "steps": 5}, r"steps= is for samples of a checkpoint"),
+        ({"metrics": ("neighbours",), "n": 1}, r"n=1 must"),
+        ({"metrics": ("neighbours",), "output": "x.txt"}, r"must end in \.json"),
     ):
         with pytest.raises(UserError, match=told):
             quality(**{**folders, **wrong})
     Image.new("RGB", (9, 8)).save(tmp_path / "made" / "other.png")
     with pytest.raises(UserError, match=r"000\.png has 8 x 8 pixels and other\.png has 9 x 8"):
-        quality(**folders, metrics="neighbours")
+        quality(**folders, metrics=("neighbours",))
 
 
 class Maker(nn.Module):
@@ -89,7 +88,7 @@ def test_quality_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
 
     def run(seed: int) -> Any:
-        return quality("run", metrics="neighbours", n=12, seed=seed, batch=5, output=str(tmp_path / "figures.json"))
+        return quality("run", metrics=("neighbours",), n=12, seed=seed, batch=5, output=str(tmp_path / "figures.json"))
 
     one, again, other = run(0), run(0), run(1)
     assert one == again != other

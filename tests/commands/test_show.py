@@ -7,7 +7,7 @@ import rich
 import torch
 from torch import Tensor, nn
 
-from torchatlas.commands.show import show
+from torchatlas import cli
 from torchatlas.errors import UserError
 
 
@@ -17,7 +17,7 @@ def last_lines(text: str) -> dict[str, str]:
 
 def test_show_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     state = torch.get_rng_state()
-    show(["resnet18", "image_size=32", "num_classes=10"])
+    cli.run(["show", "resnet18", "image_size=32", "num_classes=10"])
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[0].split() == [
@@ -35,15 +35,15 @@ def test_show_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert last_lines(text)["parameters"] == "11,173,962"
     assert last_lines(text)["forward"] == "pass      0.5554 GMAC"
     assert "109 pixels" in last_lines(text)["receptive"]
-    show(["resnet18", "data=cifar10"])
+    cli.run(["show", "resnet18", "data=cifar10"])
     assert capsys.readouterr().out == text, "the sizes that the data declare"
-    show(["model=resnet18", "data.image_size=32"])
+    cli.run(["show", "model=resnet18", "data.image_size=32"])
     assert capsys.readouterr().out == text, "the network's own data"
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_show_of_a_language_model(capsys: pytest.CaptureFixture[str]) -> None:
-    show(["lstm_lm"])
+    cli.run(["show", "lstm_lm"])
     text = capsys.readouterr().out
     assert "parameters        19,780,400" in text
     assert "receptive field  " not in text.splitlines()[-1]
@@ -53,7 +53,7 @@ def test_show_of_a_language_model(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_show_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rich, "_console", rich.console.Console(force_terminal=True, width=140))
-    show(["lenet5"])
+    cli.run(["show", "lenet5"])
     text = capsys.readouterr().out
     assert "┃" in text
     assert "features.6" in text
@@ -64,8 +64,8 @@ def test_show_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     ("words", "answer"),
     [
         (["resnet81"], "there is no model 'resnet81': did you mean resnet18"),
-        ([], "name a network: type one, as in torchatlas show resnet18 data=cifar10"),
-        (["mlp", "lenet5"], "there are two names"),
+        ([], "MODEL is missing; type torchatlas show --help"),
+        (["mlp", "lenet5"], "'lenet5' is not of the form KEY=VALUE: did you mean model=lenet5 or"),
         (["resnet18", "imagesize=32"], "resnet18 has no argument 'imagesize': did you mean image_size"),
         (["resnet18", "data=cifar"], "there is no data 'cifar': did you mean cifar10"),
         (["resnet18", "data=pydoc"], "data=pydoc has no sizes for resnet18: try data=cifar10"),
@@ -78,7 +78,7 @@ def test_show_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 )
 def test_mistakes(words: list[str], answer: str) -> None:
     with pytest.raises(UserError) as error:
-        show(words)
+        cli.run(["show", *words])
     assert answer in str(error.value)
 
 
@@ -92,6 +92,6 @@ def test_mistake_that_a_layer_finds(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("torchatlas.commands.show.create_model", lambda name, **values: Small(**values))
     with pytest.raises(UserError) as error:
-        show(["resnet18"])
+        cli.run(["show", "resnet18"])
     assert str(error.value).startswith("resnet18 cannot take inputs of 3x5x5: 1 (MaxPool2d) gets 4x3x3, which fails (")
     assert str(error.value).endswith("sizes that work are those of data=cifar10")

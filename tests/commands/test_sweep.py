@@ -15,7 +15,8 @@ from optuna.storages.journal._storage import JournalOperation
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from torchatlas.commands.sweep import Report, read_arguments, sweep
+from torchatlas import cli
+from torchatlas.commands.sweep import Report, begun
 from torchatlas.errors import UserError
 
 SMALL = (
@@ -39,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep that nothing has interrupted."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("sweep"))
-        return sweep(WORDS)
+        return cli.run(["sweep", *WORDS])
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_more_trials_keep_the_old_ones(found: Path, here: Path, capsys: pytest.C
     folder = here / "sweep"
     shutil.copytree(found, folder)
     old = {path: path.read_bytes() for path in folder.glob("[dt]*/[123]/*") if path.is_file()}
-    assert sweep([f"resume={folder}", "trials=4"]) == folder
+    assert cli.run(["sweep", f"resume={folder}", "trials=4"]) == folder
     assert {path: path.read_bytes() for path in old} == old
     rows = read_rows(folder)
     assert sorted(row["trial"] for row in rows) == ["1", "2", "3", "4"]
@@ -110,7 +111,7 @@ def test_more_trials_keep_the_old_ones(found: Path, here: Path, capsys: pytest.C
     assert "importance  optim" in said
     assert "tensorboard --logdir sweep/dashboard" in said
     assert read_json(folder / "sweep.json")["best"]["command"] in said
-    sweep([f"resume={folder}"])
+    cli.run(["sweep", f"resume={folder}"])
     assert read_rows(folder) == rows
 
 
@@ -127,12 +128,12 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(Report, "on_validation_end", interrupt)
         with pytest.raises(SystemExit):
-            sweep(WORDS)
+            cli.run(["sweep", *WORDS])
     folder = only_sweep(here)
     lines = capsys.readouterr().out.replace("uv run ", "")  # it is said where the tests are started so
     assert f"go on       torchatlas sweep resume=runs/sweeps/{folder.name}\n" in lines
     assert [row["trial"] for row in read_rows(folder)] == ["1"]
-    sweep([f"resume={folder}"])
+    cli.run(["sweep", f"resume={folder}"])
     assert read_rows(folder) == read_rows(found)
     assert [len(read_json(folder / f"trials/{n}/record.json")["starts"]) for n in (1, 2, 3)] == [1, 2, 1]
     assert "going on from" in (folder / "trials/2/train.log").read_text()
@@ -156,9 +157,9 @@ def test_a_kill_loses_no_trial(name: str, found: Path, here: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(JournalFileBackend, "append_logs", killed)
         with pytest.raises(SystemExit):
-            sweep(WORDS)
+            cli.run(["sweep", *WORDS])
     folder = only_sweep(here)
-    sweep([f"resume={folder}"])
+    cli.run(["sweep", f"resume={folder}"])
     assert read_rows(folder) == read_rows(found)
     starts = [len(read_json(folder / f"trials/{n}/record.json")["starts"]) for n in (1, 2, 3)]
     assert starts == [2 if name == "SET_TRIAL_STATE_VALUES" else 1, 1, 1]
@@ -166,7 +167,7 @@ def test_a_kill_loses_no_trial(name: str, found: Path, here: Path, monkeypatch: 
 
 def test_pruned_trials_keep_their_figures(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MedianPruner, "prune", lambda *_: True)
-    folder = sweep(["seed=1,2", *SMALL])
+    folder = cli.run(["sweep", "seed=1,2", *SMALL])
     rows = read_rows(folder)
     assert [(row["state"], row["epochs"]) for row in rows] == [("pruned", "1")] * 2  # two, since there are no others
     for row in rows:
@@ -177,7 +178,7 @@ def test_pruned_trials_keep_their_figures(here: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_failed_trial_does_not_end_the_sweep(here: Path) -> None:
-    folder = sweep(["optim=sgd", "optim.lr=1e30,0.1", "test=true", *SMALL])
+    folder = cli.run(["sweep", "optim=sgd", "optim.lr=1e30,0.1", "test=true", *SMALL])
     rows = read_rows(folder)
     assert [(row["trial"], row["state"]) for row in rows] == [("2", "done"), ("1", "failed")]
     assert "Try a lower rate" in rows[1]["error"]
@@ -187,7 +188,7 @@ def test_a_failed_trial_does_not_end_the_sweep(here: Path) -> None:
 
 def test_when_all_trials_fail_that_is_a_mistake(here: Path) -> None:
     with pytest.raises(UserError, match="no trial has a figure; trial 2 failed: the loss of step"):
-        sweep(["optim=sgd", "optim.lr=1e30,1e31", *SMALL])
+        cli.run(["sweep", "optim=sgd", "optim.lr=1e30,1e31", *SMALL])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_when_all_trials_fail_that_is_a_mistake(here: Path) -> None:
     ],
 )
 def test_search_space(word: str, key: str, distribution: Any) -> None:
-    search = read_arguments([word, "model=mlp"])
+    search = begun([word, "model=mlp"], None, None, None)
     assert search.space == {key: distribution}
     assert search.fixed == ["model=mlp"]
     assert search.quiet == ["test=false", "logger=none"]
@@ -223,8 +224,8 @@ REFUSED = {
     "nothing is searched: .* optim.lr=log": ["optim.lr=0.1"],
     "the config has no key 'optim.lrr': did you mean optim.lr": ["optim.lrr=log(1e-3,1e-1)", "model=lenet5,mlp"],
     "there is no optim 'adamv': did you mean": ["optim=sgd,adamv"],
-    "there is no sampler 'tpee': did you mean tpe": ["sampler=tpee", "seed=1,2"],
-    "there is no pruner": ["pruner=always", "seed=1,2"],
+    "sampler=tpee is unknown: did you mean tpe": ["sampler=tpee", "seed=1,2"],
+    "pruner=always is unknown: it is one of median": ["pruner=always", "seed=1,2"],
     "trials=none must be": ["trials=none", "seed=1,2"],
     "model=lenet5 cannot take the batches of data=digits": ["model=mlp,lenet5", "data=digits"],
     "one process each: add trainer=cpu": ["trainer=ddp_cpu", "seed=1,2"],
@@ -243,7 +244,7 @@ REFUSED = {
 def test_mistakes_are_refused_before_a_folder_is_made(message: str, here: Path) -> None:
     arguments = sys.argv[:]
     with pytest.raises(UserError, match=message) as error:
-        sweep([*REFUSED[message]])
+        cli.run(["sweep", *REFUSED[message]])
     assert "\n" not in str(error.value)
     assert not list(here.iterdir())
     assert sys.argv == arguments
@@ -251,7 +252,7 @@ def test_mistakes_are_refused_before_a_folder_is_made(message: str, here: Path) 
 
 def test_a_sweep_goes_on_as_it_began(found: Path) -> None:
     with pytest.raises(UserError, match=r"leave out optim\.lr=1 sampler=random"):
-        sweep([f"resume={found}", "optim.lr=1", "sampler=random"])
+        cli.run(["sweep", f"resume={found}", "optim.lr=1", "sampler=random"])
 
 
 def test_a_folder_of_somebody_else_cannot_call_anything(found: Path, here: Path) -> None:
@@ -260,10 +261,10 @@ def test_a_folder_of_somebody_else_cannot_call_anything(found: Path, here: Path)
     saved["arguments"].append("++model._target_=os.system")
     (here / "sweep.json").write_text(json.dumps(saved))
     with pytest.raises(UserError, match=r"would call os\.system"):
-        sweep([f"resume={here}"])
+        cli.run(["sweep", f"resume={here}"])
 
 
 def test_without_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match="pip install 'torchatlas\\[sweep\\]'"):
-        sweep(["seed=1,2"])
+        cli.run(["sweep", "seed=1,2"])

@@ -94,7 +94,7 @@ def test_what_translate_refuses(train: Train, terminal: Any, tmp_path: Path) -> 
         (["input=nowhere.txt"], "there is no file nowhere.txt"),
         (["input=word1", "beams=0"], "beams=0 must be a positive whole number"),
         (["input=a", "max_length=-1"], "max_length=-1 must be"),
-        (["input=a", "length_penalty=x"], "length_penalty=x is not a number"),
+        (["input=a", "length_penalty=x"], "length_penalty=x must be a number, as in length_penalty=0.6"),
         (["input=word1 word2", "alignment=a.png"], "Seq2Seq does not attend to its source: leave out alignment"),
         (["input=word1", f"ckpt={digits}"], "was trained for classification: use torchatlas predict ckpt=..."),
         ([], "input=... is missing"),

@@ -110,16 +110,16 @@ def test_a_run_is_explained(name: str, train: Train, tmp_path: Path, capsys: pyt
     )  # fmt: skip
     picture = tmp_path / "picture.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)).save(picture)
-    methods = "filters,features,gradcam,lesion,gradients,attention"
+    methods = ("filters", "features", "gradcam", "lesion", "gradients", "attention")
     folder = explain(str(run), str(picture), methods=methods)
     assert sorted(path.stem for path in folder.glob("*.png")) == [
         "attention-1", "attention-rollout", "features-1", "filters", "gradcam", "gradients", "lesion",
     ]  # fmt: skip
-    explain(str(run), str(picture), layer="layers.0.norm2", methods="gradcam")
+    explain(str(run), str(picture), layer="layers.0.norm2", methods=("gradcam",))
     with pytest.raises(UserError, match=r"no feature map 'layers.9.norm1': did you mean layers"):
-        explain(str(run), str(picture), layer="layers.9.norm1", methods="gradcam")
+        explain(str(run), str(picture), layer="layers.9.norm1", methods=("gradcam",))
     with pytest.raises(UserError, match="attention: it needs images"):
-        explain(str(run), methods="attention")
+        explain(str(run), methods=("attention",))
 
 
 def test_a_network_without_attention_says_so(train: Train, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_network_without_attention_says_so(train: Train, tmp_path: Path) -> No
     picture = tmp_path / "picture.png"
     Image.new("RGB", (32, 32)).save(picture)
     with pytest.raises(UserError, match="attention: the network does not attend to patches of an image"):
-        explain(str(run), str(picture), methods="attention")
+        explain(str(run), str(picture), methods=("attention",))
     with recorded(ResNet()) as maps:
         pass
     assert maps == {}

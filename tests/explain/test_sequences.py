@@ -147,9 +147,9 @@ def test_runs_are_explained(train: Train, tmp_path: Path, capsys: pytest.Capture
     assert {p.name for p in folder.glob("*.png")} == {"gradients.png", "receptive_field.png", "causality.png"}
     assert "gates is left out: the network has no recurrent layers" in capsys.readouterr().out
     with pytest.raises(UserError, match="there is no method 'gradcam'"):
-        explain(str(tcn), methods="gradcam")
+        explain(str(tcn), methods=("gradcam",))
     with pytest.raises(UserError, match="input= names a text"):
-        explain(str(tcn), given="a.txt")
+        explain(str(tcn), input="a.txt")
 
     text = train("model=lstm_lm", "debug=one_batch", "trainer=cpu", "model.dim=8", "logger=none", "callbacks=default")
     (tmp_path / "a.txt").write_text("To be, or not to be")
@@ -161,6 +161,6 @@ def test_runs_are_explained(train: Train, tmp_path: Path, capsys: pytest.Capture
     assert len(json.loads((folder / "gradients.json").read_text())["norms"]["new weights"]) == len(
         "To be, or not to be"
     )
-    assert explain(str(text), methods="gates").is_dir()
+    assert explain(str(text), methods=("gates",)).is_dir()
     with pytest.raises(UserError, match="there is no file"):
         explain(str(text), "nowhere.txt")

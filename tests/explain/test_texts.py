@@ -40,7 +40,7 @@ def test_a_translator(model: str, train: Train, tmp_path: Path) -> None:
     """What its own output has looked at; the last row is the end."""
     sizes = (*SMALL, "model.hidden=32") if model == "transformer" else ("model.dim=16",)
     run = train(f"model={model}", *FAST, *sizes, "data.train_size=64", "data.batch_size=8")
-    explain(str(run), "5 May 2001", str(tmp_path / "out"), methods="attention")
+    explain(str(run), "5 May 2001", str(tmp_path / "out"), methods=("attention",))
     weights, names = weights_of(tmp_path / "out", "alignment")
     assert names["columns"] == list("5␣May␣2001")
     assert names["rows"][-1] == "<eos>"
@@ -68,4 +68,4 @@ def test_mistakes(train: Train, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file nowhere: name a text"):
         explain(str(run), "nowhere", str(tmp_path))
     with pytest.raises(UserError, match="there is no method 'gates'"):
-        explain(str(run), "to be", str(tmp_path), methods="gates")
+        explain(str(run), "to be", str(tmp_path), methods=("gates",))

@@ -138,7 +138,7 @@ def test_a_run_by_subwords(
     second = train(*FEW_STEPS, "data=token_file", f"data.path={tokens}", "task.carry=true")
     assert json.loads((second / "metrics.json").read_text())["test"]["test/bits_per_byte"] > 0
     shutil.rmtree(tokens)
-    prepare([f"input={path}", f"output={tokens}", "share=0.1", "vocab_size=500"])
+    prepare(str(path), str(tokens), share=0.1, vocab_size=500)
     with pytest.raises(SystemExit):
         run(monkeypatch, "evaluate", f"ckpt={second}")
     assert "are by tokeniser" in capsys.readouterr().err

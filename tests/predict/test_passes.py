@@ -19,7 +19,7 @@ def test_several_passes_in_evaluate_and_predict(train: Train, capsys: pytest.Cap
     capsys.readouterr()
 
     def accuracy(*words: str) -> str:
-        cli.evaluate([f"ckpt={folder}", *words])
+        cli.run(["evaluate", f"ckpt={folder}", *words])
         return re.findall(r"accuracy +(\S+)", capsys.readouterr().out)[0]
 
     assert accuracy("mc_samples=3") == accuracy("mc_samples=3")  # seeded
@@ -31,7 +31,7 @@ def test_several_passes_in_evaluate_and_predict(train: Train, capsys: pytest.Cap
         (["mc_samples=x"], "whole number"),
     ):
         with pytest.raises(UserError, match=sentence):
-            cli.evaluate([f"ckpt={folder}", *words])
+            cli.run(["evaluate", f"ckpt={folder}", *words])
 
 
 class Mean(nn.Module):

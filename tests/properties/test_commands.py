@@ -34,7 +34,7 @@ def test_mistakes(mistake: str, command: Any, capsys: pytest.CaptureFixture[str]
         (["evaluate"], "ckpt=... is missing"),
         (["evaluate", "ckpt=nowhere"], "there is no checkpoint nowhere"),
         (["predict", "ckpt=x", "top"], "'top' is not of the form KEY=VALUE"),
-        (["predict", "ckpt=x", "input=y", "top=many"], "top=many is not a whole number"),
+        (["predict", "ckpt=x", "input=y", "top=many"], "top=many must be a whole number"),
         (["export", "ckpt=nowhere"], "there is no checkpoint nowhere"),
         (["export", "chkpt=x"], "there is no key 'chkpt': did you mean ckpt"),
         (["sweep", "model=mlp"], "optim.lr=log(1e-4,1e-1)"),

@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 from torchmetrics.functional.segmentation import dice_score
 
 from torchatlas.callbacks.checkpoint import Checkpoint
-from torchatlas.commands.lr_range import lr_range
+from torchatlas.commands.lr_range import range_test
 from torchatlas.data.masks.base import SegmentationData
 from torchatlas.errors import UserError
 from torchatlas.models.unet import UNet
@@ -104,7 +104,7 @@ def test_balanced_weights_are_there_in_all_steps_of_training(make_trainer: MakeT
     network = UNet(num_classes=K, depth=1, padding="same")
     task = Watched(network, partial(torch.optim.SGD, lr=0.1), class_weights="inverse_frequency")
     task.train()
-    lr_range(task, data, torch.optim.SGD(network.parameters(), lr=0.1), low=1e-3, high=1.0, steps=10)
+    range_test(task, data, torch.optim.SGD(network.parameters(), lr=0.1), low=1e-3, high=1.0, steps=10)
     task.class_weights = None
     task.limits = ("0.001s",)
     make_trainer(logger=False, limit_val_batches=0).fit(task, datamodule=data)

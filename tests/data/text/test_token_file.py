@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.tokens import codec, load
 
-from torchatlas.commands.prepare import prepare
+from torchatlas import cli
 from torchatlas.data.text.base import Streams, Windows
 from torchatlas.data.text.token_file import StoredTokens, TokenFile, count_stored_tokens
 from torchatlas.data.text.tokenizer import load_codec
@@ -21,7 +21,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def write(source: Any, target: Path, *more: str) -> None:
-    prepare([f"input={source}", f"output={target}", "vocab_size=400", "share=0.1", *more])
+    cli.run(["prepare", f"input={source}", f"output={target}", "vocab_size=400", "share=0.1", *more])
 
 
 @pytest.mark.parametrize("context", [1, 7, 16])

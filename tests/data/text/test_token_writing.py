@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers.tokens import TEXT, codec
 
-from torchatlas.commands.prepare import prepare
+from torchatlas import cli
 from torchatlas.data.text.token_file import TokenFile, count_stored_tokens
 from torchatlas.data.text.tokenizer import GPT, load_codec
 from torchatlas.errors import UserError
@@ -26,7 +26,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def write(source: Any, target: Path, *more: str) -> None:
-    prepare([f"input={source}", f"output={target}", "vocab_size=400", "share=0.1", *more])
+    cli.run(["prepare", f"input={source}", f"output={target}", "vocab_size=400", "share=0.1", *more])
 
 
 def test_tokens_of_files_are_those_of_their_texts(
@@ -111,10 +111,10 @@ def test_a_stop_at_any_moment_changes_nothing(
 def test_sigkill(small: None, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = (
         "import sys, time\n"
-        "from torchatlas.commands.prepare import prepare\nfrom torchatlas.data.text import token_writing as w\n"
+        "from torchatlas import cli\nfrom torchatlas.data.text import token_writing as w\n"
         "w.SHARD = 6000; write = w._write_shard\n"
         "def slow(*a, **k):\n    time.sleep(0.05); return write(*a, **k)\n"
-        "w._write_shard = slow; prepare(sys.argv[1:])"
+        "w._write_shard = slow; cli.run(['prepare', *sys.argv[1:]])"
     )
     folder = tmp_path / "killed"
     arguments = [f"input={texts}", f"output={folder}", "vocab_size=400", "share=0.1"]
@@ -153,7 +153,9 @@ def test_another_text_or_tokeniser_is_refused(
     with pytest.raises(UserError, match="leave them out with tokenizer"):
         write(texts, folder, f"tokenizer={tmp_path / 'tokenizer.json'}")
     with pytest.raises(UserError, match="holds tokens by another tokeniser"):
-        prepare([f"input={texts}", f"output={folder}", "share=0.1", f"tokenizer={tmp_path / 'tokenizer.json'}"])
+        cli.run(
+            ["prepare", f"input={texts}", f"output={folder}", "share=0.1", f"tokenizer={tmp_path / 'tokenizer.json'}"]
+        )
     data = bytearray((texts / "a.txt").read_bytes())
     data[5] ^= 1
     (texts / "a.txt").write_bytes(data)
@@ -171,7 +173,7 @@ def test_mistakes_in_texts_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no text"):
         write(tmp_path, target)
     with pytest.raises(UserError, match=r"input=\.\.\. is missing"):
-        prepare([f"output={target}"])
+        cli.run(["prepare", f"output={target}"])
     path = tmp_path / "a.txt"
     path.write_text("a")
     with pytest.raises(UserError, match="text is empty"):
@@ -179,7 +181,10 @@ def test_mistakes_in_texts_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"ten bytes " * 10 + b"\xff" + TEXT.encode())
     with pytest.raises(UserError, match=r"a.txt is no UTF-8 text \(.* at byte 100\)"):
         write(path, target)
-    for given, said in (("share=0.5", "share=0.5 must be between"), ("by=letter", "by=letter must be one of")):
+    for given, said in (
+        ("share=0.5", "share=0.5 must be between"),
+        ("by=letter", "by=letter is unknown: it is one of bpe"),
+    ):
         with pytest.raises(UserError, match=said):
             write(path, target, given)
     with pytest.raises(UserError, match="no key"):
