@@ -10,6 +10,7 @@ import torch
 from helpers import Train
 from torch import Tensor, nn
 
+from torchatlas import cli
 from torchatlas.commands import export as program
 from torchatlas.commands.export import export
 from torchatlas.errors import UserError
@@ -27,9 +28,8 @@ def test_a_checkpoint_alone_and_a_chosen_folder(digits: Path, tmp_path: Path) ->
     alone = tmp_path / "alone" / "network.ckpt"
     alone.parent.mkdir()
     (digits / "checkpoints" / "best.ckpt").rename(alone)
-    assert export(str(alone), formats=("safetensors",)) == {
-        "safetensors": alone.parent / "export" / "model.safetensors"
-    }
+    files = export(str(alone), formats=("safetensors",))
+    assert files == {"safetensors": alone.parent / "export" / "model.safetensors"}
     chosen = tmp_path / "a" / "b"
     assert export(str(alone), str(chosen), ("torch", "torch")) == {"torch": chosen / "model.pt2"}
     with pytest.raises(UserError, match=r"network.ckpt cannot be written .*: name a folder with output=FOLDER"):

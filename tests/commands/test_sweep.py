@@ -127,7 +127,7 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(Report, "on_validation_end", interrupt)
-        with pytest.raises(SystemExit):
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
             cli.run(["sweep", *WORDS])
     folder = only_sweep(here)
     lines = capsys.readouterr().out.replace("uv run ", "")  # it is said where the tests are started so
@@ -156,7 +156,7 @@ def test_a_kill_loses_no_trial(name: str, found: Path, here: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(JournalFileBackend, "append_logs", killed)
-        with pytest.raises(SystemExit):
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
             cli.run(["sweep", *WORDS])
     folder = only_sweep(here)
     cli.run(["sweep", f"resume={folder}"])
