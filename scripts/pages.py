@@ -1,10 +1,10 @@
-"""Keep runs as records, and write the generated parts of the documents from records and configs.
+"""Keep runs as records, and write the generated parts of the documents from records, configs and signatures.
 
     python scripts/pages.py [RUN_FOLDER ...]
 
 Each run folder becomes `records/<name>-<time>.json`: command, config, seed, figures of each epoch, hardware, versions,
 commit. Then what stands between marks such as `<!-- results -->` in the pages of `PARTS` is written anew. With --check
-nothing is written, and the status is 1 if a page is not what records and configs say; its name is printed.
+nothing is written, and the status is 1 if a page is not what they say; its name is printed.
 """
 
 import json
@@ -15,6 +15,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from torchatlas.commands.help import about, usage, values
+from torchatlas.commands.signature import FOLDER, Command, Key, places, read
 from torchatlas.metrics.figures import format_figure
 from torchatlas.zoo import GROUPS, config_text, headline, list_models, model_card, options
 
@@ -201,11 +203,34 @@ def held_against_table() -> str:
     return table(("`model=`", "parameters", "held against", "paper"), rows)
 
 
+def key_row(key: Key) -> list[str]:
+    """A key of a command, its values, and its help."""
+    cells = (f"`{key.key.upper() if key.positional else key.key}`", f"`{values(key)}`", about(key))
+    return [cell.replace("|", "\\|") for cell in cells]
+
+
+def command_section(command: Command) -> str:
+    """All that a command says of itself."""
+    rows = [key_row(key) for key in command.keys.values()]
+    if command.words is not None:
+        rows.append(["...", "", command.words_help])
+    keys = table(("key", "value", ""), rows) if rows else ""
+    parts = [f"## {command.name}", f"{command.headline}.", f"`{usage(command)}`", command.text, keys]
+    return "\n\n".join(filter(None, [*parts, f"```\n{command.examples}\n```"]))
+
+
+def command_sections() -> str:
+    """A section per command of this package, from its function's signature and docstring."""
+    names = sorted(name for name, place in places().items() if place.path.parent == FOLDER)
+    return "\n\n".join(command_section(read(name)) for name in names)
+
+
 PARTS: tuple[tuple[str, str, Callable[[], str]], ...] = (  # page, mark, what is written there
     ("models.md", "models", models_table),
     ("models.md", "held against", held_against_table),
     ("data.md", "data", data_table),
     ("choices.md", "choices", choices_tables),
+    ("commands.md", "commands", command_sections),
     ("results.md", "results", results_table),
 )
 
@@ -227,7 +252,9 @@ def main(arguments: list[str]) -> int:
         old = (DOCS / name).read_text()
         new = with_part(old, mark, part())
         if new != old and check:
-            print(f"docs/{name} is not what records and configs say: python scripts/pages.py writes it anew")
+            print(
+                f"docs/{name} is not what records, configs and signatures say: python scripts/pages.py writes it anew"
+            )
             status = 1
         elif new != old:
             (DOCS / name).write_text(new)

@@ -3,14 +3,12 @@
 import importlib
 import inspect
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import REPOSITORY
 
 from torchatlas import cli
 from torchatlas.commands import completion, help, signature, words
@@ -137,11 +135,6 @@ def test_mistakes_and_help_take_no_torch(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=os.environ, check=True, capture_output=True)
     assert not list(tmp_path.iterdir()), "nothing is written"
-
-
-def test_the_page_says_what_the_commands_say() -> None:
-    script = runpy.run_path(str(REPOSITORY / "scripts" / "commands_page.py"))
-    assert script["main"](["--check"]) == 0, "run python scripts/commands_page.py"
 
 
 # --- mistakes
