@@ -65,7 +65,7 @@ def test_show_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     [
         (["resnet81"], "there is no model 'resnet81': did you mean resnet18"),
         ([], "MODEL is missing; type torchatlas show --help"),
-        (["mlp", "lenet5"], "'lenet5' is not of the form KEY=VALUE: did you mean model=lenet5 or"),
+        (["mlp", "lenet5"], "'lenet5' is not of the form KEY=VALUE: did you mean model=lenet5?"),
         (["resnet18", "imagesize=32"], "resnet18 has no argument 'imagesize': did you mean image_size"),
         (["resnet18", "data=cifar"], "there is no data 'cifar': did you mean cifar10"),
         (["resnet18", "data=pydoc"], "data=pydoc has no sizes for resnet18: try data=cifar10"),
