@@ -9,18 +9,11 @@ import rich
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from ..metrics.figures import format_figure
+from ..metrics.figures import clock, format_figure
 from ..tasks.base import Task
 from .base import Callback
 
 log = logging.getLogger(__name__)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 1:02:03 or 02:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
 class Progress(Callback):

@@ -26,20 +26,15 @@ everything in pixels and pass for copies there: look at the picture, and at the 
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from matplotlib.figure import Figure
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..data.images.base import ImageData, fit_images
-from ..data.images.image_folder import list_images, load_image
-from ..data.loading import BatchDataset
+from ..drawing.neighbours import draw_neighbours
 from ..errors import UserError
 from ..metrics.figures import format_figure
 from ..metrics.images import (
@@ -52,12 +47,12 @@ from ..metrics.images import (
     neighbours,
     spread,
 )
+from ..predict.image_features import Extractor, classifier_extractor, extract, inception_extractor
+from ..predict.image_sets import Pictures, format_of, from_folder, from_split, generate, open_data
 from ..run.devices import device_of
-from ..run.restore import restore, restored_data
+from ..run.restore import restore
 from ..storage.files import write_json
-from ..tasks.base import Task
-from ..tasks.classification import Classification
-from ..weights.inception import RESIZE, WEIGHTS, load_inception
+from ..weights.inception import WEIGHTS
 
 log = logging.getLogger(__name__)
 METRICS = ("fid", "kid", "is", "neighbours")
@@ -65,200 +60,7 @@ SPLITS_OF_DATA = ("train", "test")
 FEW = 10_000  # images, under which FID is said to be biased
 COMPARED = 64  # samples, and held-out images, whose nearest training images are looked for
 DRAWN = 16  # samples in the picture
-GAP = 2  # pixels between them
-MEASURED = 50  # images at a time in a network
 SEARCHED = 1000  # references at a time
-TOLD = 30.0  # seconds between two lines about how far it is
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Images that can be read again, by their numbers.
-
-    Attributes:
-        name: for people.
-        size: how many.
-        read: int64 `b` to uint8 `b c h w`.
-        labels: int64 `size`, where there are any.
-    """
-
-    name: str
-    size: int
-    read: Callable[[Tensor], Tensor]
-    labels: Tensor | None = None
-
-    def batches(self, batch: int, indices: Tensor) -> Iterator[Tensor]:
-        for part in indices.split(batch):
-            yield self.read(part)
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """A network whose features are compared.
-
-    Attributes:
-        name: for people.
-        network: uint8 images `b c h w` to a tuple of features `b d` and perhaps logits `b k`.
-        inception: whether it is that of FID.
-        classifies: whether there are logits for the inception score.
-        about: what the output says of it.
-    """
-
-    name: str
-    network: Callable[[Tensor], tuple[Tensor, ...]]
-    inception: bool = False
-    classifies: bool = False
-    about: dict[str, Any] = field(default_factory=dict)
-
-
-# --- where images come from
-
-
-def from_split(name: str, dataset: BatchDataset, channels: int, size: int) -> Pictures:
-    """Images of a split as they are stored, without augmentation, in the samples' format."""
-    labels: Any = getattr(dataset, "labels", None)
-    return Pictures(name, len(dataset), lambda indices: fit_images(dataset[-1, indices][0], channels, size), labels)
-
-
-def from_folder(folder: Path, channels: int, size: int) -> Pictures:
-    """Files in a folder, the shorter side scaled to `size` and the centre cut out where they have another size."""
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: name one with images")
-    names = list_images(folder)
-    if not names:
-        raise UserError(f"{folder} holds no image: name a folder with images")
-
-    def read(indices: Tensor) -> Tensor:
-        return torch.stack([load_image(folder / names[i], channels, size) for i in indices.tolist()])
-
-    return Pictures(str(folder), len(names), read)
-
-
-def format_of(folder: Path) -> tuple[int, int]:
-    """Channels and side of the images in a folder of samples, which must have one size.
-
-    Raises:
-        UserError: there are none, they differ in size, or they are not square.
-    """
-    found: dict[tuple[int, int], str] = {}
-    grey = True
-    for name in list_images(folder) if folder.is_dir() else []:
-        try:
-            with Image.open(folder / name) as image:
-                found.setdefault(image.size, name)
-                grey = grey and image.mode in ("1", "L")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"{folder / name} cannot be read as an image ({error}): mend or delete it") from error
-    if not found:
-        raise UserError(f"input={folder} holds no image: name a folder with the generated images")
-    sizes = [f"{name} has {width} x {height} pixels" for (width, height), name in found.items()]
-    if len(found) > 1 or any(width != height for width, height in found):
-        raise UserError(f"generated images must be square and of one size, and in {folder} {' and '.join(sizes[:2])}")
-    return 1 if grey else 3, next(iter(found))[0]
-
-
-def generate(
-    task: Task, n: int, *, seed: int, batch: int, labels: Tensor | None, options: Mapping[str, Any]
-) -> Iterator[Tensor]:
-    """Samples as uint8 `b c h w`, n in all.
-
-    Args:
-        labels: classes of the training images, from which those of the samples are drawn; None: no classes.
-        options: of the task's `sample`.
-    """
-    if labels is not None:
-        chosen = torch.randint(len(labels), (n,), generator=torch.Generator().manual_seed(seed))
-        labels = labels[chosen]
-    sample: Any = task.sample
-    for start in range(0, n, batch):
-        size = min(batch, n - start)
-        given: dict[str, Any] = {"seed": seed, "first": start, **options}
-        if labels is not None:
-            given["labels"] = labels[start : start + size]
-        yield (255 * sample(size, **given)).round().clamp(0, 255).to(torch.uint8).cpu()
-
-
-def open_data(about: dict[str, Any], root: str = "") -> ImageData:
-    """The images that a run was trained and tested with; see `restored_data`."""
-    data = restored_data(about, root)
-    if not isinstance(data, ImageData):
-        raise UserError("quality compares images, and this checkpoint is of other data")
-    data.prepare_data()
-    data.setup("test")
-    return data
-
-
-# --- networks
-
-
-def inception_extractor(path: Path, device: torch.device) -> Extractor:
-    """The network of FID, from a file; see `load_inception`."""
-    found = load_inception(path)
-    network = found.network.to(device)
-
-    def run(images: Tensor) -> tuple[Tensor, ...]:
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        outputs: tuple[Tensor, ...] = network(colour.to(device))
-        return outputs
-
-    about = {"inception_sha256": found.sha256, "inception_origin": found.origin, "inception_resize": RESIZE}
-    return Extractor("Inception-v3", run, True, found.classifies, about)
-
-
-def classifier_extractor(where: str, device: torch.device) -> Extractor:
-    """A classifier of this project; its features are the input of its last layer.
-
-    Raises:
-        UserError: the checkpoint is none of a classifier of images.
-    """
-    path, task, about = restore(where)
-    data, heads = about["data"], getattr(task.network, "heads", ())
-    if not isinstance(task, Classification) or data["kind"] != "image" or not heads:
-        raise UserError(f"classifier={where} is no classifier of images: name the run folder of one")
-    task.to(device)
-    mean, std = (torch.tensor(data[key], device=device)[:, None, None] for key in ("mean", "std"))
-    caught: list[Tensor] = []
-    task.network.get_submodule(heads[-1]).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
-
-    def run(images: Tensor) -> tuple[Tensor, ...]:
-        caught.clear()
-        x = fit_images(images, data["in_channels"], data["image_size"]).to(device) / 255
-        task.network((x - mean) / std)
-        return (caught[-1].flatten(1).float(),)
-
-    name = f"{type(task.network).__name__} of {about['config']['name']}"
-    return Extractor(name, run, about={"classifier": name, "classifier_checkpoint": str(path)})
-
-
-@torch.no_grad()
-def extract(
-    batches: Iterator[Tensor], extractors: Sequence[Extractor], total: int, keep: int = 0
-) -> tuple[list[list[Tensor]], Tensor]:
-    """What the networks make of images.
-
-    Args:
-        batches: uint8 `b c h w`, `total` in all.
-        keep: the first images, which are given back.
-
-    Returns:
-        For each network its outputs, `n d` each, on the CPU; and the first images, uint8 `keep c h w`.
-    """
-    parts: list[list[tuple[Tensor, ...]]] = [[] for _ in extractors]
-    kept: list[Tensor] = []
-    done, told = 0, time.monotonic()
-    for images in batches:
-        kept += [images[: keep - done]] if done < keep else []
-        for few in images.split(MEASURED):
-            for part, extractor in zip(parts, extractors, strict=True):
-                part.append(tuple(output.cpu() for output in extractor.network(few)))
-            done += len(few)
-            if time.monotonic() - told > TOLD:
-                told = time.monotonic()
-                log.info("%d of %d images", done, total)
-    return [[torch.cat(column) for column in zip(*part, strict=True)] for part in parts], torch.cat(kept or [images])
-
-
-# --- the command
 
 
 @dataclass(frozen=True)
@@ -458,7 +260,7 @@ def compare(
             figures[f"neighbours_images{suffix}"] = len(real[0])
             figures |= compare_distances(distances[: len(first), 0], distances[len(first) :, 0], suffix)
             shown[f"for {extractor.name}"] = sets.numbers[places[:drawn].cpu()]
-    draw(first[:drawn], sets.train, shown).savefig(picture, dpi=100)
+    draw_neighbours(first[:drawn], sets.train.read, shown).savefig(picture, dpi=100)
     return figures | {"neighbours_picture": str(picture)}
 
 
@@ -487,28 +289,3 @@ def score(
         mean, deviation = inception_score(made[1], seed=seed)
         figures |= {"inception_score": mean, "inception_score_std": deviation, "inception_score_images": n}
     return figures
-
-
-def draw(samples: Tensor, train: Pictures, shown: Mapping[str, Tensor]) -> Figure:
-    """A row for each sample: itself, and the nearest training images beside it.
-
-    Args:
-        samples: uint8 `n c h w`.
-        shown: by kind of distance the numbers of the nearest training images, int64 `n k`.
-    """
-    columns = [samples[:, None]]
-    titles = {0: "sample"}
-    for kind, places in shown.items():
-        titles[sum(part.shape[1] for part in columns)] = f"nearest {kind}"
-        columns.append(torch.stack([train.read(row) for row in places]))
-    tiles = nn.functional.pad(torch.cat(columns, 1), (0, GAP, 0, GAP), value=255)
-    rows, across, _, h, w = tiles.shape
-    sheet = tiles.permute(0, 3, 1, 4, 2).reshape(rows * h, across * w, -1)
-    figure = Figure(figsize=(0.8 * across + 0.4, 0.8 * rows + 0.6), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(sheet.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_xticks([place * w for place in titles], titles.values(), ha="left", fontsize=8)
-    axes.set_yticks([])
-    axes.tick_params(labeltop=True, labelbottom=False, length=0)
-    axes.spines[:].set_visible(False)
-    return figure

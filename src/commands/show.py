@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import rich
 import torch
 from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.table import Table
-from rich.text import Text
 from torch import Tensor, nn
 from yaml import YAMLError
 
 from ..analysis.layers import Row, failing_layer, layer_table, shape_text
 from ..errors import UserError, nearest
+from ..run.console import print_table
 from ..zoo import config_text, create_model, model_card
 
 SIZES = ("image_size", "in_channels", "num_classes", "vocab_size", "width", "dim")  # of which none can be 0
@@ -42,7 +40,7 @@ def show(model: str, /, *words: str, data: str | None = None) -> None:
     except NotImplementedError:  # an operation has no shape rule
         with torch.random.fork_rng(devices=[]):
             network, inputs, rows = _computed(model, values, "cpu")
-    print_rows(rows)
+    print_table(COLUMNS, list(map(cells, rows)), right=range(3, len(COLUMNS)))
     print_totals(network, inputs, rows)
 
 
@@ -157,24 +155,6 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.macs:,}", "" if row.field is None else "all" if row.whole else pair(row.field),
         "" if row.stride is None else pair(row.stride),
     )  # fmt: skip
-
-
-def print_rows(rows: Sequence[Row]) -> None:
-    """A table in a terminal, aligned lines elsewhere."""
-    console = rich.get_console()
-    shown = [cells(row) for row in rows]
-    if console.is_terminal:
-        table = Table()
-        for i, column in enumerate(COLUMNS):
-            table.add_column(column, justify="left" if i < 3 else "right")
-        for line in shown:
-            table.add_row(*map(Text, line))
-        console.print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *shown, strict=True)]
-    for line in (COLUMNS, *shown):
-        words = (f"{w:<{n}}" if i < 3 else f"{w:>{n}}" for i, (w, n) in enumerate(zip(line, widths, strict=True)))
-        print("  ".join(words).rstrip())
 
 
 def print_totals(network: nn.Module, inputs: tuple[Tensor, ...], rows: Sequence[Row]) -> None:

@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import rich
+from rich.table import Table
+from rich.text import Text
 
 
 class ConsoleHandler(logging.Handler):
@@ -48,3 +50,20 @@ def logged_by(handler: logging.Handler, form: str) -> Iterator[None]:
         root.setLevel(level)
         root.removeHandler(handler)
         handler.close()
+
+
+def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]], right: Collection[int]) -> None:
+    """A table in a terminal, aligned lines elsewhere; `right` are the columns of numbers."""
+    console = rich.get_console()
+    if console.is_terminal:
+        table = Table()
+        for i, column in enumerate(columns):
+            table.add_column(column, justify="right" if i in right else "left")
+        for line in lines:
+            table.add_row(*map(Text, line))
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+    for line in (columns, *lines):
+        words = (f"{w:>{n}}" if i in right else f"{w:<{n}}" for i, (w, n) in enumerate(zip(line, widths, strict=True)))
+        print("  ".join(words).rstrip())

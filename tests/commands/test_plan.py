@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,11 @@ import torch
 from helpers import Train
 
 from torchatlas import cli
-from torchatlas.commands.plan import amount, count_processes, duration
 from torchatlas.errors import UserError
 from torchatlas.storage.files import read_json, read_metrics
 from torchatlas.zoo import create_model
 
 SMALL = ["model.widths=[8]", "trainer=cpu"]
-
-
-def test_processes() -> None:
-    for devices, number in ((2, 2), ("3", 3), ([0, 1], 2), ("0,1,", 2), ("auto", 1), (-1, 1)):
-        assert count_processes({"devices": devices, "accelerator": "cpu"}) == number
-
-
-# --- the command
 
 
 @pytest.fixture
@@ -178,18 +168,10 @@ def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchatlas.analysis.flops.count_saved", stop)
+    monkeypatch.setattr("torchatlas.run.measure.count_saved", stop)
     monkeypatch.setattr(sys, "argv", ["torchatlas", "plan", *SMALL])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 130
     assert "interrupted" in capsys.readouterr().err
     assert not list(here.iterdir())
-
-
-def test_numbers_are_short() -> None:
-    assert [amount(n, "B") for n in (0, 999, 1000, 9_994, 99_940, 999_600)] == [
-        "0 B", "999 B", "1.00 kB", "9.99 kB", "99.9 kB", "1.00 MB",
-    ]  # fmt: skip
-    assert duration(59.94) == "59.9 s"
-    assert os.linesep not in duration(0.5)

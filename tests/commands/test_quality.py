@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from torchatlas.commands import quality as command
-from torchatlas.commands.quality import Extractor, classifier_extractor, generate, quality, score
+from torchatlas.commands.quality import quality
 from torchatlas.data.images.unlabelled_folder import UnlabelledFolder
 from torchatlas.errors import UserError
 from torchatlas.metrics.images import frechet_distance, inception_score, kernel_distance
-from torchatlas.models.lenet5 import LeNet5
-from torchatlas.tasks.classification import Classification
+from torchatlas.predict import image_sets
+from torchatlas.predict.image_features import Extractor
 
 
 def stub(path: Path, device: str) -> Extractor:
@@ -82,7 +82,7 @@ class Maker(nn.Module):
 def test_quality_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "restore", lambda _: (Path("best.ckpt"), Maker(), {}))
     monkeypatch.setattr(
-        command,
+        image_sets,
         "restored_data",
         lambda *_: UnlabelledFolder(in_channels=3, image_size=8, batch_size=16, fake=True),
     )
@@ -96,26 +96,3 @@ def test_quality_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     # Noise without the pattern of the data is farther from them than held-out images are.
     assert one["nearest_training_ratio"] > 1.2
     assert one["nearer_than_held_out"] == 0
-
-
-def test_no_two_samples_share_their_noise() -> None:
-    made = [torch.cat(list(generate(Maker(), 10, seed=seed, batch=3, labels=None, options={}))) for seed in (0, 1)]
-    assert [len(x) for x in made] == [10, 10]
-    assert len({image.numpy().tobytes() for x in made for image in x}) == 20
-
-
-def test_features_of_a_classifier_are_the_input_of_its_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = LeNet5().eval()
-    about = {"kind": "image", "in_channels": 1, "image_size": network.image_size, "mean": [0.2], "std": [0.5]}
-    said = {"data": about, "config": {"name": "lenet5_mnist"}}
-    monkeypatch.setattr(command, "restore", lambda _: (Path("best.ckpt"), Classification(network), said))
-    images = torch.randint(256, (4, 1, network.image_size, network.image_size), dtype=torch.uint8)
-    found = classifier_extractor("run", "cpu")
-    head = network.get_submodule(network.heads[-1])
-    with torch.no_grad():
-        torch.testing.assert_close(head(found.network(images)[0]), network((images / 255 - 0.2) / 0.5))
-        features = found.network(images)
-    figures = score(found, features, features, [], 0)
-    assert figures["classifier"] == "LeNet5 of lenet5_mnist"
-    assert {"frechet_distance", "kernel_distance"} < figures.keys()
-    assert not {"fid", "kid"} & figures.keys()
