@@ -1,5 +1,7 @@
 """Images of a network's own."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
