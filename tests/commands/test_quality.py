@@ -18,7 +18,7 @@ from torchatlas.predict import image_sets
 from torchatlas.predict.image_features import Extractor
 
 
-def stub(path: Path, device: str) -> Extractor:
+def stub(path: Path, device: torch.device) -> Extractor:
     """In place of Inception: means of quarters as features, and as logits."""
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
@@ -45,7 +45,7 @@ def test_quality_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     }
     output = tmp_path / "new" / "figures.json"
     found = quality(**folders, inception="weights", batch=7, output=str(output))
-    run = stub(Path(), "cpu").network
+    run = stub(Path(), torch.device("cpu")).network
     assert found["fid"] == pytest.approx(frechet_distance(run(made)[0], run(real)[0]))
     assert found["kid"] == kernel_distance(run(made)[0], run(real)[0])[0]
     assert found["inception_score"] == inception_score(run(made)[1])[0]

@@ -18,7 +18,7 @@ def test_features_of_a_classifier_are_the_input_of_its_last_layer(monkeypatch: p
     said = {"data": about, "config": {"name": "lenet5_mnist"}}
     monkeypatch.setattr(image_features, "restore", lambda _: (Path("best.ckpt"), Classification(network), said))
     images = torch.randint(256, (4, 1, network.image_size, network.image_size), dtype=torch.uint8)
-    found = classifier_extractor("run", "cpu")
+    found = classifier_extractor("run", torch.device("cpu"))
     head = network.get_submodule(network.heads[-1])
     with torch.no_grad():
         torch.testing.assert_close(head(found.network(images)[0]), network((images / 255 - 0.2) / 0.5))
