@@ -30,6 +30,18 @@ def nearest(word: str, known: list[str]) -> str:
     return f": it is one of {', '.join(known)}"
 
 
+def ending_in(word: str, known: Sequence[str]) -> list[str]:
+    """The keys of which a word is the last part, or else ends it, as `epochs` does max_epochs; the least deep ones.
+
+    >>> ending_in("lr", ["optim.lr", "model.lr_scale"]), ending_in("epochs", ["trainer.max_epochs", "data.root"])
+    (['optim.lr'], ['trainer.max_epochs'])
+    """
+    last = [key for key in known if key.rpartition(".")[2] == word]
+    found = last or [key for key in known if key.rpartition(".")[2].endswith(f"_{word}")]
+    depth = min((key.count(".") for key in found), default=0)
+    return [key for key in found if key.count(".") == depth][:2]
+
+
 def debug_words(words: Sequence[str]) -> list[str]:
     """`debug=true` asks for the traceback of a mistake; other values of debug are configs, and stay."""
     if "debug=true" in words:

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,50 @@ def config_keys() -> list[str]:
     >>> {"model", "seed", "weights"} <= set(config_keys())
     True
     """
-    text = files("torchatlas.configs").joinpath("train.yaml").read_text(encoding="utf-8")
-    return [*GROUPS, *(key for key in re.findall(r"^(\w+):", text, re.MULTILINE) if key not in ("defaults", "hydra"))]
+    keys = re.findall(r"^(\w+):", _first_text(), re.MULTILINE)
+    return [*GROUPS, *(key for key in keys if key not in ("defaults", "hydra"))]
+
+
+def _first_text() -> str:
+    return files("torchatlas.configs").joinpath("train.yaml").read_text(encoding="utf-8")
+
+
+def chosen(words: Sequence[str]) -> dict[str, str]:
+    """The choice of each group by words of training: what is typed, what that brings with it, or else the default.
+
+    >>> chosen(["model=lstm_lm", "optim=sgd"])["data"], chosen([])["data"]
+    ('pydoc', 'digits')
+    """
+    found = dict(pair for pair in (word.split("=", 1) for word in words if "=" in word) if pair[0] in GROUPS)
+    first = dict(re.findall(r"^  - (\w+): (\w+)$", _first_text(), re.MULTILINE))
+    for group in ("experiment", "model", "task"):
+        name = found.get(group, first[group])
+        if name in options(group):
+            found = dict(re.findall(r"override /(\w+): (\w+)", config_text(group, name))) | found
+    return {group: name for group, name in (first | found).items() if group in GROUPS and name in options(group)}
+
+
+def settings(words: Sequence[str]) -> list[str]:
+    """Keys inside the groups that words of training choose, as in optim.lr.
+
+    >>> {"optim.lr", "optim.weight_decay", "data.batch_size", "trainer.max_epochs"} <= set(settings(["optim=sgd"]))
+    True
+    """
+    return list(dict.fromkeys(key for group, name in chosen(words).items() for key in _settings(group, name)))
+
+
+def _settings(group: str, name: str) -> list[str]:
+    """Those of one choice, and of the choice that it begins with."""
+    text, found = config_text(group, name), []
+    bases = [base for base in re.findall(r"^  - (\w+)$", text, re.MULTILINE) if base in options(group)]
+    package = match[1] if (match := re.search(r"@package ([a-z_.]+)$", text, re.MULTILINE)) else group
+    path = [(-1, "" if package == "_global_" else f"{package}.")]  # the sections around a line, by their indent
+    for indent, key, value in re.findall(r"^( *)([a-z]\w*):(.*)$", text, re.MULTILINE):
+        while path[-1][0] >= len(indent):
+            path.pop()
+        path.append((len(indent), f"{path[-1][1]}{key}."))
+        found += [path[-1][1][:-1]] if value.strip() else []
+    return list(dict.fromkeys([key for base in bases for key in _settings(group, base)] + found))
 
 
 def headline(group: str, name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from ..errors import UserError
-from ..zoo import GROUPS, config_keys, headline, options
+from ..zoo import GROUPS, config_keys, headline, options, settings
 from . import signature
 from .signature import Command, Key
 from .words import written
@@ -131,11 +131,12 @@ def further(command: Command, before: Sequence[str], now: str) -> Iterator[tuple
         own = command.keys.get(key, Key(key, key))
         yield from ((f"{typed}={value}", about) for value, about in values(own, now.partition("=")[2]))
     else:
-        yield from keys(command, before, "--" if now.startswith("-") else "")
+        yield from keys(command, before, now)
 
 
-def keys(command: Command, before: Sequence[str], dashes: str) -> Iterator[tuple[str, str]]:
-    """Keys that are not there yet, and a word that needs no key."""
+def keys(command: Command, before: Sequence[str], now: str) -> Iterator[tuple[str, str]]:
+    """Keys that are not there yet, those inside a group once it is typed with its dot, and a word without a key."""
+    dashes = "--" if now.startswith("-") else ""
     given = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in before}
     bare = [key for key in command.keys.values() if key.positional]
     missing = bare[sum("=" not in word for word in before) :]
@@ -144,7 +145,8 @@ def keys(command: Command, before: Sequence[str], dashes: str) -> Iterator[tuple
         if not key.positional and key.key not in given:
             yield f"{dashes}{key.key}=", key.help
     if command.words in ("training", "raw"):
-        yield from ((f"{dashes}{key}=", "") for key in config_keys() if key not in given)
+        found = settings(before) if "." in now else config_keys()
+        yield from ((f"{dashes}{key}=", "") for key in found if key not in given)
 
 
 def values(key: Key, now: str) -> Iterator[tuple[str, str]]:

@@ -5,14 +5,15 @@ a key are underscores, and of a key that is given twice the last value counts. `
 Every word is held against that before the command's module, and torch with it, is imported.
 """
 
+import difflib
 import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, debug_words, nearest
-from ..zoo import GROUPS, config_keys, options
+from ..errors import UserError, debug_words, ending_in, nearest
+from ..zoo import GROUPS, config_keys, options, settings
 from .signature import REQUIRED, Command, Key
 
 READ: dict[str, Any] = {
@@ -59,7 +60,7 @@ def sorted_out(command: Command, words: Sequence[str]) -> tuple[dict[str, str], 
         if key in command.keys:
             typed[key] = value
         else:
-            require_known(command, key)
+            require_known(command, key, value, words)
             others.append(f"{key}={value}" if key else value)
     return typed, others
 
@@ -70,6 +71,8 @@ def take(command: Command, left: list[str]) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not word.startswith("--"):
         return (key, value) if key and equals else ("", word)
+    if key == "--config-dir" and command.words == "training":  # Hydra's own, with configs of the user's
+        return "", f"{key}={value if equals else left.pop(0) if left else ''}"
     key = key[2:] if key[2:] in command.keys else key[2:].replace("-", "_")
     if equals:
         return key, value
@@ -109,12 +112,17 @@ def key_of_bare(command: Command, word: str, typed: dict[str, str]) -> str:
     raise UserError(f"{word!r} is not of the form KEY=VALUE{hint}")
 
 
-def require_known(command: Command, key: str) -> None:
+def require_known(command: Command, key: str, value: str, words: Sequence[str]) -> None:
     """Refuse a key that the command does not have; those of the parts of a config are left to its composition."""
-    if command.words is None or (command.words == "training" and re.fullmatch(r"\w+", key)):
-        known = known_keys(command)
-        if key not in known:
-            raise UserError(f"there is no key {key!r}{nearest(key, known) if known else f' of {command.name}'}")
+    known = known_keys(command)
+    if key in known or not (command.words is None or (command.words == "training" and re.fullmatch(r"\w+", key))):
+        return
+    if command.words == "training":
+        meant = ending_in(key, settings(words))
+        if meant and not difflib.get_close_matches(key, command.keys, cutoff=0.8):
+            hint = " or ".join(f"{name}={value}" for name in meant)
+            raise UserError(f"there is no key {key!r}: did you mean {hint}?")
+    raise UserError(f"there is no key {key!r}{nearest(key, known) if known else f' of {command.name}'}")
 
 
 def known_keys(command: Command) -> list[str]:

@@ -27,6 +27,8 @@ from torchatlas.commands import completion
         (["help", "lr"], ["lr_range"]),
         (["plan", "schedule=cos"], ["schedule=cosine"]),
         (["train", "sched"], ["schedule="]),
+        (["train", "optim=sgd", "optim."], ["optim.lr=", "optim.weight_decay="]),
+        (["lr_range", "--trainer.max_e"], ["--trainer.max_epochs="]),
         (["evaluate", "ckpt=runs/"], []),
         (["nothing", "x"], []),
     ],

@@ -62,6 +62,14 @@ def test_other_words_go_on_as_they_are(package: Path) -> None:
     [
         (["lwo=1"], "there is no key 'lwo': did you mean low?"),
         (["modle=mlp"], "there is no key 'modle': did you mean model"),
+        (["epochs=3"], "there is no key 'epochs': did you mean trainer.max_epochs=3?"),
+        (["lr=.1"], "there is no key 'lr': did you mean optim.lr=.1?"),
+        (["--batch-size", "32"], "there is no key 'batch_size': did you mean data.batch_size=32?"),
+        (["model=lstm_lm", "context=8"], "there is no key 'context': did you mean data.context=8?"),
+        (["patience=3"], "there is no key 'patience': did you mean callbacks.early_stopping.patience=3?"),
+        (["step=5"], "there is no key 'step': did you mean steps"),
+        (["--config-dir", "mine", "modle=mlp"], "there is no key 'modle': did you mean model"),
+        (["modle=mlp", "--config-dir=mine"], "there is no key 'modle': did you mean model"),
         (["mlp"], "'mlp' is not of the form KEY=VALUE: did you mean model=mlp?"),
         (["low=small"], "low=small must be a number, as in low=1e-6"),
         (["--seed"], "--seed has no value: type seed=VALUE"),
@@ -70,6 +78,12 @@ def test_other_words_go_on_as_they_are(package: Path) -> None:
 )
 def test_words_of_training(typed: list[str], sentence: str) -> None:
     assert refused("lr_range", *typed).startswith(sentence)
+
+
+def test_a_folder_of_configs_goes_on() -> None:
+    command = signature.read("lr_range")
+    for typed in (["--config-dir", "mine", "seed=1"], ["--config-dir=mine", "seed=1"]):
+        assert words.parse(command, typed) == (["--config-dir=mine", "seed=1"], {})
 
 
 def test_a_network_is_known_before_torch() -> None:
