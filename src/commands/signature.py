@@ -106,6 +106,8 @@ def place_of(name: str) -> Place:
     if here.function.isidentifier() and head(here):
         return here
     found = places()
+    if "=" in name:
+        raise UserError(f"{name!r} is no command: did you mean torchatlas train {name}?")
     if name not in found:
         raise UserError(f"there is no command {name!r}{nearest(name, sorted(found))}")
     return found[name]

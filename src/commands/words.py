@@ -43,7 +43,8 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[Any], dict[str, 
     typed, others = sorted_out(command, words)
     for key in command.keys.values():
         if key.default is REQUIRED and key.key not in typed:
-            raise UserError(f"{shown(key)} is missing; type torchatlas {command.name} --help")
+            example = command.examples.partition("\n")[0]
+            raise UserError(f"{shown(key)} is missing{f', as in {example}' if example else ''}")
     values = {name: converted(command.keys[name], text) for name, text in typed.items()}
     bare = [values.pop(key.key, key.default) for key in command.keys.values() if key.positional]
     return [*bare, *others], {command.keys[name].name: value for name, value in values.items()}
@@ -108,7 +109,9 @@ def key_of_bare(command: Command, word: str, typed: dict[str, str]) -> str:
         return ""
     known = known_keys(command)
     meant = [f"{word}=..."] if word in known else [f"{k}={word}" for k in GROUPS if k in known and word in options(k)]
-    hint = f": did you mean {' or '.join(meant)}?" if meant else f", with a KEY out of {', '.join(known) or 'none'}"
+    if not known:
+        raise UserError(f"{command.name} takes no words: leave out {word!r}")
+    hint = f": did you mean {' or '.join(meant)}?" if meant else f", with a KEY out of {', '.join(known)}"
     raise UserError(f"{word!r} is not of the form KEY=VALUE{hint}")
 
 

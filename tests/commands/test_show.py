@@ -64,7 +64,7 @@ def test_show_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     ("words", "answer"),
     [
         (["resnet81"], "there is no model 'resnet81': did you mean resnet18"),
-        ([], "MODEL is missing; type torchatlas show --help"),
+        ([], "MODEL is missing, as in torchatlas show resnet18 data=cifar10"),
         (["mlp", "lenet5"], "'lenet5' is not of the form KEY=VALUE: did you mean model=lenet5?"),
         (["resnet18", "imagesize=32"], "resnet18 has no argument 'imagesize': did you mean image_size"),
         (["resnet18", "data=cifar"], "there is no data 'cifar': did you mean cifar10"),

@@ -19,7 +19,7 @@ def refused(*typed: str) -> str:
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ([], "WHERE is missing; type torchatlas measure --help"),
+        ([], "WHERE is missing"),
         (["x", "y"], "'y' is not of the form KEY=VALUE, with a KEY out of where, name, size, rate"),
         (["x", "rate"], "'rate' is not of the form KEY=VALUE: did you mean rate=...?"),
         (["x", "raet=1"], "there is no key 'raet': did you mean rate"),

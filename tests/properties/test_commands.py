@@ -165,6 +165,8 @@ def test_mistakes(mistake: str, command: Any, capsys: pytest.CaptureFixture[str]
     ("arguments", "expected"),
     [
         (["trian"], "there is no command 'trian': did you mean train"),
+        (["model=mlp"], "'model=mlp' is no command: did you mean torchatlas train model=mlp?"),
+        (["list", "resnet18"], "list takes no words: leave out 'resnet18'"),
         (["evaluate"], "ckpt=... is missing"),
         (["evaluate", "ckpt=nowhere"], "there is no checkpoint nowhere"),
         (["predict", "ckpt=x", "top"], "'top' is not of the form KEY=VALUE"),
