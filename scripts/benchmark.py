@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from torchatlas.callbacks.base import NoProfiler
-from torchatlas.run.build import build_data, build_network, build_task, precision
+from torchatlas.run.build import build_callback, build_data, build_network, build_task, precision
 from torchatlas.run.compose import register_resolvers
 from torchatlas.run.console import quiet_libraries
 from torchatlas.storage.checkpoints import CheckpointFiles
@@ -91,7 +91,7 @@ def trained(config: Any, steps: int, warmup: int, *, full: bool) -> float:
     data, task = build(config)
     watch = Stopwatch(warmup)
     with tempfile.TemporaryDirectory() as folder:
-        callbacks = [instantiate(c) for c in config["callbacks"].values()] if full else []
+        callbacks = [build_callback(c, config) for c in config["callbacks"].values()] if full else []
         callbacks = [callback for callback in callbacks if getattr(callback, "enabled", True)]
         loggers = [instantiate(logger, Path(folder)) for logger in config["logger"].values()] if full else False
         task.limits = [f"{steps + warmup}st"]
@@ -101,7 +101,6 @@ def trained(config: Any, steps: int, warmup: int, *, full: bool) -> float:
         trainer = instantiate(
             config["trainer"] | changed, callbacks=[*callbacks, watch], logger=loggers, default_root_dir=folder
         )
-        trainer.run_config = config
         trainer.fit(task, datamodule=data)
     return (watch.end - watch.start) / steps
 

@@ -40,12 +40,16 @@ def main() -> None:
         print("torchatlas: interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if isinstance(error, UserError) and "hydra" not in sys.modules:  # which a sentence alone does not need
+        if "hydra" not in sys.modules:  # which a sentence alone does not need
+            if not isinstance(error, UserError):
+                raise
             tell(error, str(error))
             sys.exit(2)
-        from .run.mistakes import refuse_or_raise
+        from .run.mistakes import MISTAKES, refuse
 
-        refuse_or_raise(error)
+        if not isinstance(error, MISTAKES):
+            raise
+        refuse(error, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,16 @@ class Checkpoint(Callback, CheckpointCallback):
             are left out where they would cost more than `share` of the time. Steps (`500st`) and epochs (`1ep`) are
             exact.
         share: see there.
+        config: the run's, resolved, with which the network can be built again.
     """
 
-    def __init__(self, every: str = "10min", share: float = 0.02) -> None:
+    def __init__(self, every: str = "10min", share: float = 0.02, config: Mapping[str, Any] | None = None) -> None:
         self.every = Duration.parse(every, "callbacks.checkpoint.every")
         if self.every.unit in ("st", "ep") and (self.every.number < 1 or self.every.number % 1):
             raise UserError(f"callbacks.checkpoint.every={every} must be a whole number of steps or epochs")
         if self.every.unit not in ("st", "ep") and self.every.seconds is None:
             raise UserError(f"callbacks.checkpoint.every={every} must be a time, steps or epochs: 10min, 500st or 1ep")
-        self.share = share
+        self.share, self.config = share, dict(config or {})
         self.best: float | None = None
         self.new_best: dict[str, Any] | None = None  # not yet written
         self.resumed: dict[str, Any] | None = None
@@ -218,7 +220,7 @@ class Checkpoint(Callback, CheckpointCallback):
     def about(self, trainer: lightning.Trainer) -> dict[str, Any]:
         """What rebuilds the network and its preprocessing."""
         return {
-            "config": trainer.run_config,  # type: ignore[attr-defined]
+            "config": self.config,
             "data": trainer.datamodule.describe(),  # type: ignore[attr-defined]
         }
 
@@ -270,8 +272,7 @@ class Checkpoint(Callback, CheckpointCallback):
         self.saved_at = time.monotonic()
         rank, world = trainer.global_rank, trainer.world_size
         if world > 1:  # each process draws its own dropout masks
-            seed: int = trainer.run_config["seed"]  # type: ignore[attr-defined]
-            torch.manual_seed(seed + 1_000_003 * rank + trainer.global_step)
+            torch.manual_seed(self.config["seed"] + 1_000_003 * rank + trainer.global_step)
         if self.resumed is None:
             return
         resumed, self.resumed = self.resumed, None

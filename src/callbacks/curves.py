@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,13 @@ class Curves(Callback):
     step/loss, step/learning_rate, step/gradient_norm and step/samples_per_second come every `log_every_n_steps`;
     epoch/<figure>/train and epoch/<figure>/val at the end of each epoch, laid over each other in the tab CUSTOM
     SCALARS. HPARAMS shows the config beside final, best and test figures.
+
+    Args:
+        config: the run's, resolved.
     """
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self.config = config or {}
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
@@ -105,15 +111,15 @@ class Curves(Callback):
         self.writer = writer_of(trainer)
         if self.writer is None:
             return
-        config: dict[str, Any] = trainer.run_config  # type: ignore[attr-defined]
         shown = {
             key: value
             for group in ("model", "data", "task", "optim", "schedule")
-            for key, value in flat(config[group], f"{group}.").items()
+            for key, value in flat(self.config.get(group, {}), f"{group}.").items()
             if not key.endswith(("_target_", "_partial_", ".root", ".seed", ".fake"))
         }
-        shown |= {"name": config["name"], "seed": config["seed"]}
-        shown |= {f"trainer.{key}": config["trainer"][key] for key in ("max_epochs", "precision")}
+        shown |= {key: self.config[key] for key in ("name", "seed") if key in self.config}
+        options = self.config.get("trainer", {})
+        shown |= {f"trainer.{key}": options[key] for key in ("max_epochs", "precision") if key in options}
         for summary in hparams(shown, dict.fromkeys(summary_tags(pl_module), 0.0))[:2]:  # the third ends the session
             self.writer._get_file_writer().add_summary(summary)
         self.hyperparameters = shown

@@ -1,5 +1,6 @@
 """The end of a run whose loss is no number."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ class Finite(Callback):
         every_n_steps: steps between two looks. With 1 the optimiser has not used the loss yet, and weights, batch and
             layer are those of the first step that failed. On a GPU a look waits for the device, and several processes
             ask one another, so there it is `log_every_n_steps` where nothing is given; on a CPU it is 1.
+        config: the run's, resolved, for the file.
     """
 
-    def __init__(self, every_n_steps: int | None = None) -> None:
+    def __init__(self, every_n_steps: int | None = None, config: Mapping[str, Any] | None = None) -> None:
         if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
             raise UserError(f"callbacks.finite.every_n_steps={every_n_steps} must be a positive whole number or null")
-        self.given = every_n_steps
+        self.given, self.config = every_n_steps, dict(config or {})
         self.batch: Any = None
         self.random: dict[str, Any] | None = None
         self.every = 1
@@ -66,7 +68,7 @@ class Finite(Callback):
             {
                 "state_dict": module.state_dict(),
                 "torchatlas": {
-                    "config": trainer.run_config,  # type: ignore[attr-defined]
+                    "config": self.config,
                     "data": trainer.datamodule.describe(),  # type: ignore[attr-defined]
                     "batch": list(self.batch),
                     "random": state,

@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ class Record(Callback):
     of the process's resident set since training began, with all its libraries and data, and the time of a step, the
     median over epochs of their time without validation by their steps. These are of the process that wrote them; of
     several it is the first.
+
+    Args:
+        config: the run's, resolved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self.config = config or {}
         self.seconds = 0.0  # of the epoch within which the run goes on
         self.used: dict[str, Any] = {}
         self.step_seconds: list[float] = []  # the mean of each epoch
@@ -125,7 +130,7 @@ class Record(Callback):
         write_json(
             self.folder / "metrics.json",
             {
-                "name": trainer.run_config["name"],  # type: ignore[attr-defined]
+                "name": self.config.get("name", ""),
                 "epochs": final["epoch"],
                 "steps": final["step"],
                 "finished": trainer.should_stop or final["step"] >= task.plan.total,

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -34,7 +33,8 @@ from ..data.base import PURE, DataModule
 from ..errors import UserError
 from ..run import build
 from ..run.assemble import assemble
-from ..run.compose import as_typed, composed
+from ..run.check import check
+from ..run.compose import composed
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
 from ..run.devices import device_of
 from ..storage.random_state import kept_random_state
@@ -319,14 +319,15 @@ def lr_range(
 
 def tested(words: Sequence[str], low: float, high: float, steps: int, output: str) -> Path:
     """See `lr_range`."""
-    with as_typed(list(words)):
-        config, model, chosen = composed(words)
+    asked = composed(words)
+    model, chosen = asked.choices["model"], asked.choices["data"]
+    check(asked.config, model, chosen)
     path = Path(output or f"lr_range-{model}-{chosen}.png").expanduser()
     if path.suffix not in DRAWINGS:
         raise UserError(f"output={path} must end in {', '.join(DRAWINGS)}")
     if not path.parent.is_dir():
         raise UserError(f"output={path}: there is no folder {path.parent}")
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    plain = asked.plain()
     if plain["task"].get("freeze") is not None:
         raise UserError("the range test trains all layers from its first step: add task.freeze=null")
     trainer = plain["trainer"]

@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 
 from ..analysis.estimate import Estimate, compared_rows, comparison, rows
 from ..errors import UserError
-from ..run.check import check_training
-from ..run.compose import as_typed, composed, register_resolvers
+from ..run.check import check, check_training
+from ..run.compose import composed, register_resolvers
 from ..run.console import ConsoleHandler, logged_by, print_table, quiet_libraries
 from ..run.measure import estimate
-from ..run.resume import flat, saved_config
+from ..run.reopen import flat
+from ..run.saved import saved_config
 from ..storage.files import read_metrics
 from ..storage.random_state import kept_random_state
 from ..storage.run_folder import shown
@@ -93,8 +94,9 @@ def configured(words: Sequence[str], folder: Path | None) -> tuple[dict[str, Any
         check_training(config)
         model, data = (str(config[part]._target_).rpartition(".")[2] for part in ("model", "data"))
     else:
-        with as_typed(list(words)):
-            config, model, data = composed(words)
+        asked = composed(words)
+        config, model, data = asked.config, asked.choices["model"], asked.choices["data"]
+        check(config, model, data)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return plain, model, data
 

@@ -4,16 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from hydra import compose, initialize_config_module
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..data.images.base import ImageData
 from ..data.masks.base import IGNORED
 from ..errors import UserError
 from ..run.build import build_data
-from ..run.compose import register_resolvers
+from ..run.compose import composed
 
 LARGEST = 64  # rows or columns
 
@@ -43,10 +41,7 @@ def preview(*words: Annotated[str, "training"], n: int = 8, epochs: int = 6, out
     if path.suffix != ".png":
         raise UserError(f"output={path} must end in .png, as in output=preview.png")
 
-    register_resolvers()
-    with initialize_config_module("torchatlas.configs", version_base="1.3"):
-        config = compose("train", ["name=preview", *words])
-    data = build_data(OmegaConf.to_container(config.data, resolve=True))
+    data = build_data(composed(words).plain()["data"])
     if not isinstance(data, ImageData):
         raise UserError("the chosen data have no images to preview: type one that has, as in data=cifar10")
     data.prepare_data()

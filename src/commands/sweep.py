@@ -10,15 +10,14 @@ import os
 import shlex
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import hydra
 import lightning
 import rich
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 from tensorboard.plugins.hparams import summary_v2 as board
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -28,9 +27,9 @@ from ..errors import UserError
 from ..metrics.figures import format_figure
 from ..run.build import build_trainer
 from ..run.check import check, limits
-from ..run.compose import as_typed, register_resolvers
+from ..run.compose import Composed, composed, register_resolvers
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
-from ..run.resume import resumed_config
+from ..run.reopen import reopened
 from ..run.search import Search, as_word, begun, continued, values_of
 from ..run.trust import require_trusted
 from ..storage import run_folder
@@ -134,11 +133,10 @@ def prepare(search: Search) -> None:
     first = {key: d.choices[0] if hasattr(d, "choices") else d.low for key, d in search.space.items()}
     groups = [key for key in search.space if key in GROUPS]
     for values in [*({**first, key: name} for key in groups for name in values_of(search.space[key])[1:]), first]:
-        with as_typed(search.quiet + search.words(values)):
-            config = compose(search, values)
-            plain: Any = OmegaConf.to_container(config)
-            if build_trainer(plain, Path()).world_size > 1:
-                raise UserError("the trials of a sweep have one process each: add trainer=cpu or trainer=gpu")
+        config = compose(search, values).config
+        plain: Any = OmegaConf.to_container(config)
+        if build_trainer(plain, Path()).world_size > 1:
+            raise UserError("the trials of a sweep have one process each: add trainer=cpu or trainer=gpu")
     task: Any = get_class(config.task._target_)
     search.seed, search.figure, search.mode = config.seed, f"val/{task.monitor}", task.mode
     lengths = [Duration.parse(limit, "duration") for limit in limits(plain)]
@@ -146,19 +144,15 @@ def prepare(search: Search) -> None:
     search.trials = len(search.combinations()) or search.trials
 
 
-def compose(search: Search, values: dict[str, Any]) -> DictConfig:
+def compose(search: Search, values: dict[str, Any]) -> Composed:
     """The resolved and checked config of a run; words from a folder may call what saved configs may, and no more."""
-    with hydra.initialize_config_module("torchatlas.configs", version_base="1.3"):
-        config = hydra.compose("train", search.quiet + search.words(values), return_hydra_config=True)
-    HydraConfig.instance().set_config(config)  # the run's name consists of choices
-    with open_dict(config):
-        del config["hydra"]  # not to be resolved: it would make a run folder
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    asked = composed(search.quiet + search.words(values))
+    plain = asked.plain()
     if search.resumed:
         require_trusted(plain)
-    config, choices = DictConfig(plain), HydraConfig.get().runtime.choices
-    check(config, choices["model"], choices["data"])
-    return config
+    asked = replace(asked, config=DictConfig(plain))
+    check(asked.config, asked.choices["model"], asked.choices["data"])
+    return asked
 
 
 def open_study(search: Search) -> Any:
@@ -226,9 +220,9 @@ def run_trial(study: Any, trial: Any, search: Search) -> None:
         log.info("trial %d of %d: %s", trial.number + 1, search.trials, shown)
         try:
             if "pruned" not in trial.user_attrs:
-                with as_typed(search.quiet + search.words(values)):
-                    config = compose(search, values) if path is None else resumed_config(folder, [], path)[0]
-                    figure = train.execute(config, folder, path, alone=True, callbacks=[Report(trial)])
+                words = search.quiet + search.words(values)
+                asked = compose(search, values) if path is None else reopened(folder, path, words=words)
+                figure = train.execute(asked, folder, path, alone=True, callbacks=[Report(trial)])
             if "pruned" in trial.user_attrs:
                 study.tell(trial, state=TrialState.PRUNED)
             elif figure is None or not math.isfinite(figure):

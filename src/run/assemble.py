@@ -9,10 +9,11 @@ from torch import nn
 from ..data.base import DataModule
 from ..storage.checkpoints import read
 from ..tasks.base import Task
+from ..training.planning import Behind
 from .build import build_data, build_network, build_task, compile_network
 from .check import limits
+from .reopen import progress
 from .restore import restore
-from .resume import progress
 from .weights import begin_with
 
 
@@ -48,11 +49,14 @@ def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
     said = []
     if path is None and plain.get("weights") is not None:
         said.append(begin_with(plain["weights"], network, data, plain["data"]))
-    task = build_task(plain["task"], network, plain["optim"], plain["schedule"])
-    task.limits, task.restore = limits(plain), restore
+    behind = Behind()
+    if path is not None:
+        checkpoint = read(path)
+        behind = progress(checkpoint, path)
+        data.load_state_dict(checkpoint["torchatlas"]["data"])
+    task = build_task(
+        plain["task"], network, plain["optim"], plain["schedule"], limits=limits(plain), behind=behind, restore=restore
+    )
     if plain["compile"]:
         compile_network(network)
-    if path is not None:
-        data.load_state_dict(read(path)["torchatlas"]["data"])
-        task.epochs_behind, task.steps_behind, task.ended = progress(path)
     return Parts(data, network, task, said)

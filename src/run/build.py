@@ -1,5 +1,6 @@
 """From a config to objects, and the check that they go together before anything is read or downloaded."""
 
+import inspect
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 
 from ..callbacks.base import NoProfiler
 from ..data.base import DataModule
@@ -26,7 +27,8 @@ def build_data(config: Any) -> DataModule:
     return data
 
 
-def build_task(config: Any, network: torch.nn.Module, optim: Any = None, schedule: Any = None) -> Task:
+def build_task(config: Any, network: torch.nn.Module, optim: Any = None, schedule: Any = None, **given: Any) -> Task:
+    """The task of a config around a network; `given` are further arguments of `Task`, which no config has."""
     task: Task = instantiate(
         config,
         network=network,
@@ -34,17 +36,21 @@ def build_task(config: Any, network: torch.nn.Module, optim: Any = None, schedul
         schedule=None if schedule is None else instantiate(schedule, _convert_="all"),
         _convert_="all",
         _recursive_=False,
+        **given,
     )
     return task
 
 
-def build_trainer(config: Any, folder: Path, callbacks: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
+def build_trainer(
+    config: Any, folder: Path, callbacks: Sequence[lightning.Callback] = (), first: Sequence[lightning.Callback] = ()
+) -> lightning.Trainer:
     """The trainer of a resolved config, whose run folder is `folder`.
 
     Args:
         config: plain values; the precision in it becomes the chosen one.
         folder: the run folder.
         callbacks: beside those of the config.
+        first: those whose turn comes before all others.
 
     Raises:
         UserError: a device or precision that is not there.
@@ -53,20 +59,27 @@ def build_trainer(config: Any, folder: Path, callbacks: Sequence[lightning.Callb
     options["precision"] = precision(options["precision"], options["accelerator"])
     if options["gradient_clip_algorithm"] not in ("norm", "value"):
         raise UserError(f"trainer.gradient_clip_algorithm={options['gradient_clip_algorithm']} must be norm or value")
-    made = [instantiate(callback, _convert_="all") for callback in config["callbacks"].values()]
+    made = [build_callback(callback, config) for callback in config["callbacks"].values() if callback is not None]
     _require_devices(options)
     # The run's end is the task's plan, since Lightning repeats part of an epoch when a run that is limited by steps
     # goes on; the number of epochs follows when the data are known.
     trainer: lightning.Trainer = instantiate(
         options | {"max_epochs": -1, "max_steps": -1},
-        callbacks=[callback for callback in made if getattr(callback, "enabled", True)] + list(callbacks),
-        logger=[instantiate(logger, folder) for logger in config["logger"].values()],
+        callbacks=[*first, *(callback for callback in made if getattr(callback, "enabled", True)), *callbacks],
+        logger=[instantiate(logger, folder) for logger in config["logger"].values() if logger is not None],
         plugins=[CheckpointFiles()],
         profiler=instantiate(options["profiler"]) or NoProfiler(),
         default_root_dir=str(folder),
     )
-    trainer.run_config = config  # type: ignore[attr-defined]  # for the record and the checkpoint
     return trainer
+
+
+def build_callback(given: Any, config: Any) -> lightning.Callback:
+    """A callback; one whose class asks for a `config` that its own config does not give gets that of the run."""
+    asked = "config" in inspect.signature(get_class(given["_target_"])).parameters and "config" not in given
+    make = instantiate(given, _convert_="all", _partial_=True)
+    callback: lightning.Callback = make(config=config) if asked else make()
+    return callback
 
 
 def _require_devices(options: dict[str, Any]) -> None:

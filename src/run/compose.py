@@ -1,29 +1,136 @@
-"""From words to a config: the one place that composes and checks types."""
+"""From words to a config: the one place that composes, checks types, and knows what `debug=` and `GROUP=null` mean."""
 
 import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ..errors import UserError
-from ..storage.run_folder import typed
-from ..zoo import GROUPS
-from .check import check
+from ..errors import UserError, debug_words, nearest
+from ..zoo import GROUPS, options
 from .mistakes import MISTAKES, explain
+from .values import check_values
 
-PROGRAM = Path(__file__).parents[1] / "train.py"
-KINDS: tuple[tuple[Any, Any, str], ...] = (
-    (bool, bool, "true or false"),
-    (int, int, "a whole number"),
-    (float, int | float, "a number"),
-    (str, str | int | float, "text"),
-    (ListConfig, ListConfig, "a list"),
-    (DictConfig, DictConfig, "a section with keys of its own"),
-)
+OPTIONAL = {"augment", "experiment", "debug"}  # groups of which a run may have none
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What was asked for.
+
+    Attributes:
+        config: composed, its values of the kinds that they replace; or as a run was started with.
+        choices: the name that was chosen of each group.
+        words: as they were typed.
+        changed: of a run that goes on, what it has otherwise: key, value before, value now.
+    """
+
+    config: DictConfig
+    choices: Mapping[str, str]
+    words: Sequence[str]
+    changed: Sequence[tuple[str, Any, Any]] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """The config resolved to plain values."""
+        found: Any = OmegaConf.to_container(self.config, resolve=True)
+        return found  # type: ignore[no-any-return]
+
+
+def composed(words: Sequence[str]) -> Composed:
+    """The config of words such as `model=mlp optim.lr=0.1`, which make no run folder.
+
+    Args:
+        words: as `torchatlas train` takes them; `--config-dir FOLDER` adds configs of your own.
+
+    Raises:
+        UserError: a word that no config has, or a value of another kind; it names what is meant.
+    """
+    register_resolvers()
+    try:
+        with _hydra(list(words)) as overrides:
+            config = hydra.compose("train", overrides, return_hydra_config=True)
+            return _checked(config, overrides, words)
+    except MISTAKES as error:
+        raise error if isinstance(error, UserError) else UserError(explain(error, words)) from error
+
+
+def handed_over(config: DictConfig, words: Sequence[str]) -> Composed:
+    """The same of a config that Hydra has composed for the function that it calls.
+
+    Args:
+        config: as Hydra hands it over.
+        words: what was typed; of a multirun those of all runs.
+    """
+    own = HydraConfig.get()
+    check_values(config, default_config(own.overrides.task))
+    return Composed(config, dict(own.runtime.choices), words)
+
+
+def understood(words: Sequence[str]) -> list[str]:
+    """Words as Hydra takes them: `debug=true` asks for tracebacks, `augment=null` for none.
+
+    Raises:
+        UserError: a group that every run has is to be empty, or has a number for a name.
+    """
+    kept = debug_words(words)
+    for word in kept:
+        group, equals, name = word.partition("=")
+        if not equals or group not in GROUPS:
+            continue
+        if name in ("", "null") and group not in OPTIONAL:
+            raise UserError(f"{word} would leave the run without {group}: choose one, as in {_example(group)}")
+        if re.fullmatch(r"[\d.eE+-]+", name):  # Hydra's answer is a traceback
+            raise UserError(f"there is no {group} {name!r}{nearest(name, options(group))}")
+    return [word for word in kept if word not in {f"{group}={name}" for group in OPTIONAL for name in ("", "null")}]
+
+
+def _example(group: str) -> str:
+    return f"{group}={'none' if 'none' in options(group) else options(group)[0]}"
+
+
+@contextlib.contextmanager
+def _hydra(words: list[str]) -> Iterator[list[str]]:
+    """Hydra with our configs, and those of `--config-dir FOLDER`; gives the other words."""
+    rest, folders = [], []
+    while words:
+        word = words.pop(0)
+        flag, equals, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folders.append(value if equals else words.pop(0) if words else "")
+        else:
+            rest.append(word)
+    for folder in folders:
+        if not Path(folder).expanduser().is_dir():
+            raise UserError(f"--config-dir={folder}: there is no such folder")
+    paths = ",".join(f"'file://{Path(folder).expanduser().absolute()}'" for folder in folders)
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_module("torchatlas.configs", version_base="1.3"):
+        yield understood(rest) + ([f"hydra.searchpath=[{paths}]"] if paths else [])
+
+
+def _checked(config: DictConfig, overrides: Sequence[str], words: Sequence[str]) -> Composed:
+    """The config without Hydra's own part, which would make a run folder when it is resolved."""
+    HydraConfig.instance().set_config(config)  # the run's name consists of choices
+    choices = dict(config.hydra.runtime.choices)
+    with open_dict(config):
+        config.name = str(config.name)
+        del config["hydra"]
+    check_values(config, default_config(overrides))
+    return Composed(config, choices, words)
+
+
+def default_config(overrides: Sequence[str]) -> DictConfig | None:
+    """The config with the same choices and without values of the user's own; None where there are no such values."""
+    kept = [word for word in overrides if word.split("=")[0].split("@")[0] in (*GROUPS, "hydra.searchpath")]
+    if len(kept) == len(overrides):
+        return None
+    return hydra.compose("train", overrides=kept)
 
 
 def register_resolvers() -> None:
@@ -64,73 +171,3 @@ def register_resolvers() -> None:
         ("count_tags", count_tags),
     ):
         OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=True)
-
-
-def default_config(overrides: Sequence[str]) -> DictConfig:
-    """The config with the same choices and without the values of the command line."""
-    from hydra import compose
-
-    return compose("train", overrides=[o for o in overrides if o.split("=")[0] in GROUPS])
-
-
-def check_types(config: DictConfig, default: DictConfig) -> None:
-    """Refuse values of another kind than those they replace.
-
-    Raises:
-        UserError: a text where a number is meant, a number where a list is, and so on; it shows the old value.
-    """
-
-    def compare(old: Any, new: Any, key: str) -> None:
-        if old is None or new is None or key == "trainer.devices":
-            return
-        if isinstance(old, DictConfig) and isinstance(new, DictConfig):
-            for name in map(str, old):
-                if name in new and not OmegaConf.is_interpolation(old, name) and not OmegaConf.is_missing(new, name):
-                    compare(old[name], new[name], f"{key}.{name}" if key else name)
-            return
-        for kinds, accepted, meant in KINDS:
-            if isinstance(old, kinds):
-                if not isinstance(new, accepted) or (isinstance(new, bool) and kinds is not bool):
-                    shown = str(OmegaConf.to_container(old)) if isinstance(old, ListConfig) else str(old).lower()
-                    example = (
-                        f"{key}={shown.replace(' ', '')}" if kinds is not DictConfig else f"{key}.{next(iter(old))}="
-                    )
-                    raise UserError(f"{key}={new} must be {meant}, as in {example}")
-                return
-
-    compare(default, config, "")
-
-
-def composed(words: Sequence[str]) -> tuple[DictConfig, str, str]:
-    """The checked config of a run, and the names of its model and its data."""
-    register_resolvers()
-    with hydra.initialize_config_module("torchatlas.configs", version_base="1.3"):
-        config = hydra.compose("train", ["name=lr_range", *words], return_hydra_config=True)
-        choices = dict(config.hydra.runtime.choices)
-        with open_dict(config):
-            del config["hydra"]  # not to be resolved: it would make a run folder
-        default = default_config(words)
-    with open_dict(default):
-        default.name = "lr_range"
-    check_types(config, default)
-    check(config, choices["model"], choices["data"])
-    return config, choices["model"], choices["data"]
-
-
-@contextlib.contextmanager
-def as_typed(words: list[str]) -> Iterator[None]:
-    """As if `torchatlas train` had been typed with these words, for the record and for what is said of mistakes.
-
-    Raises:
-        UserError: for the libraries' exceptions, in one sentence.
-    """
-    before = sys.argv[:], typed[:]
-    sys.argv[:], typed[:] = [str(PROGRAM), *words], words
-    try:
-        yield
-    except MISTAKES as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(explain(error).removeprefix("UserError raised while resolving interpolation: ")) from error
-    finally:
-        sys.argv[:], typed[:] = before

@@ -1,62 +1,67 @@
-"""What surrounds the program on the command line: help, resume, and mistakes answered in one sentence."""
+"""Mistakes of a user: answered in one sentence, with status 2; and Ctrl-C, with status 130."""
 
-import functools
+import contextlib
 import logging
-import os
 import re
 import sys
-import traceback
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
+import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import UserError, nearest
+from ..errors import UserError, ending_in, nearest, tell
 from ..storage.run_folder import discard
 from ..zoo import GROUPS, options
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException, OSError)
 
 
-def answer_mistakes(run: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Around the function that Hydra calls: a user's mistake ends the program before Hydra reports a failed job."""
+@contextlib.contextmanager
+def answered(words: Sequence[str]) -> Iterator[None]:
+    """Around a program: a user's mistake or Ctrl-C ends it, and what was made for a run that came to nothing goes.
 
-    @functools.wraps(run)
-    def wrapped(config: DictConfig) -> Any:
-        try:
-            return run(config)
-        except (*MISTAKES, KeyboardInterrupt) as error:
-            logging.shutdown()
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            discard()
-            _refuse(error)
-        except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning has made an exit with status 1
-                raise KeyboardInterrupt from error
+    `debug=true`, or TORCHATLAS_TRACEBACK=1 in the environment, shows the traceback too.
+
+    Args:
+        words: what was typed, where a right word is looked for.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted()
+    except SystemExit as error:
+        if error.code == 1 and isinstance(error.__context__, KeyboardInterrupt):  # Lightning has made it an exit
+            interrupted()
+        raise
+    except Exception as error:
+        logged = "Unable to configure handler" in str(error)  # Hydra's log file cannot be opened
+        if not isinstance(error, MISTAKES) and not logged:
             raise
-
-    return wrapped
-
-
-def refuse_or_raise(error: Exception) -> NoReturn:
-    """End the program with one sentence if the error is a mistake in the config, and go on with it otherwise."""
-    if isinstance(error, MISTAKES):
-        _refuse(error)
-    raise error
+        logging.shutdown()
+        discard()
+        refuse(error.__cause__ if logged and isinstance(error.__cause__, OSError) else error, words)
 
 
-def _refuse(error: Exception) -> NoReturn:
-    if os.environ.get("TORCHATLAS_TRACEBACK", "0") not in ("", "0"):
-        traceback.print_exception(error)
-    print(f"torchatlas: {explain(error)}", file=sys.stderr)
+def interrupted() -> NoReturn:
+    """The one answer to Ctrl-C."""
+    logging.shutdown()
+    discard()
+    print("torchatlas: interrupted", file=sys.stderr)
+    sys.exit(130)
+
+
+def refuse(error: Exception, words: Sequence[str]) -> NoReturn:
+    """End the program with one sentence."""
+    tell(error, explain(error, words))
     sys.exit(2)
 
 
-def explain(error: Exception) -> str:
+def explain(error: Exception, words: Sequence[str] = ()) -> str:
     """One sentence for a mistake: what is wrong, and the nearest right word."""
     message = str(error)
     if "Original Traceback" in message:  # from a worker: torch puts its whole traceback into the message
@@ -65,7 +70,7 @@ def explain(error: Exception) -> str:
         group, name = match["group"], match["name"]
         return f"there is no {group} {name!r}{nearest(name, options(group))}" if group in GROUPS else message
     if match := re.search(r"Could not override '([^']+)'", message):
-        return _unknown_key(match[1])
+        return unknown_key(match[1], words)
     if match := re.search(r"No supported (\w+) backend found|`(\w+)Accelerator` can not run", message):
         device = match[1] or match[2]
         return f"there is no {device} here: use trainer=cpu, or trainer=auto for the best device that is there"
@@ -82,29 +87,39 @@ def explain(error: Exception) -> str:
     return " ".join(said.split("\n    full_key:")[0].split())
 
 
-def _unknown_key(key: str) -> str:
-    """The nearest key to one that no config has; keys are looked for in the config that was composed."""
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
+def unknown_key(key: str, words: Sequence[str]) -> str:
+    """What may have been meant by a key that no config has: `lr` by optim.lr, `optim.lrr` too.
 
+    Args:
+        key: dotted.
+        words: what was typed; keys are looked for in the config of its choices.
+    """
+    known = _known_keys(words)
     group = key.split(".")[0]
-    GlobalHydra.instance().clear()
-    chosen = [a for a in sys.argv[1:] if re.match(rf"({'|'.join(GROUPS)})=", a)]
-    with initialize_config_module("torchatlas.configs", version_base="1.3"):
-        config = compose("train", overrides=chosen)
-
-    def keys(node: DictConfig, prefix: str = "") -> list[str]:
-        found = []
-        for name in map(str, node):
-            found.append(f"{prefix}{name}")
-            child = node._get_node(name)
-            if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-                found += keys(child, f"{prefix}{name}.")
-        return found
-
-    known = [k for k in keys(config) if "_target_" not in k and "_partial_" not in k]
     inside = [k for k in known if k.startswith(group + ".")]
     if "." in key and inside:
         return f"the config has no key {key!r}{nearest(key, inside)}"
-    words = list(dict.fromkeys([*GROUPS, *(k for k in known if "." not in k)]))
-    return f"the config has no key {key!r}{nearest(key, words)}"
+    value = next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), "")
+    if "." not in key and (meant := ending_in(key, known)):
+        return f"the config has no key {key!r}: did you mean {' or '.join(f'{k}={value}' for k in meant)}?"
+    first = dict.fromkeys([*GROUPS, *(k for k in known if "." not in k)])
+    return f"the config has no key {key!r}{nearest(key, list(first))}"
+
+
+def _known_keys(words: Sequence[str]) -> list[str]:
+    GlobalHydra.instance().clear()
+    pairs = [word.partition("=") for word in words]
+    chosen = [f"{group}={name}" for group, _, name in pairs if group in GROUPS and name in options(group)]
+    with hydra.initialize_config_module("torchatlas.configs", version_base="1.3"):
+        config = hydra.compose("train", overrides=chosen)
+    return [key for key in _keys(config) if "_target_" not in key and "_partial_" not in key]
+
+
+def _keys(node: DictConfig, prefix: str = "") -> list[str]:
+    found = []
+    for name in map(str, node):
+        found.append(f"{prefix}{name}")
+        child = node._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            found += _keys(child, f"{prefix}{name}.")
+    return found

@@ -16,7 +16,6 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, O
 
 from ..errors import UserError
 from ..zoo import GROUPS, options
-from .compose import as_typed
 
 TRIALS = 20
 SAMPLERS = ("tpe", "random")
@@ -103,9 +102,8 @@ def searched(search: Search) -> Search:
     """With its words read."""
     if search.trials < 1:
         raise UserError(f"trials={search.trials} must be a positive whole number, as in trials=20")
-    with as_typed(search.arguments):
-        for word in search.arguments:
-            add_word(search, word)
+    for word in search.arguments:
+        add_word(search, word)
     if not search.space:
         example = "optim.lr=log(1e-4,1e-1) or optim=adamw,momentum"
         raise UserError(f"nothing is searched: give at least one key several values, as in {example}")

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,21 @@ from scipy import stats
 from ..errors import UserError
 from ..metrics.figures import format_figure
 from ..storage.files import read_metrics, write_json
-from ..storage.record import write_config, write_record
+from ..storage.record import begin
 from ..storage.run_folder import find_checkpoint, is_series
-from .resume import resumed_config, saved_config
+from .compose import Composed
+from .reopen import reopened
+from .saved import saved_config
 
 log = logging.getLogger(__name__)
 
 
-def run_series(execute: Callable[..., Any], config: DictConfig, folder: Path) -> float:
+def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) -> float:
     """Run, or finish, one run for each seed, each in a folder of its own, and report.
 
     Args:
         execute: what runs one of them, see `train.execute`.
-        config: as composed; of a series that goes on only the folder counts.
+        composed: checked; of a series that goes on only the folder counts.
         folder: of the series.
 
     Returns:
@@ -35,37 +38,41 @@ def run_series(execute: Callable[..., Any], config: DictConfig, folder: Path) ->
     Raises:
         UserError: `seeds` is no number from 2 on.
     """
-    if is_series(folder):
-        config = saved_config(folder)
+    config = saved_config(folder) if is_series(folder) else composed.config
     number, first = config.seeds, config.seed
     if isinstance(number, bool) or not isinstance(number, int) or number < 2:
         raise UserError(f"seeds={number} must be a whole number from 2, as in seeds=5; for one run use seed=")
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    write_config(folder, plain)
-    write_record(folder, plain)
+    begin(folder, plain, composed.words)
     write_json(folder / "seeds.json", {"seeds": list(range(first, first + number)), "figures": {}})
     best: list[float] = []
     for seed in range(first, first + number):
         own = folder / f"seed-{seed}"
         own.mkdir(exist_ok=True)
-        one = config.copy()
-        with open_dict(one):
-            one.seeds, one.resume, one.seed = None, None, seed
-            if "seed" in one.data:
-                one.data.seed = seed
+        one = replace(composed, config=of_seed(config, seed))
         if finished(own, plain["test"]):
             log.info("seed %d has had its run", seed)
         else:
             log.info("seed %d, of %d to %d", seed, first, first + number - 1)
             path = find_checkpoint(str(own)) if any(own.glob("checkpoints/*.ckpt")) else None
             if path is not None:
-                one, _ = resumed_config(own, [], path)
+                one = reopened(own, path, words=composed.words)
             execute(one, own, path, alone=True)
         if not (monitor := read_metrics(own).get("monitor")):
             raise UserError("seeds= compares the figures that callbacks.record writes: do not leave it out")
         best.append(read_metrics(own)["best"].get(monitor, math.nan))
     report(folder, range(first, first + number))
     return sum(best) / len(best)
+
+
+def of_seed(config: DictConfig, seed: int) -> DictConfig:
+    """The config of one run of a series."""
+    one = config.copy()
+    with open_dict(one):
+        one.seeds, one.resume, one.seed = None, None, seed
+        if "seed" in one.data:
+            one.data.seed = seed
+    return one
 
 
 def finished(folder: Path, test: bool) -> bool:

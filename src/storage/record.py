@@ -7,12 +7,12 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .files import read_json, write_json, write_text
-from .run_folder import typed
 
 PACKAGES = (
     "torchatlas", "torch", "torchvision", "torchaudio", "lightning", "hydra-core", "tensorboard", "torchmetrics",
@@ -71,19 +71,24 @@ def _changes() -> str:
     return "".join(parts)
 
 
-def command_line() -> str:
+def command_line(words: Sequence[str]) -> str:
     """What was typed, without the folder of the program."""
     program = Path(sys.argv[0]).name
     if Path(sys.argv[0]).parent.name in ("src", "torchatlas") and program == "train.py":
-        return shlex.join(["torchatlas", "train", *typed])
-    return shlex.join(["python", program, *typed])
+        return shlex.join(["torchatlas", "train", *words])
+    return shlex.join(["python", program, *words])
 
 
-def write_record(folder: Path, config: dict[str, Any]) -> None:
+def write_record(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
     """Write `record.json`: what a reader needs to believe the run's figures, and to run it again.
 
     A resumed run appends to the list of starts. Uncommitted changes go to `changes.diff` (`changes-2.diff` at the
     second start, and so on), new files included.
+
+    Args:
+        folder: the run folder.
+        config: of the run.
+        words: what was typed behind the program's name.
     """
     path = folder / "record.json"
     record = read_json(path) or {"name": config["name"], "starts": []}
@@ -91,7 +96,7 @@ def write_record(folder: Path, config: dict[str, Any]) -> None:
     changes = _changes() if commit else ""
     record["starts"].append(
         {
-            "command": command_line(),
+            "command": command_line(words),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "seed": config["seed"],
             "commit": commit.strip() if commit else None,
@@ -107,8 +112,14 @@ def write_record(folder: Path, config: dict[str, Any]) -> None:
     write_json(path, record)
 
 
-def write_config(folder: Path, config: dict[str, Any]) -> None:
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """The resolved config, which a resumed run reads again."""
     from omegaconf import OmegaConf
 
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)), sync=True)
+
+
+def begin(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
+    """What a run folder has from its first start on: the config and the record."""
+    write_config(folder, config)
+    write_record(folder, config, words)

@@ -11,7 +11,6 @@ from .checkpoints import Damaged, damage
 
 log = logging.getLogger(__name__)
 RUNS = Path("runs")
-typed: list[str] = []  # the arguments of the command line, before `resume=` is resolved
 made: set[Path] = set()  # folders that this process has made
 
 
@@ -29,6 +28,14 @@ def new_folder(name: str) -> str:
             made.add(folder.absolute())
             return str(folder)
     raise UserError(f"{RUNS / name} already has {attempt} runs of this second")
+
+
+def note_folder(word: str) -> None:
+    """A folder that the user names with `hydra.run.dir=` and that is not there yet is one that this process makes."""
+    key, _, value = word.partition("=")
+    folder = Path(value.strip("'\""))
+    if key == "hydra.run.dir" and not folder.exists():
+        made.add(folder.absolute())
 
 
 def discard() -> None:

@@ -15,11 +15,12 @@ from torch.optim import Optimizer
 from ..errors import UserError
 from ..training import optimizers
 from ..training.durations import Duration, Plan
-from ..training.planning import describe_plan, make_plan
+from ..training.planning import Behind, describe_plan, make_plan
 from ..training.schedules import Schedule
 
 MakeOptimizer = optimizers.MakeOptimizer
 MakeSchedule = Callable[[Optimizer, Plan], Schedule]
+Restore = Callable[[str], tuple[Path, Any, dict[str, Any]]]
 log = logging.getLogger(__name__)
 
 
@@ -56,15 +57,16 @@ class Task(lightning.LightningModule):
         layer_decay: the learning rate of each layer (or block) is that of the next one times this factor, and the last
             has the optimiser's own (discriminative learning rates: Howard and Ruder 2018, arXiv:1801.06146, section
             3.2); 1 gives all the same.
+        limits: durations, of which the first to be reached ends the training.
+        behind: what a run that goes on has had.
+        restore: opens a checkpoint of another run, for tasks that learn from one: its path, its task in eval mode,
+            and what it says of config and data.
         freeze: a duration in which only the network's `heads` are trained; the backbone keeps its weights and its
             batch statistics. 100% leaves it so.
 
     Attributes:
-        limits: durations, of which the first to be reached ends the training; set before `fit`.
         plan: the run's length in optimiser steps, made when training begins.
-        epochs_behind, steps_behind, ended: what a resumed run has had, and whether it had come to its end.
-        restore: opens a checkpoint of another run, for tasks that learn from one; handed in by what assembles a run.
-        when_planned: called when plan, optimiser and schedule could be made, before anything is computed.
+        epochs_behind, steps_behind, ended: see `Behind`; the epoch within which a run ended counts, where it stays so.
     """
 
     name: ClassVar[str]
@@ -89,6 +91,9 @@ class Task(lightning.LightningModule):
         decay_norms_and_biases: bool = False,
         layer_decay: float = 1.0,
         freeze: str | None = None,
+        limits: Sequence[str] = ("1ep",),
+        behind: Behind | None = None,
+        restore: Restore | None = None,
     ) -> None:
         super().__init__()
         if l1 < 0:
@@ -104,12 +109,11 @@ class Task(lightning.LightningModule):
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.l1, self.decay_norms_and_biases = l1, decay_norms_and_biases
-        self.limits: Sequence[str] = ("1ep",)
+        self.limits, self.restore = limits, restore
         self.plan = Plan(1, 1, 1)
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
-        self.epochs_behind, self.steps_behind, self.ended = 0, 0, False  # of a resumed run
-        self.restore: Callable[[str], tuple[Path, Task, dict[str, Any]]] | None = None
-        self.when_planned: Callable[[], None] = lambda: None
+        behind = behind or Behind()
+        self.epochs_behind, self.steps_behind, self.ended = behind.epochs, behind.steps, behind.ended
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
 
@@ -283,15 +287,8 @@ class Task(lightning.LightningModule):
         optimizer = self.build_optimizer()
         self.own_options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         if self.make_schedule is None:
-            self.when_planned()
             return optimizer
         schedule = self.make_schedule(optimizer, self.plan)
-        self.when_planned()
-        if self.trainer.is_global_zero:
-            log.info(describe_plan(self.plan, schedule.lengths))
-            if self.layer_decay != 1:
-                rates = [own["lr"] for own in self.own_options]
-                log.info("learning rates by layer: %.2g of the first to %.2g of the last", min(rates), max(rates))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -299,8 +296,13 @@ class Task(lightning.LightningModule):
         (optimizer,) = self.trainer.optimizers
         for group, own in zip(optimizer.param_groups, self.own_options, strict=True):
             group.update({key: value for key, value in own.items() if key != "lr"})
+        rates = [own["lr"] for own in self.own_options]
         for schedule in self.schedules:
-            schedule.restart([own["lr"] for own in self.own_options])
+            schedule.restart(rates)
+            if self.trainer.is_global_zero:
+                log.info(describe_plan(self.plan, schedule.lengths))
+        if self.layer_decay != 1 and self.trainer.is_global_zero:
+            log.info("learning rates by layer: %.2g of the first to %.2g of the last", min(rates), max(rates))
         if self.trainer.global_step < self.frozen_steps:
             self.freeze_backbone(True)
         self.stop_at_the_end()

@@ -12,6 +12,19 @@ import torch
 
 from .durations import Plan
 
+
+class Behind:
+    """What a run that goes on has behind it. No dataclass: Hydra would hand it on as a dictionary.
+
+    Args:
+        epochs, steps: whole epochs and optimiser steps.
+        ended: whether it had come to its end.
+    """
+
+    def __init__(self, epochs: int = 0, steps: int = 0, *, ended: bool = False) -> None:
+        self.epochs, self.steps, self.ended = epochs, steps, ended
+
+
 log = logging.getLogger(__name__)
 MEASURED_STEPS = 12  # of which the first quarter warms up
 
