@@ -10,6 +10,7 @@ from ..storage.checkpoints import read
 from ..storage.run_folder import find_checkpoint
 from ..tasks.base import Task
 from .build import build_data, build_network, build_task
+from .renamed import renamed
 from .trust import require_trusted
 
 
@@ -58,7 +59,7 @@ def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
     path = find_checkpoint(where, "best")
     checkpoint = read(path)
     about: dict[str, Any] = checkpoint["torchatlas"]
-    config = about["config"]
+    config = about["config"] = renamed(about["config"])
     for part in ("model", "task", "data"):
         require_trusted(config[part])
     require_trusted(about["data"])

@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from ..errors import UserError
+from .renamed import renamed
 from .trust import require_trusted
 
 PARTS = (
@@ -27,5 +28,6 @@ def saved_config(folder: Path) -> DictConfig:
         raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(config, DictConfig) or not set(PARTS) <= set(config):
         raise UserError(f"{path} is no config of a run: it has to have {', '.join(PARTS)}")
-    require_trusted(OmegaConf.to_container(config))
-    return config
+    plain = renamed(OmegaConf.to_container(config))
+    require_trusted(plain)
+    return DictConfig(plain)
