@@ -14,19 +14,15 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from .receptive_field import (
     JOINS,
     Arguments,
-    Factor,
     Known,
-    Span,
-    Track,
     attention_joins,
     convolution_joins,
     elementwise_joins,
     first_joins,
-    merge,
-    plain,
     select_joins,
     split_joins,
 )
+from .tracks import Factor, Span, Track, merge, plain
 
 
 @dataclass(frozen=True)

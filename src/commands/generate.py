@@ -16,7 +16,8 @@ from torch import Tensor
 from ..data.text.base import UNKNOWN, Codec, codec_of
 from ..data.text.tokenizer import GPT, TokenizerCodec
 from ..errors import UserError
-from ..generate.decoding import beam_continue, continue_, require_choice
+from ..generate.beams import beam_continue
+from ..generate.decoding import continue_, require_choice
 from ..generate.text_stream import TextStream
 from ..predict.inputs import _lines
 from ..predict.language import SHOWN

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..data.text.base import UNKNOWN, codec_of
 from ..drawing.alignments import alignments, draw_alignments, labels
 from ..errors import UserError
-from ..generate.decoding import beam_search
+from ..generate.beams import beam_search
 from ..predict.inputs import _lines
 from ..run.devices import device_of
 from ..run.restore import restore

@@ -10,7 +10,8 @@ from sacrebleu.metrics.chrf import CHRF
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..generate.decoding import beam_search, greedy
+from ..generate.beams import beam_search
+from ..generate.decoding import greedy
 from ..training.durations import Duration
 from .base import MakeOptimizer, MakeSchedule, Task
 

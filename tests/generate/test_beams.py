@@ -11,7 +11,8 @@ from helpers.decoding import NETWORKS, PROMPTS, lstm, sharp
 from torch import Tensor, nn
 
 from torchatlas.errors import UserError
-from torchatlas.generate.decoding import beam_continue, beam_search, continue_, greedy, length_penalty_of
+from torchatlas.generate.beams import beam_continue, beam_search, length_penalty_of
+from torchatlas.generate.decoding import continue_, greedy
 from torchatlas.models.seq2seq import Seq2Seq
 from torchatlas.models.seq2seq_attention import Seq2SeqAttention
 from torchatlas.models.transformer import Transformer

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from torchatlas.analysis.modes import predicting
 from torchatlas.errors import UserError
-from torchatlas.generate.decoding import beam_continue, continue_, sample, select
+from torchatlas.generate.beams import beam_continue
+from torchatlas.generate.decoding import continue_, sample, select
 from torchatlas.models.rnn import RNN
 
 # --- one step
