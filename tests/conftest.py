@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections import Counter
@@ -16,6 +17,7 @@ from omegaconf import DictConfig
 
 from torchatlas import cli
 from torchatlas.run.compose import register_resolvers
+from torchatlas.train import main
 from torchatlas.zoo import options
 
 
@@ -93,11 +95,16 @@ def compose() -> Callable[..., DictConfig]:
     return composed
 
 
+def close_logs() -> None:
+    """The folder of a refused run is gone, and the next test's warnings would look for it."""
+    for handler in [h for h in logging.root.handlers if isinstance(h, logging.FileHandler)]:
+        handler.close()
+        logging.root.removeHandler(handler)
+
+
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Train]:
     """Run the training program in this process, in an empty folder; returns the run folder it wrote last."""
-    from torchatlas.train import main
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TORCHATLAS_DATA", raising=False)
 
@@ -109,9 +116,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Train]:
         return max(folders, key=lambda p: (p / "record.json").stat().st_mtime_ns)
 
     yield run
-    for handler in [h for h in logging.root.handlers if isinstance(h, logging.FileHandler)]:
-        handler.close()  # the folder of a refused run is gone, and the next test's warnings would look for it
-        logging.root.removeHandler(handler)
+    close_logs()
 
 
 @pytest.fixture
@@ -123,6 +128,23 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return run
 
 
+@pytest.fixture(scope="session")
+def _digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of an MLP on digits, trained once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("digits"))
+        patch.delenv("TORCHATLAS_DATA", raising=False)
+        words = ["trainer.max_epochs=10", "trainer=cpu", "logger=none", "callbacks=default"]
+        patch.setattr(sys, "argv", ["train.py", *words])
+        with warnings.catch_warnings():
+            main()
+        close_logs()
+        (config,) = Path.cwd().glob("runs/*/*/config.yaml")
+        return config.parent
+
+
 @pytest.fixture
-def trained_digits(train: Train) -> Path:
-    return train("trainer.max_epochs=10", "trainer=cpu", "logger=none", "callbacks=default")
+def trained_digits(_digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, for this test alone, under the present folder."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(_digits_run, tmp_path / "runs" / _digits_run.parent.name / _digits_run.name))
