@@ -24,7 +24,8 @@ from sklearn.datasets import load_sample_images
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from torchatlas.data.images.image_folder import ImageFiles, list_images
+from torchatlas.data.images.files import ENDINGS, ImageFiles
+from torchatlas.data.reading import list_files
 
 WIDTH, HEIGHT = 500, 375
 QUALITY, NOISE = 93, 13  # of JPEG; standard deviation in levels of 256
@@ -50,7 +51,7 @@ def make_photographs(folder: Path, number: int) -> None:
 
 def measure(folder: Path, image_size: int, images: int, rounds: int) -> dict[str, list[float]]:
     """Images per second of processor time, of each side in each round."""
-    names = list_images(folder)
+    names = list_files(folder, ENDINGS)
     chosen = torch.randperm(len(names), generator=torch.Generator().manual_seed(0))[:images]
     files = ImageFiles(
         folder, np.array([os.fsencode(name) for name in names]), torch.zeros(len(names), dtype=torch.int64),

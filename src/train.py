@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from .errors import Stopped, UserError
+from .predict.registry import Trained, usage
 from .run.assemble import assemble
 from .run.begin import Begin
 from .run.build import build_trainer
@@ -97,7 +98,8 @@ def execute(
         stopped = error.number
     finally:  # an interrupted run, too, ends with the way to go on
         if trainer.is_global_zero and (folder / "checkpoints").exists():
-            print_summary(folder, trainer.global_step >= task.plan.total, task.name)
+            use = usage(Trained.of(task, parts.data, parts.data.describe()["kind"]))
+            print_summary(folder, trainer.global_step >= task.plan.total, use)
     if stopped is not None:
         if not trainer.is_global_zero:  # the first process speaks for all
             sys.exit(0)

@@ -12,9 +12,12 @@ import rich
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ..data.text.base import codec_of, read_text
-from ..data.text.tokenizer import INSIDE, TokenizerCodec
+from ..data.masked.base import MaskedDescription
+from ..data.text.base import read_text
+from ..data.text.tokenizer import INSIDE, TokenizerCodec, tokenizer_of
 from ..errors import UserError
+from ..predict.language import counted
+from ..predict.registry import answers
 from ..run.devices import device_of
 from ..run.restore import restore
 from ..tasks.masked_lm import MaskedLM
@@ -22,10 +25,10 @@ from ..tasks.masked_lm import MaskedLM
 log = logging.getLogger(__name__)
 MASK = "[MASK]"
 BATCH = 64
-SHOWN = 10  # unknown pieces of text that a warning names
 EXAMPLE = 'as in text="The [MASK] of the list."'
 
 
+@answers(tasks=("masked_lm",), ends=' text="... [MASK] ..."')
 def fill(ckpt: str, text: str = "", input: str = "", output: str = "", *, top: int = 5) -> None:
     """What a masked language model writes in place of [MASK].
 
@@ -50,12 +53,12 @@ def fill(ckpt: str, text: str = "", input: str = "", output: str = "", *, top: i
             f"{path} was trained for {task.name}: fill needs a masked language model, as of model=bert_tiny"
         )
     texts = _texts(text, input)
-    codec = codec_of(about["data"]["tokenizer"])
-    assert isinstance(codec, TokenizerCodec)
+    described: MaskedDescription = about["data"]
+    codec = tokenizer_of(described["tokenizer"])
     if not 1 <= top <= codec.vocab_size:
         raise UserError(f"top={top} must be from 1 to the {codec.vocab_size} tokens")
     task.to(device_of())
-    rows = fill_texts(task, codec, texts, context=about["data"]["context"], top=top)
+    rows = fill_texts(task, codec, texts, context=described["context"], top=top)
     if output:
         with Path(output).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0].keys())
@@ -125,9 +128,7 @@ def fill_texts(
             )
         sequences.append(torch.tensor(numbers))
     if unknown:
-        shown = ", ".join(f"{piece!r} {n}" for piece, n in unknown.most_common(SHOWN))
-        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-        log.warning("unknown to the network, which sees one sign for all of them: %s%s", shown, more)
+        log.warning("unknown to the network, which sees one sign for all of them: %s", counted(unknown))
     rows: list[dict[str, Any]] = []
     for start in range(0, len(texts), BATCH):
         batch = sequences[start : start + BATCH]

@@ -13,30 +13,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.text.base import UNKNOWN, Codec, codec_of
+from ..data.text.base import UNKNOWN, Codec, TextDescription, codec_of, lines_of
 from ..data.text.tokenizer import GPT, TokenizerCodec
 from ..errors import UserError
 from ..generate.beams import beam_continue
 from ..generate.decoding import continue_, require_choice
 from ..generate.text_stream import TextStream
-from ..predict.inputs import _lines
-from ..predict.language import SHOWN
+from ..predict.language import counted
+from ..predict.registry import Trained, answers, wrong_command
 from ..run.devices import device_of
 from ..run.restore import restore
 from ..storage.files import write_text
-from ..tasks.base import Task
 from ..tasks.language_modeling import LanguageModeling
 
 log = logging.getLogger(__name__)
 BATCH = 64  # texts that are written together
-TEXT_FILES = (".txt", ".md", ".rst")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabulator and line feed: a terminal would obey them
-COMMANDS = {
-    "language_modeling": "generate", "seq2seq": "translate", "masked_lm": "fill", "classification": "predict",
-    "forecasting": "predict", "distillation": "predict", "token_classification": "predict", "span": "predict",
-}  # fmt: skip
 
 
+@answers(tasks=("language_modeling",), ends=' prompt="..."')
 def generate(
     ckpt: str, prompt: str = "", input: str = "", output: str = "", *, length: int = 200, temperature: float = 0.8,
     top_k: int = 0, top_p: float = 1.0, beams: int = 1, samples: int = 1, seed: int = 0, stop: str = "",
@@ -70,7 +65,7 @@ def generate(
     """
     path, task, about = restore(ckpt)
     if not isinstance(task, LanguageModeling):
-        raise wrong_command(path, task)
+        raise wrong_command(path, Trained.of_checkpoint(task, about))
     task.require_causal()
     require_choice(temperature, top_k, top_p)
     if min(length, samples, beams) < 1:
@@ -80,12 +75,13 @@ def generate(
         raise UserError(f"beams={beams} searches for one text and draws none: leave out samples, top_k and top_p")
     if prompt and input:
         raise UserError("prompt and input cannot be given together: leave out one of them")
-    codec = codec_of(about["data"])
-    prompts = [prompt] if not input else _lines(input)
+    described: TextDescription = about["data"]
+    codec = codec_of(described)
+    prompts = [prompt] if not input else lines_of(input)
     tell_unknown(prompts, codec)
     texts = [(text, n) for text in prompts for n in range(1, samples + 1)]
     beginnings = [_encode(text, codec) for text in prompts for _ in range(samples)]
-    options: dict[str, Any] = {"context": None if task.carry else about["data"]["context"], "cache": cache}
+    options: dict[str, Any] = {"context": None if task.carry else described["context"], "cache": cache}
     end = codec.tokenizer.token_to_id(GPT[0]) if isinstance(codec, TokenizerCodec) else None
     options |= {"end": end}
     task.to(device_of())
@@ -190,15 +186,7 @@ def tell_unknown(texts: Sequence[str], codec: Codec) -> None:
     total = sum(len(codec.encode(text)) for text in texts)
     if unknown.total() == total:
         raise UserError(f"no {codec.unit} of the input is known to the network: give a text as those of its training")
-    shown = ", ".join(f"{token!r} {n}" for token, n in unknown.most_common(SHOWN))
-    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
     log.warning(
-        "%d of %d %ss are unknown to the network, which sees one sign for all of them: %s%s",
-        unknown.total(), total, codec.unit, shown, more,
+        "%d of %d %ss are unknown to the network, which sees one sign for all of them: %s",
+        unknown.total(), total, codec.unit, counted(unknown),
     )  # fmt: skip
-
-
-def wrong_command(path: Path, task: Task) -> UserError:
-    """What is said to one who gives a checkpoint to a command for others."""
-    command = COMMANDS.get(task.name, "evaluate")
-    return UserError(f"{path} was trained for {task.name}: use torchatlas {command} ckpt=...")

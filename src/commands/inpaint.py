@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from ..data.images.image_folder import load_image
+from ..data.images.files import load_image
 from ..errors import UserError
 from ..predict.inputs import folder_for, given_images
 from ..predict.made_images import COLUMNS, Progress, arrange, labels_of, maker, pictures, save_single
+from ..predict.registry import answers
 from ..storage.run_folder import shown
 from .interpolate import padded
 from .sample import MASKS
@@ -45,6 +46,7 @@ def mask_of(given: str, task: Any) -> Tensor:
     return mask
 
 
+@answers(tasks=("diffusion",), method="inpaint")
 def inpaint(
     ckpt: str, input: str = "", mask: str = "centre", output: str = "", *, n: int = 8,
     class_: Annotated[str, "class"] = "", guidance: float = 0.0, steps: int = 250, repeats: int = 10, seed: int = 0,

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..predict.inputs import given_images, picture_file
 from ..predict.made_images import arrange, maker, options_of, pictures
+from ..predict.registry import answers
 from ..storage.run_folder import shown
 from ..tasks.diffusion import Diffusion
 
@@ -20,6 +21,7 @@ def padded(pairs: Tensor, size: int) -> Tensor:
     return torch.cat([originals, white, copies, white])
 
 
+@answers(tasks=("autoencoding", "elbo", "diffusion"), method="interpolate")
 def interpolate(
     ckpt: str, input: str = "", output: str = "", *, steps: int = 10, rows: int = 8, depth: float | None = None,
     seed: int = 0, data_root: Annotated[str, "data.root"] = "",

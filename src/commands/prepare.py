@@ -4,6 +4,7 @@ import glob
 from pathlib import Path
 from typing import Literal
 
+from ..data.reading import list_files
 from ..data.text.token_writing import given, split_by_position, trainer, write_tokens
 from ..data.text.tokenizer import BERT, GPT, TRANSLATION, load_codec
 from ..errors import UserError
@@ -66,7 +67,7 @@ def find_texts(given: str) -> list[Path]:
     if source.is_file():
         return [source]
     if source.is_dir():
-        found = sorted(path for path in source.rglob("*.txt") if path.is_file())
+        found = [source / name for name in list_files(source, (".txt",))]
     else:
         found = sorted(path for path in map(Path, glob.glob(str(source), recursive=True)) if path.is_file())
     if not found:

@@ -7,11 +7,14 @@ import torch
 
 from ..predict.inputs import given_images, picture_file
 from ..predict.made_images import COLUMNS, arrange, maker, options_of, pictures
+from ..predict.registry import answers
 from ..storage.run_folder import shown
 from ..tasks.diffusion import Diffusion
 from .interpolate import padded
 
 
+@answers(tasks=("autoencoding",), ends=" input=FILE")
+@answers(tasks=("elbo", "diffusion"), method="reconstruct")
 def reconstruct(
     ckpt: str, input: str = "", output: str = "", *, n: int = 16, depth: float | None = None, seed: int = 0,
     data_root: Annotated[str, "data.root"] = "",

@@ -20,6 +20,7 @@ from ..predict.made_images import (
     save_animation,
     save_single,
 )
+from ..predict.registry import answers
 from ..storage.run_folder import shown
 from ..tasks.diffusion import Diffusion, seen
 
@@ -30,6 +31,7 @@ FRAMES = 48  # of the animated picture
 MASKS = ("left", "right", "top", "bottom", "centre")
 
 
+@answers(tasks=("elbo", "diffusion"), method="sample", ends="")
 def sample(
     ckpt: str, output: str = "", *, n: int = 64, seed: int = 0, class_: Annotated[str, "class"] = "",
     guidance: float = 0.0, sampler: Literal["ddpm", "ddim", "dpm_solver"] | None = None, steps: int | None = None,

@@ -1,29 +1,27 @@
 """The command `torchatlas translate`: sentences by a translator."""
 
-import os
-import re
 import sys
 import time
 import warnings
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..data.text.base import UNKNOWN, codec_of
+from ..data.pairs.base import ParallelData
+from ..data.text.base import UNKNOWN
 from ..drawing.alignments import alignments, draw_alignments, labels
 from ..errors import UserError
 from ..generate.beams import beam_search
-from ..predict.inputs import _lines
+from ..predict.registry import Trained, answers, wrong_command
 from ..run.devices import device_of
-from ..run.restore import restore
+from ..run.restore import reader, restore
 from ..storage.files import write_text
 from ..tasks.seq2seq import BEGIN, END, LONGER, SequenceToSequence
-from .generate import BATCH, CONTROL, TEXT_FILES, tell_unknown, wrong_command
-
-# --- translation
+from .generate import BATCH, CONTROL, tell_unknown
 
 
+@answers(tasks=("seq2seq",), ends=' input="..."')
 def translate(
     ckpt: str, input: str, output: str = "", *, beams: int = 5, length_penalty: float = 0.6, max_length: int = 0,
     alignment: str = "", cache: bool = True,
@@ -51,36 +49,37 @@ def translate(
     """
     path, task, about = restore(ckpt)
     if not isinstance(task, SequenceToSequence):
-        raise wrong_command(path, task)
+        raise wrong_command(path, Trained.of_checkpoint(task, about))
     if max_length < 0:
         raise UserError(f"max_length={max_length} must be a positive whole number, or 0 for one that fits the source")
-    sentences = _sentences(input)
+    data = reader(about)
+    assert isinstance(data, ParallelData)
+    samples = data.read(input)
+    sentences, sources = [each["text"] for each in samples.about], samples.samples.sources
     if alignment and len(sentences) > 1:
         raise UserError(f"alignment={alignment} shows one sentence, and {input} has {len(sentences)}: give one")
     if alignment and Path(alignment).suffix != ".png":
         raise UserError(f"alignment={alignment} must end in .png, as in alignment=alignment.png")
     if alignment and not any(hasattr(module, "written_out") for module in task.network.modules()):
         raise UserError(f"{type(task.network).__name__} does not attend to its source: leave out alignment")
-    source_codec, target_codec = (codec_of(about["data"][side]) for side in ("source", "target"))
-    if alignment and not len(source_codec.encode(sentences[0])):
+    source_codec, target_codec = data.source_codec, data.target_codec
+    if alignment and not len(sources[0]):
         raise UserError(f"alignment={alignment} needs a sentence with a {source_codec.unit}")
     tell_unknown(sentences, source_codec)
-    sources = [source_codec.encode(sentence) for sentence in sentences]
     limit = getattr(task.network, "limit", None)
-    for number, source in enumerate(sources, start=1):
-        if limit is not None and len(source) > limit:
+    for number, length in enumerate(sources.lengths.tolist(), start=1):
+        if limit is not None and length > limit:
             raise UserError(
-                f"line {number} has {len(source)} {source_codec.unit}s, more than the {limit} that the network can "
+                f"line {number} has {length} {source_codec.unit}s, more than the {limit} that the network can "
                 "read: divide it"
             )
     task.to(device_of())
     started = time.perf_counter()
-    found: list[Tensor] = [torch.zeros(0, dtype=torch.int64) for _ in sources]
-    order = sorted((i for i in range(len(sources)) if len(sources[i])), key=lambda i: len(sources[i]))
+    found: list[Tensor] = [torch.zeros(0, dtype=torch.int64) for _ in sentences]
+    order = sorted((i for i in range(len(sources)) if sources.lengths[i]), key=lambda i: int(sources.lengths[i]))
     for start in range(0, len(order), BATCH):
         part = order[start : start + BATCH]
-        lengths = torch.tensor([len(sources[i]) for i in part])
-        padded = nn.utils.rnn.pad_sequence([sources[i] for i in part], batch_first=True)
+        padded, lengths, *_ = data.transform(samples.samples[-1, torch.tensor(part)])
         hypotheses = beam_search(
             task.network, padded, lengths, begin=BEGIN, end=END, beams=beams, length_penalty=length_penalty,
             max_length=max_length or lengths + LONGER, cache=cache,
@@ -97,22 +96,12 @@ def translate(
         print("\n".join(shown))
     print(f"{len(order)} sentence{'s' * (len(order) != 1)} in {seconds:.1f} s", file=sys.stderr)
     if alignment:
-        picture = Path(alignment).expanduser()
-        maps = alignments(task.network, sources[0].to(task.device), found[0])
-        figure = draw_alignments(maps, labels(source_codec, sources[0]), [*labels(target_codec, found[0]), "<eos>"])
+        picture, source = Path(alignment).expanduser(), torch.tensor(sources[0])
+        maps = alignments(task.network, source.to(task.device), found[0])
+        figure = draw_alignments(maps, labels(source_codec, source), [*labels(target_codec, found[0]), "<eos>"])
         picture.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph")  # of scripts that matplotlib's font lacks
             figure.savefig(picture, dpi=120)
         print(picture, file=sys.stderr)
     return translations
-
-
-def _sentences(given: str) -> list[str]:
-    if os.path.isfile(Path(given).expanduser()):  # unlike Path's, of any string
-        return _lines(given)
-    if not given.strip():
-        raise UserError('there is nothing to translate: give a sentence or a file, as in input="a sentence"')
-    if given.endswith(TEXT_FILES) and not re.search(r"\s", given):
-        raise UserError(f"there is no file {given}: name one, or give a sentence")
-    return given.splitlines()

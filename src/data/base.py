@@ -1,6 +1,6 @@
 """What every data module has in common: three splits, seeded loaders, and a plain description."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import lightning
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .loading import BatchDataset, Loader, Order
+from .reading import Given
 
 PURE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}  # without autocast
 SPLIT_SEED = 0  # splits that the authors did not fix are cut by this seed, whatever the run's seed is
@@ -39,6 +40,8 @@ class DataModule(lightning.LightningDataModule):
     fixed: ClassVar[Mapping[str, str]] = {"": "the data are those of the checkpoint"}
     free: ClassVar[tuple[str, ...]] = ("root", "path", "num_workers", "memory")
     of_images: ClassVar[bool] = False  # whether an input is an image, which tasks make and `augment=` changes
+    classes: Sequence[str] = ()  # their names in the order of the labels, where there are labels
+    endings: ClassVar[tuple[str, ...]] = ()  # of the files that `read` takes; none: it takes no file
     in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(
@@ -89,8 +92,30 @@ class DataModule(lightning.LightningDataModule):
         """
         raise NotImplementedError
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values with which a checkpoint can be used without this class: classes, preprocessing."""
+    def read(self, given: str) -> Given[BatchDataset]:
+        """A user's own files, read as those of the data set are: `transform` takes their batches as in evaluation.
+
+        All that it needs is what `load_state_dict` restores: the data set itself may be gone.
+
+        Args:
+            given: a file, or a folder, of which the files with one of `endings` are taken; of some data a text itself.
+
+        Raises:
+            UserError: there is no such file, or it cannot be read.
+        """
+        raise NotImplementedError
+
+    def batches(self, given: Given[BatchDataset], device: torch.device | str) -> Iterator[tuple[Tensor, ...]]:
+        """What a task receives of a user's files, on a device."""
+        for batch in given:
+            yield self.transform(tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch))
+
+    def describe(self) -> Mapping[str, Any]:
+        """What a checkpoint, `data.json` and exported files say of the data: plain values, "kind" among them.
+
+        Each kind of data has its own `TypedDict` of them, beside its class. With them `load_state_dict` makes data of
+        the same classes, tokens and statistics.
+        """
         raise NotImplementedError
 
     def train_dataloader(self) -> Loader:
@@ -121,4 +146,4 @@ class DataModule(lightning.LightningDataModule):
         return batch if dtype is None else tuple(x.to(dtype) if x.is_floating_point() else x for x in batch)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.describe()
+        return dict(self.describe())

@@ -1,10 +1,8 @@
 """Pictures of what an image classifier computes, and of what its answers rest on."""
 
+import difflib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,137 +10,66 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ..analysis.modes import evaluating, predicting
-from ..data.base import DataModule
+from ..analysis.modes import evaluating
+from ..data.images.base import ImageData
+from ..data.reading import find_files
 from ..drawing.images import draw_images
 from ..drawing.panels import Panel, draw_panels, scaled
-from ..errors import UserError
+from ..errors import UserError, nearest
+from ..predict.registry import answers
 from ..run.build import build_network
-from ..run.restore import training_data
+from ..run.restore import reader
+from ..tasks.classification import Classification
 from . import methods as ex
 from .attention_maps import recorded, rollout
+from .base import Drawn
+from .image_subject import Subject
+from .lesions import lesion_study, lesions
 
+GIVEN = 8  # images that are explained at most
 SAMPLES = 1000  # of the validation split, for a lesion study
 BATCH = 128  # training samples for gradients
 STAGES, CHANNELS = 6, 16  # feature maps: rows and columns
 CLASSES, UNITS = 10, 8  # classes and channels whose activation is maximised
 NAMED = 30  # layers that an axis has names for
 
-Drawn = Iterator[tuple[str, Figure | dict[str, Any]]]  # a picture, or a table for a JSON file, and its name
 
+@answers(tasks=("classification",), kinds=("image",))
+def look(task: Classification, about: dict[str, Any], given: str, *, class_: str = "", layer: str = "") -> Subject:
+    """A user's images, and what a classifier says of them.
 
-@dataclass
-class Subject:
-    """What is explained.
+    Args:
+        task: with the trained network.
+        about: what the checkpoint says of config and data.
+        given: a file, or a folder, of which the first are taken; "": no images.
+        class_: the class to be explained; "": the one that the network sees in each image.
+        layer: whose feature map Grad-CAM takes; "": the last one with places.
 
-    Attributes:
-        network: in eval mode, on `device`.
-        config: of the run.
-        about: what the checkpoint says of the data: classes, size, mean, std.
-        layer: whose feature map Grad-CAM takes; empty for the last.
-        target: a class; None for the one that the network sees in each image.
-        paths: the image files.
-        x: these images as the network takes them, `b c h w`; empty where there are none.
+    Raises:
+        UserError: there is no such file, class or layer.
     """
+    data, classes = reader(about), [str(name) for name in about["data"]["classes"]]
+    assert isinstance(data, ImageData)
+    if class_ and class_ not in classes:
+        raise UserError(f"there is no class {class_!r}{nearest(class_, classes)}")
+    paths = find_files(given, data.endings) if given else []
+    if len(paths) > GIVEN:
+        print(f"the first {GIVEN} of {len(paths)} images in {given} are taken")
+        paths = paths[:GIVEN]
+    x = next(iter(data.batches(data.read_files(paths), task.device)))[0] if paths else torch.empty(0)
+    target = classes.index(class_) if class_ else None
+    subject = Subject(task.network, about["config"], about["data"], task.device, layer, target, paths, x)
+    if layer:
+        maps = [call.name for call in subject.calls if call.is_map and call.name] + subject.token_layers
+        if layer not in maps:
+            near = difflib.get_close_matches(layer, maps, n=1, cutoff=0.5)
+            raise UserError(f"there is no feature map {layer!r}{nearest(layer, maps if near else subject.stages)}")
+    return subject
 
-    network: nn.Module
-    config: dict[str, Any]
-    about: dict[str, Any]
-    device: torch.device
-    layer: str
-    target: int | None
-    paths: list[Path]
-    x: Tensor
 
-    @property
-    def classes(self) -> list[str]:
-        return [str(name) for name in self.about["classes"]]
-
-    @property
-    def mean_and_std(self) -> tuple[Tensor, Tensor]:
-        mean, std = (torch.tensor(self.about[key], device=self.device)[:, None, None] for key in ("mean", "std"))
-        return mean, std
-
-    def visible(self, x: Tensor) -> Tensor:
-        """Images on the scale 0..1."""
-        mean, std = self.mean_and_std
-        return (x * std + mean).clamp(0, 1).float().cpu()
-
-    def images(self) -> Tensor:
-        """The images.
-
-        Raises:
-            UserError: none were given.
-        """
-        if not self.paths:
-            raise UserError("it needs images: name a file or a folder with input=PATH")
-        return self.x
-
-    @cached_property
-    def probabilities(self) -> Tensor:
-        with predicting(self.network):
-            return self.network(self.images()).float().softmax(1)  # type: ignore[no-any-return]
-
-    @cached_property
-    def targets(self) -> Tensor:
-        """The class that is explained, of each image."""
-        predicted = self.probabilities.argmax(1)
-        return predicted if self.target is None else torch.full_like(predicted, self.target)
-
-    def title(self, i: int) -> str:
-        """The file, what the network says of it and, where it is another one, the class that is explained."""
-        said, asked = int(self.probabilities[i].argmax()), int(self.targets[i])
-        lines = [self.paths[i].name, f"{self.classes[said]}: {100 * float(self.probabilities[i, said]):.1f} %"]
-        if asked != said:
-            lines.append(f"why {self.classes[asked]}? {100 * float(self.probabilities[i, asked]):.1f} %")
-        return "\n".join(line if len(line) <= 24 else f"{line[:23]}…" for line in lines)
-
-    @cached_property
-    def example(self) -> Tensor:
-        """Two images of noise."""
-        size, channels = self.about["image_size"], self.about["in_channels"]
-        return torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0)).to(self.device)
-
-    @cached_property
-    def calls(self) -> list[ex.Call]:
-        return ex.trace(self.network, self.example)
-
-    @cached_property
-    def stages(self) -> list[str]:
-        """Names of the layers with feature maps.
-
-        Raises:
-            UserError: the network has none.
-        """
-        found = ex.stages(self.network, self.calls)
-        if not found:
-            raise UserError("the network has no convolution with a map of more than one place")
-        return found
-
-    @property
-    def special_tokens(self) -> int:
-        """Tokens before those of the patches; 0: the network has no patches."""
-        return int(getattr(self.network, "special_tokens", 0))
-
-    @cached_property
-    def token_layers(self) -> list[str]:
-        """Names of the layers that give the tokens of all patches."""
-        if not self.special_tokens:
-            return []
-        count = len(self.network.positions[0])  # type: ignore[index, arg-type]
-        return [call.name for call in self.calls if call.name and call.made[1:2] == (count,) and len(call.made) == 3]
-
-    @cached_property
-    def data(self) -> DataModule:
-        """The data of training; see `training_data`."""
-        return training_data(self.config, self.about)
-
-    def samples(self, split: str, most: int) -> tuple[Tensor, Tensor]:
-        """Images and labels, evenly spaced, not augmented."""
-        dataset = self.data.splits[split]
-        places = torch.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().long()
-        x, y = self.data.transform(dataset[-1, places])
-        return x.to(self.device), y.to(self.device)
+def applies(network: nn.Module) -> bool:
+    """Any network that classifies images."""
+    return True
 
 
 def first_filters(network: nn.Module, in_channels: int, image_size: int) -> Tensor | None:
@@ -292,11 +219,11 @@ def draw_maximisation(subject: Subject) -> Drawn:
 
 
 def draw_lesion(subject: Subject) -> Drawn:
-    parts, rest = ex.lesions(subject.network, subject.example)
+    parts, rest = lesions(subject.network, subject.example)
     if not parts:
         raise UserError("no block of the network can be left out: each changes the shape of its input")
     x, y = subject.samples("val", SAMPLES)
-    found = ex.lesion_study(subject.network, parts, x, y)
+    found = lesion_study(subject.network, parts, x, y)
     whole = found.pop("")
     yield (
         "lesion",

@@ -1,6 +1,6 @@
 """What a network with attention looks at in a text, and how it tells places apart: pictures of `explain`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,23 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..analysis.modes import predicting
-from ..data.text.base import Codec, codec_of, read_text
+from ..data.pairs.base import ParallelData
+from ..data.text.base import Codec, read_text
 from ..data.text.tokenizer import TokenizerCodec
 from ..drawing.alignments import labels
 from ..errors import UserError
 from ..generate.decoding import greedy
 from ..models.transformer import Positions
+from ..predict.registry import answers
+from ..run.restore import reader
 from ..tasks.base import Task
 from ..tasks.language_modeling import LanguageModeling
 from ..tasks.seq2seq import BEGIN, END, SequenceToSequence
 from .attention_maps import recorded
-from .sequences import Sequences, draw_gradients
+from .base import Drawn
+from .sequence_subject import Sequences
+from .sequences import draw_gradients
 
-Drawn = Iterator[tuple[str, Figure | dict[str, Any]]]  # a picture, or a table for a JSON file, and its name
 SHOWN = 40  # tokens of a text that is looked at
 NAMED = 28  # tokens of an axis that has names for them
 EXAMPLE = "the list of the names that a class has is a dictionary"
@@ -65,27 +69,33 @@ def names_of(codec: Codec, tokens: Tensor) -> list[str]:
     return [(codec.decode(token[None]).strip() or "␣").replace("$", r"\$") for token in tokens]
 
 
-def attending(task: Task, about: dict[str, Any], device: torch.device, given: str) -> Attending:
+@answers(
+    tasks=("language_modeling", "masked_lm", "seq2seq", "classification", "token_classification", "span"),
+    kinds=(
+        "characters", "words", "tokenizer", "masked_text", "translation", "text_classes", "token_tags", "text_spans",
+    ),
+)  # fmt: skip
+def look(task: Task, about: dict[str, Any], given: str) -> Attending:
     """Let a network read a text, and keep what it attends to.
 
     Args:
-        task: with the trained network on `device`.
+        task: with the trained network.
         about: what the checkpoint says of config and data.
-        device: of the network.
         given: a file in UTF-8, of which the first lines are read, or the text itself; "": an example.
 
     Raises:
         UserError: the text has no tokens, or the network reads no texts.
     """
-    data, config = about["data"], about["config"]["model"]
+    data: Any = reader(about)
+    config, device = about["config"]["model"], task.device
     network: Any = task.network
-    text, source = _text(given)
+    text, source = text_of(given)
     if isinstance(task, SequenceToSequence):
-        return _translation(task, about, device, text, source)
-    codec = codec_of(data["tokenizer"]) if isinstance(data.get("tokenizer"), dict) else codec_of(data)
-    tokens = codec.encode(text.lower() if data.get("lowercase") else text)
+        return look_at_translation(task, data, config, text, source)
+    codec = data.codec
+    tokens = codec.encode(text)
     if isinstance(task, LanguageModeling):
-        tokens = tokens[: min(SHOWN, data["context"])]
+        tokens = tokens[: min(SHOWN, data.context)]
     else:
         assert isinstance(codec, TokenizerCodec)
         begin, end = codec.number("[CLS]", "<s>"), codec.number("[SEP]", "</s>")
@@ -102,7 +112,12 @@ def attending(task: Task, about: dict[str, Any], device: torch.device, given: st
     return subject
 
 
-def _text(given: str) -> tuple[str, str]:
+def text_of(given: str) -> tuple[str, str]:
+    """A text and where it comes from: a file of the user's, what was typed, or an example.
+
+    Raises:
+        UserError: one word, which is no file.
+    """
     if not given:
         return EXAMPLE, "an example"
     path = Path(given).expanduser()
@@ -117,16 +132,16 @@ def _text(given: str) -> tuple[str, str]:
     return given, "the text"
 
 
-def _translation(
-    task: SequenceToSequence, about: dict[str, Any], device: torch.device, text: str, source: str
+def look_at_translation(
+    task: SequenceToSequence, data: ParallelData, config: dict[str, Any], text: str, source: str
 ) -> Attending:
     """The source is read, and the network's own output is what the decoder is given."""
-    data, network = about["data"], task.network
-    codec, target_codec = codec_of(data["source"]), codec_of(data["target"])
+    network, device = task.network, task.device
+    codec, target_codec = data.source_codec, data.target_codec
     line = next((line for line in text.splitlines() if line.strip()), "")
     if not line:
         raise UserError("it needs a sentence to translate: give one with input='...'")
-    tokens = codec.encode(line.lower() if data.get("lowercase") else line).to(device)
+    tokens = codec.encode(line.lower() if data.lowercase else line).to(device)
     if not len(tokens):
         raise UserError(f"{source} has no tokens")
     limit = getattr(network, "limit", None) or 10**9
@@ -141,7 +156,7 @@ def _translation(
         with recorded(network) as maps:
             network(tokens[None], target[None], lengths)
     read, written = names_of(codec, tokens.cpu()), names_of(target_codec, target.cpu())
-    subject = Attending(network, about["config"]["model"], device, tokens[None], source, False)
+    subject = Attending(network, config, device, tokens[None], source, False)
     sides = {"encoder": (read, read), "decoder": (written, written), "alignment": ([*written[1:], "<eos>"], read)}
     attends_to_itself = any(name.endswith("cross") for name in maps)
     for name, weights in maps.items():
@@ -231,7 +246,7 @@ def draw_positions(subject: Any) -> Drawn:
 
 
 def draw_distances(subject: Attending) -> Drawn:
-    """See `sequence_explanations.gradient_by_distance`."""
+    """See `sequences.gradient_by_distance`."""
     if not subject.language_model:
         raise UserError("gradients by distance are drawn of language models")
     names = subject.names["self"][0]

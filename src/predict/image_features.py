@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.images.base import fit_images
+from ..data.images.base import ImageDescription, fit_images
 from ..errors import UserError
 from ..run.restore import restore
 from ..tasks.classification import Classification
@@ -61,11 +61,12 @@ def classifier_extractor(where: str, device: torch.device) -> Extractor:
         UserError: the checkpoint is none of a classifier of images.
     """
     path, task, about = restore(where)
-    data, heads = about["data"], getattr(task.network, "heads", ())
+    data: ImageDescription = about["data"]
+    heads = getattr(task.network, "heads", ())
     if not isinstance(task, Classification) or data["kind"] != "image" or not heads:
         raise UserError(f"classifier={where} is no classifier of images: name the run folder of one")
     task.to(device)
-    mean, std = (torch.tensor(data[key], device=device)[:, None, None] for key in ("mean", "std"))
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (data["mean"], data["std"]))
     caught: list[Tensor] = []
     task.network.get_submodule(heads[-1]).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
 

@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.images.base import ImageData, fit_images
-from ..data.images.image_folder import list_images, load_image
+from ..data.images.files import ENDINGS, load_image
 from ..data.loading import BatchDataset
+from ..data.reading import list_files
 from ..errors import UserError
 from ..run.restore import restored_data
 from ..tasks.base import Task
@@ -48,7 +49,7 @@ def from_folder(folder: Path, channels: int, size: int) -> Pictures:
     """Files in a folder, the shorter side scaled to `size` and the centre cut out where they have another size."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: name one with images")
-    names = list_images(folder)
+    names = list_files(folder, ENDINGS)
     if not names:
         raise UserError(f"{folder} holds no image: name a folder with images")
 
@@ -66,7 +67,7 @@ def format_of(folder: Path) -> tuple[int, int]:
     """
     found: dict[tuple[int, int], str] = {}
     grey = True
-    for name in list_images(folder) if folder.is_dir() else []:
+    for name in list_files(folder, ENDINGS) if folder.is_dir() else []:
         try:
             with Image.open(folder / name) as image:
                 found.setdefault(image.size, name)

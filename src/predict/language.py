@@ -1,32 +1,50 @@
-"""What a language model says of a text, and how it goes on."""
+"""What a language model says of a user's texts, and how it goes on with them."""
 
 import logging
 import math
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
 import torch
 
-from ..data.text.base import Codec, codec_of, read_text
+from ..data.text.base import Codec, TextData
 from ..errors import UserError
 from ..tasks.language_modeling import LanguageModeling
+from .registry import answers
 
 log = logging.getLogger(__name__)
-SHOWN = 10  # unknown characters or words that a warning names
+SHOWN = 10  # unknown pieces of text that a warning names
 
 
+@answers(tasks=("language_modeling",), reads=True)
 @torch.no_grad()
-def _continue(
-    task: LanguageModeling, about: dict[str, Any], paths: list[Path], length: int, temperature: float, seed: int
+def judge_texts(
+    task: LanguageModeling, data: TextData, given: str, *, length: int = 200, temperature: float = 0.8, seed: int = 0
 ) -> list[dict[str, Any]]:
-    codec, context = codec_of(about), about["context"]
+    """How well a network foresees a user's texts, and how it continues them.
+
+    Args:
+        task: in eval mode, with the trained network.
+        data: of the training, see `reader`.
+        given: a file, or a folder of texts.
+        length: characters, words or tokens by which each text is continued.
+        temperature, seed: of that, see `LanguageModeling.generate`.
+
+    Returns:
+        For each file its characters, words or tokens; bits per character and per byte, or the perplexity per word, or
+        per token and the bits per byte; and the continuation.
+
+    Raises:
+        UserError: a text is too short, or has nothing that the network knows.
+    """
+    codec, context = data.codec, data.context
+    samples = data.read(given)
     rows = []
-    for path in paths:
-        text = read_text(path)
-        tokens = codec.encode(text)
+    for about, text, (tokens,) in zip(samples.about, samples.samples.texts, samples, strict=True):
+        path, tokens = about["file"], tokens[0]
         if len(tokens) < 2:
             raise UserError(f"{path} has {len(tokens)} {codec.unit}s where at least 2 are needed")
-        _tell_unknown(path, text, codec, len(tokens))
+        tell_unknown(path, text, codec, len(tokens))
         nats = task.nll(tokens, context) / (len(tokens) - 1)
         per_byte = round(nats * len(tokens) / len(text.encode()) / math.log(2), 4)
         written = task.generate(tokens, length, context=context, temperature=temperature, seed=seed)
@@ -35,12 +53,12 @@ def _continue(
         else:
             figure = {"perplexity": round(math.exp(nats), 4)}
             figure |= {"bits_per_byte": per_byte} if codec.unit == "token" else {}
-        row: dict[str, Any] = {"file": str(path), f"{codec.unit}s": len(tokens), **figure}
+        row: dict[str, Any] = {**about, f"{codec.unit}s": len(tokens), **figure}
         rows.append(row | {"continuation": codec.decode(written[len(tokens) :])})
     return rows
 
 
-def _tell_unknown(path: Path, text: str, codec: Codec, total: int) -> None:
+def tell_unknown(path: str, text: str, codec: Codec, total: int) -> None:
     """Warn of what the training did not have; refuse a text that has nothing else."""
     unknown = codec.unknown(text)
     times = unknown.total()
@@ -50,9 +68,13 @@ def _tell_unknown(path: Path, text: str, codec: Codec, total: int) -> None:
         raise UserError(
             f"{path} has no {codec.unit} that the network was trained on: give a text in the language of the training"
         )
-    shown = ", ".join(f"{token!r} {n}" for token, n in unknown.most_common(SHOWN))
-    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
     log.warning(
-        "%s: %d of %d %ss are unknown to the network, which sees one sign for all of them: %s%s",
-        path, times, total, codec.unit, shown, more,
+        "%s: %d of %d %ss are unknown to the network, which sees one sign for all of them: %s",
+        path, times, total, codec.unit, counted(unknown),
     )  # fmt: skip
+
+
+def counted(pieces: Counter[str]) -> str:
+    """The most frequent pieces of text and how often each comes, for a message."""
+    shown = ", ".join(f"{piece!r} {n}" for piece, n in pieces.most_common(SHOWN))
+    return f"{shown} and {len(pieces) - SHOWN} more" if len(pieces) > SHOWN else shown

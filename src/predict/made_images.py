@@ -11,20 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data.images.base import ImageDescription
 from ..errors import UserError, nearest
 from ..run.devices import device_of
 from ..run.restore import restore
 from ..tasks.base import Task
 from ..tasks.diffusion import Diffusion, seen
+from .registry import Trained, find, other_way
 
 log = logging.getLogger(__name__)
 COLUMNS = 8  # of a grid
 TILE = 48  # pixels that an image of a grid has at least; smaller ones are enlarged by whole numbers
-METHODS = {  # what a method is for
-    "sample": "that is for task=elbo and task=diffusion",
-    **dict.fromkeys(("reconstruct", "interpolate"), "that is for task=autoencoding, task=elbo and task=diffusion"),
-    "inpaint": "that is for task=diffusion",
-}
 QUIET = 10.0  # seconds after which the progress is told
 
 
@@ -82,17 +79,21 @@ def save_animation(frames: Sequence[Image.Image], path: Path) -> None:
     paletted[0].save(path, save_all=True, append_images=paletted[1:], duration=durations, loop=0)
 
 
-def maker(where: str, method: str, what: str) -> tuple[Path, Any, dict[str, Any]]:
+def maker(where: str, command: str, what: str) -> tuple[Path, Any, dict[str, Any]]:
     """A checkpoint's task, on the device that there is.
+
+    Args:
+        where: see `restore`.
+        command: the one that asks, which is called like the task's method.
+        what: it does, in words.
 
     Raises:
         UserError: it is of a task that has no such method.
     """
     path, task, about = restore(where)
-    if not hasattr(task, method):
-        others = [name for name in ("sample", "reconstruct", "inpaint") if hasattr(task, name)]
-        advice = f"use {others[0]}" if others else METHODS[method]
-        raise UserError(f"{path} was trained for {task.name}, and cannot {what}: {advice}")
+    checkpoint = Trained.of_checkpoint(task, about)
+    if find(command, checkpoint) is None:
+        raise UserError(f"{path} was trained for {task.name}, and cannot {what}: {other_way(command, checkpoint)}")
     return path, task.to(device_of()), about
 
 
@@ -112,7 +113,8 @@ def labels_of(task: Any, about: dict[str, Any], given: str, n: int) -> Tensor | 
         return None
     if not getattr(task, "conditional", False):
         raise UserError("this network was not trained with classes: leave out class=, or train model=ddpm_small")
-    classes = [str(name) for name in about["data"]["classes"]]
+    described: ImageDescription = about["data"]
+    classes = list(map(str, described["classes"]))
     names = classes if given == "all" else given.split(",")
     for name in names:
         if name not in classes:

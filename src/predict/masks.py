@@ -14,20 +14,21 @@ from PIL import Image
 from torch import Tensor
 
 from ..analysis.tiling import predict_tiled
-from ..data.masks.base import read_image
+from ..data.masks.base import SegmentationData
 from ..errors import UserError
 from ..tasks.segmentation import Segmentation
+from .registry import answers
 
 log = logging.getLogger(__name__)
 TILE = 1024  # pixels of a side up to which an image is predicted at once
 OPACITY = 0.6  # of the mask over the image
 
 
+@answers(tasks=("segmentation",), reads=True, ends=" input=FILE output=FOLDER")
 @torch.no_grad()
 def segment_files(
-    task: Segmentation, about: dict[str, Any], paths: Sequence[Path], output: str | Path = "", *,
-    tile: int = TILE, overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
-    device: str | torch.device | None = None,
+    task: Segmentation, data: SegmentationData, given: str, *, output: str = "", tile: int = TILE,
+    overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The masks of image files of any size, as files, and the share of each class.
 
@@ -38,65 +39,65 @@ def segment_files(
 
     Args:
         task: with the trained network.
-        about: what `SegmentationData.describe` said in training.
-        paths: image files.
+        data: of the training, see `reader`.
+        given: an image, or a folder with images.
         output: a folder, which is made; "": nothing is written.
         tile, overlap: in pixels, see `predict_tiled`.
         resize: pixels to which the longer side of a larger image is scaled down before it is predicted, as in training;
             smaller ones keep their size, and masks have the size of the file all the same. None: as it is.
         probabilities: whether there is NAME.npz too, which has "probabilities", float16 `k h w`, and "classes".
-        device: where the network computes; None: where it is.
 
     Returns:
         For each file, "file", "mask" (where it was written) and "share_<class>" for each class, from 0 to 1.
 
     Raises:
-        UserError: data of another kind, numbers that cannot be, or a file that is no readable image.
+        UserError: numbers that cannot be, or a file that is no readable image.
     """
-    if about.get("kind") != "segmentation":
-        raise UserError(f"masks are of checkpoints for segmentation, and this one is of {about.get('kind')} data")
     for name, value, least in (("tile", tile, 1), ("overlap", overlap, 0), ("resize", resize, 1)):
         if value is not None and value < least:
             raise UserError(f"{name}={value} must be at least {least}")
     if probabilities and not output:
         raise UserError("probabilities are written to a file: name a folder with output=FOLDER")
     task.eval()
-    if device is not None:
-        task.to(device)
-    mean, std = (torch.tensor(about[key], device=task.device)[:, None, None] for key in ("mean", "std"))
+    samples = data.read(given)
+    paths = [Path(about["file"]) for about in samples.about]
     names = names_of(paths) if output else []
     rows, larger = [], 0
-    for i, path in enumerate(paths):
-        pixels = read_image(path, about["in_channels"])
-        h, w = pixels.shape[1:]
-        x = torch.tensor(pixels, device=task.device)[None]
-        longest = max(h, w)
-        if resize is not None and resize < longest:
-            size = [max(1, round(side * resize / longest)) for side in (h, w)]
-            x = F.interpolate(x.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255)
-        larger += longest > about["full_size"] and resize is None
-        logits = predict_tiled(task.network, (x / 255 - mean) / std, tile, overlap)[0].float()
+    for i, (pixels, *rest) in enumerate(samples):
+        h, w = pixels.shape[2:]
+        x, *_ = data.transform((scaled_down(pixels.to(task.device), resize), *rest))
+        larger += max(h, w) > data.full_size and resize is None
+        logits = predict_tiled(task.network, x, tile, overlap)[0].float()
         if logits.shape[1:] != (h, w):
             logits = F.interpolate(logits[None], (h, w), mode="bilinear", antialias=True)[0]
         mask = logits.argmax(0)
         shares = torch.bincount(mask.flatten(), minlength=len(logits)) / mask.numel()
-        row: dict[str, Any] = {"file": str(path)}
+        row: dict[str, Any] = {**samples.about[i]}
         if output:
-            row["mask"] = str(write(Path(output), names[i], pixels, mask, about))
+            row["mask"] = str(write(Path(output), names[i], pixels[0].numpy(), mask, data.colours))
             if probabilities:
                 values = logits.softmax(0).half().cpu().numpy()
                 np.savez_compressed(
-                    Path(output) / f"{names[i]}.npz", probabilities=values, classes=np.array(about["classes"])
+                    Path(output) / f"{names[i]}.npz", probabilities=values, classes=np.array(data.classes)
                 )
-        named = zip(about["classes"], shares.tolist(), strict=True)
+        named = zip(data.classes, shares.tolist(), strict=True)
         rows.append(row | {f"share_{name}": round(share, 6) for name, share in named})
     if larger:
         log.warning(
             "%d of %d images are larger than the %d pixels of training and were predicted as they are: resize=%d "
             "scales them first, as training on folders of images does",
-            larger, len(paths), about["full_size"], about["full_size"],
+            larger, len(paths), data.full_size, data.full_size,
         )  # fmt: skip
     return rows
+
+
+def scaled_down(images: Tensor, longest: int | None) -> Tensor:
+    """Images `n c h w` from 0 to 255 whose longer side has at most so many pixels; None: as they are."""
+    h, w = images.shape[2:]
+    if longest is None or max(h, w) <= longest:
+        return images
+    size = [max(1, round(side * longest / max(h, w))) for side in (h, w)]
+    return F.interpolate(images.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
@@ -110,23 +111,25 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def write(folder: Path, name: str, pixels: NDArray[np.uint8], mask: Tensor, about: dict[str, Any]) -> Path:
+def write(
+    folder: Path, name: str, pixels: NDArray[np.uint8], mask: Tensor, colours: Sequence[tuple[int, int, int]]
+) -> Path:
     """The mask as a file with a palette, and the mask over the image; returns the mask's file.
 
     Args:
         folder, name: where, see `segment_files`.
         pixels: the image as it is in the file, `c h w`.
         mask: classes, `h w`.
-        about: with the "colours" of the classes.
+        colours: of the classes, from 0 to 255.
     """
     path = folder / f"{name}_mask.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     classes = mask.to(torch.uint8).cpu().numpy()
     image = Image.fromarray(classes)
-    image.putpalette([level for colour in about["colours"] for level in colour])
+    image.putpalette([level for colour in colours for level in colour])
     image.save(path)
     base = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
-    painted = overlay(base / 255, classes, np.array(about["colours"]) / 255)
+    painted = overlay(base / 255, classes, np.array(colours) / 255)
     Image.fromarray((painted * 255).round().astype(np.uint8)).save(path.with_name(f"{Path(name).name}_overlay.png"))
     return path
 

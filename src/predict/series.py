@@ -1,7 +1,5 @@
 """A trained forecaster and a user's file: what comes after its end, and where it was surprised."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,56 +7,45 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.series.base import Table, fill, text_of
-from ..data.series.series_csv import read_table
-from ..errors import UserError
+from ..data.series.base import SeriesData
+from ..data.series.tables import text_of
+from ..errors import UserError, nearest
 from ..tasks.forecasting import Forecasting
+from .registry import answers
 
-BATCH = 256
+Row = dict[str, Any]
+MODES = ("forecast", "anomalies")  # what is said of a table of series
 MAD = 1.4826  # times the median absolute deviation is the standard deviation of a normal distribution
 MEAN_DEVIATION = 1.2533  # times the mean absolute deviation likewise
 
 
-def read_like(about: dict[str, Any], path: str | Path) -> tuple[Table, Tensor]:
-    """A file's series as the network takes them.
+@answers(tasks=("forecasting",), kinds=("series",), reads=True, ends=" input=FILE")
+def forecast_or_score(
+    task: Forecasting, data: SeriesData, given: str, *, mode: str = "forecast", threshold: float | None = None
+) -> list[Row]:
+    """What comes after the end of a user's table, or where in it the network was surprised.
 
     Args:
-        about: the data's description from the checkpoint.
-        path: a CSV file with the columns and the step of the training.
-
-    Returns:
-        The table as it is in the file, and its scaled values, float32 `t c`, of which none is missing.
+        task: in eval mode, with the trained network.
+        data: of the training, see `reader`.
+        given: a CSV file, see `SeriesData.read`.
+        mode: "forecast", see `forecast`, or "anomalies", see `find_anomalies`.
+        threshold: of anomalies; None: 5.
 
     Raises:
-        UserError: a column is missing, the step is another one, there are too few rows, or the file has a mistake.
+        UserError: another mode, or a file that is not like that of the training.
     """
-    if about.get("kind") != "series":
-        raise UserError(f"this checkpoint was trained on {about.get('kind')}, and not on series to forecast")
-    missing = about["missing"]
-    try:
-        table = read_table(
-            path, time=about["time"], series=about["series"], covariates=about["covariates"], missing=missing
-        )
-    except UserError as error:  # what it says of data.missing and the like is for training
-        raise UserError(re.sub(r", or use data\.missing.*| for data\.\w+", "", str(error))) from error
-    if table.step != about["step"]:
-        raise UserError(
-            f"{path} has the step {table.step}, and the network was trained with the step {about['step']}: resample it"
-        )
-    if len(table.values) < about["lookback"]:
-        raise UserError(f"{path} has {len(table.values)} rows, and the network looks back on {about['lookback']}")
-    values = fill(table, 0, missing)
-    scaled = torch.from_numpy(((values - about["mean"]) / about["std"]).astype(np.float32))
-    return table, scaled
+    if mode not in MODES:
+        raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
+    if mode == "anomalies":
+        return find_anomalies(task, data, given, 5.0 if threshold is None else threshold)
+    if threshold is not None:
+        raise UserError(f"threshold={threshold} is for mode=anomalies: add that, or leave threshold out")
+    return forecast(task, data, given)
 
 
-def forecast_file(task: Forecasting, about_data: dict[str, Any], path: str | Path) -> list[dict[str, Any]]:
+def forecast(task: Forecasting, data: SeriesData, given: str) -> list[Row]:
     """The next h steps after the end of a file.
-
-    Args:
-        task: with the trained network.
-        about_data: what the checkpoint says of the data.
-        path: see `read_like`.
 
     Returns:
         A row for each step: the time; for each series its forecast, in its units; and with quantiles each of them, in
@@ -66,15 +53,16 @@ def forecast_file(task: Forecasting, about_data: dict[str, Any], path: str | Pat
     """
     import pandas as pd
 
-    table, scaled = read_like(about_data, path)
-    x = scaled[None, -about_data["lookback"] :].to(task.device)
-    (output,) = _predict(task, x).cpu().double()  # h c, or h c q
+    windows = data.read(given)
+    table = windows.table
+    x, _ = data.transform(windows.samples[-1, torch.tensor([len(windows) - 1])])
+    (output,) = answers_in_order(task, x.to(task.device)).cpu().double()  # h c, or h c q
     times = pd.date_range(table.times[-1], periods=len(output) + 1, freq=table.step)[1:]
     rows = []
     for time, step in zip(times, output, strict=True):
-        row: dict[str, Any] = {"time": text_of(time.to_numpy())}
+        row: Row = {"time": text_of(time.to_numpy())}
         for i, name in enumerate(table.series):
-            mean, std = about_data["mean"][i], about_data["std"][i]
+            mean, std = data.mean[i], data.std[i]
             row[name] = float(task.point(step[i]) * std + mean)
             for level, value in zip(task.quantiles or (), step[i].reshape(-1), strict=False):
                 row[f"{name} {level:g}"] = float(value * std + mean)
@@ -82,15 +70,12 @@ def forecast_file(task: Forecasting, about_data: dict[str, Any], path: str | Pat
     return rows
 
 
-def score_file(
-    task: Forecasting, about_data: dict[str, Any], path: str | Path, threshold: float = 5.0
-) -> list[dict[str, Any]]:
+def find_anomalies(task: Forecasting, data: SeriesData, given: str, threshold: float = 5.0) -> list[Row]:
     """How much each row of a file surprised the network, which forecast it one step ahead.
 
     Args:
-        task: with the trained network.
-        about_data: what the checkpoint says of the data.
-        path: see `read_like`; one row more than the lookback at least.
+        task, data: see `forecast_or_score`.
+        given: a CSV file with one row more than the lookback at least.
         threshold: score from which a row is called an anomaly.
 
     Returns:
@@ -100,29 +85,29 @@ def score_file(
     """
     if not threshold > 0:
         raise UserError(f"threshold={threshold} must be a positive number, as in threshold=5")
-    table, scaled = read_like(about_data, path)
-    look, c = about_data["lookback"], len(table.series)
+    windows = data.read(given)
+    table = windows.table
+    look, c, scaled = data.lookback, len(table.series), windows.samples.values
     if len(scaled) <= look:
         raise UserError(
-            f"{path} has {len(scaled)} rows: the first {look} are looked back on, and none is left to score"
+            f"{given} has {len(scaled)} rows: the first {look} are looked back on, and none is left to score"
         )
-    starts = torch.arange(len(scaled) - look)
     parts = []
-    for start in starts.split(BATCH):
-        x = scaled[start[:, None] + torch.arange(look)].to(task.device)
-        parts.append(task.point(_predict(task, x))[:, 0].cpu())
-    forecast = torch.cat(parts)
-    errors = (scaled[look:, :c] - forecast).double().numpy()
+    for places in torch.arange(len(windows) - 1).split(windows.size):  # what comes after the last row is not known
+        x, _ = data.transform(windows.samples[-1, places])
+        parts.append(task.point(answers_in_order(task, x.to(task.device)))[:, 0].cpu())
+    forecasts = torch.cat(parts)
+    errors = (scaled[look:, :c] - forecasts).double().numpy()
     errors[np.isnan(table.values[look:, :c])] = np.nan
     scores = robust_scores(errors)
-    mean, std = (np.array(about_data[key][:c]) for key in ("mean", "std"))
-    in_units = forecast.double().numpy() * std + mean
+    mean, std = (np.array(values[:c]) for values in (data.mean, data.std))
+    in_units = forecasts.double().numpy() * std + mean
     rows = []
     for i, score in enumerate(scores):
         if np.isnan(score).all():
             continue
         largest = float(np.nanmax(score))
-        row: dict[str, Any] = {
+        row: Row = {
             "time": text_of(table.times[look + i]), "score": largest, "anomaly": largest > threshold,
         }  # fmt: skip
         for k, name in enumerate(table.series):
@@ -153,6 +138,7 @@ def robust_scores(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     return scores
 
 
-def _predict(task: Forecasting, x: Tensor) -> Tensor:
+def answers_in_order(task: Forecasting, x: Tensor) -> Tensor:
+    """Forecasts of scaled values, `b h c`, or with quantiles, the least first, `b h c q`."""
     output = task.predict(x)
     return output if task.quantiles is None else output.sort(-1).values

@@ -1,6 +1,7 @@
 """From a checkpoint to objects: the task with its network, and the data of the training."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .renamed import renamed
 from .trust import require_trusted
 
 
-def training_data(config: dict[str, Any], about: dict[str, Any]) -> DataModule:
+def training_data(config: dict[str, Any], about: Mapping[str, Any]) -> DataModule:
     """The data of training, in their folder or in TORCHATLAS_DATA; never downloaded.
 
     Args:
@@ -32,7 +33,7 @@ def training_data(config: dict[str, Any], about: dict[str, Any]) -> DataModule:
     for root in roots:
         try:
             data = build_data(options | ({"root": root} if root else {}))
-            data.load_state_dict(about)
+            data.load_state_dict(dict(about))
             data.setup("test")
         except (OSError, RuntimeError, UserError) as error:
             reason = str(error).partition("\n")[0]
@@ -69,6 +70,22 @@ def restore(where: str) -> tuple[Path, Task, dict[str, Any]]:
     except RuntimeError as error:
         raise UserError(f"the weights in {path} do not fit the network of its config: {error}") from error
     return path, task.eval(), about
+
+
+def reader(about: dict[str, Any]) -> DataModule:
+    """The data of a checkpoint, to read a user's files as in training, see `DataModule.read`.
+
+    Nothing of the data set is needed, nor looked for: made data stand in its place.
+
+    Args:
+        about: see `restore`.
+    """
+    config = about["config"]["data"] | {"fake": True}
+    if "tokenizer" in config:  # the checkpoint has its own, whatever has become of that file
+        config["tokenizer"] = None
+    data = build_data(config)
+    data.load_state_dict(about["data"])
+    return data
 
 
 def restored_data(about: dict[str, Any], root: str = "") -> DataModule:

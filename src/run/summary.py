@@ -13,24 +13,8 @@ from torch import nn
 
 from ..data.base import DataModule
 from ..metrics.figures import format_figure
-from ..storage.files import read_json, read_metrics
+from ..storage.files import read_metrics
 from ..storage.run_folder import shown
-
-# The command that uses a network trained on such data, and what is to be named.
-USES = {
-    **dict.fromkeys(("characters", "words", "tokenizer"), ("generate", ' prompt="..."')),
-    **dict.fromkeys(("image", "pixels", "series", "sound"), ("predict", " input=FILE")),
-    **dict.fromkeys(("text_classes", "token_tags", "text_spans"), ("predict", " input=FILE")),
-    "segmentation": ("predict", " input=FILE output=FOLDER"),
-    "translation": ("translate", ' input="..."'),
-    "masked_text": ("fill", ' text="... [MASK] ..."'),
-}
-
-# Of tasks that make images, whatever the data are.
-MAKES = {
-    "autoencoding": ("reconstruct", " input=FILE"),
-    **dict.fromkeys(("elbo", "diffusion"), ("sample", "")),
-}
 
 
 def describe_run(name: str, network: nn.Module, trainer: lightning.Trainer, data: DataModule) -> str:
@@ -51,8 +35,14 @@ def describe_changes(changes: Sequence[tuple[str, Any, Any]]) -> str:
     return "\n".join("  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def print_summary(folder: Path, finished: bool, task: str = "") -> None:
-    """The run's figures, and what to type next with a network of this task."""
+def print_summary(folder: Path, finished: bool, use: tuple[str, str]) -> None:
+    """The run's figures, and what to type next.
+
+    Args:
+        folder: of the run.
+        finished: whether it has come to its end.
+        use: the command that uses its network, and what is typed behind the checkpoint.
+    """
     metrics = read_metrics(folder)
     if metrics:
         table = Table(
@@ -78,12 +68,11 @@ def print_summary(folder: Path, finished: bool, task: str = "") -> None:
     more = " duration=NUMBERep" if finished else ""
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
-    kind = str(read_json(folder / "data.json").get("kind"))
-    use, more_input = MAKES.get(task) or USES.get(kind, ("evaluate", ""))
+    command, words = use
     for label, text in (
         ("run folder", str(shown(folder))),
         ("dashboard", f"{uv}tensorboard --logdir {quoted}"),
         ("go on", f"{uv}{train} resume={quoted}{more}"),
-        ("use it", f"{uv}torchatlas {use} ckpt={quoted}{more_input}"),
+        ("use it", f"{uv}torchatlas {command} ckpt={quoted}{words}"),
     ):
         console.print(f"{label:<11} {text}", markup=False, highlight=False, soft_wrap=True)

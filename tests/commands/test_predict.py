@@ -75,6 +75,11 @@ def test_mistakes_with_a_checkpoint(
             "top=11 must be from 1 to the 10 classes",
         ),
         (["predict", f"ckpt={trained_digits}", f"input={tmp_path}", "top=many"], "top=many must be a whole number"),
+        (
+            ["predict", f"ckpt={trained_digits}", f"input={tmp_path}", "tile=1024"],
+            "tile=1024 does nothing for image data and the task classification, for which predict takes top, tta, "
+            "mc_samples and seed: leave it out",
+        ),
     ):
         with pytest.raises(SystemExit):
             command(*arguments)

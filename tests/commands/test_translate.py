@@ -1,5 +1,6 @@
 """The command `translate`, on small trained runs."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 from helpers import Train
 from PIL import Image
 
-from torchatlas.commands import generate as generation
 from torchatlas.commands.translate import translate
+from torchatlas.data.pairs.parallel_files import ParallelFiles
 from torchatlas.data.text.tokenizer import TRANSLATION, train_codec
 from torchatlas.errors import UserError
 
@@ -90,7 +91,8 @@ def test_what_translate_refuses(train: Train, terminal: Any, tmp_path: Path) -> 
     folder = train("model=seq2seq", *small, *QUICK)
     digits = train(*QUICK)
     for arguments, said in (
-        (["input="], "there is nothing to translate"),
+        (["input="], "input= is empty: give a value"),
+        (["input= "], "there is nothing to translate"),
         (["input=nowhere.txt"], "there is no file nowhere.txt"),
         (["input=word1", "beams=0"], "beams=0 must be a positive whole number"),
         (["input=a", "max_length=-1"], "max_length=-1 must be"),
@@ -116,9 +118,12 @@ def test_a_source_beyond_the_limit_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     codec = train_codec(["a b c d"], "word", 8, TRANSLATION)
     network = Transformer(source_vocab_size=8, target_vocab_size=8, max_length=5)
-    about = {"data": {"kind": "translation", "source": codec.describe(), "target": codec.describe()}}
+    data = ParallelFiles(source_vocab_size=8, target_vocab_size=8)
+    data.load_state_dict({"source": codec.describe(), "target": codec.describe()})
     task = SequenceToSequence(network).eval()
-    monkeypatch.setattr(generation, "restore", lambda where: (Path("x.ckpt"), task, about))
+    command = importlib.import_module("torchatlas.commands.translate")
+    monkeypatch.setattr(command, "restore", lambda where: (Path("x.ckpt"), task, {}))
+    monkeypatch.setattr(command, "reader", lambda about: data)
     with pytest.raises(UserError, match="line 2 has 6 words, more than the 5 that the network can read: divide it"):
         translate("x", "a b\na b c d a b")
     (text,) = translate("x", "a b c d a")  # a target stays below it

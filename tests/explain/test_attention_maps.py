@@ -13,6 +13,7 @@ from torchatlas.commands.explain import explain
 from torchatlas.errors import UserError
 from torchatlas.explain import methods as ex
 from torchatlas.explain.attention_maps import recorded, rollout
+from torchatlas.explain.lesions import lesions, without
 from torchatlas.models.deit import DeiT
 from torchatlas.models.resnet import ResNet
 from torchatlas.models.vit import ViT
@@ -90,7 +91,7 @@ def test_grad_cam_of_tokens() -> None:
 @torch.no_grad()
 def test_a_lesion_leaves_out_a_sublayer() -> None:
     network, x = disturbed(ViT(**SMALL)), images()
-    parts, rest = ex.lesions(network, x)
+    parts, rest = lesions(network, x)
     assert rest == []
     assert [part.name for part in parts] == [f"layers.{i}.{what}" for i in range(3) for what in ("attention", "down")]
     z = torch.cat([network.class_token.expand(3, -1, -1), network.patches(x).flatten(2).mT], 1) + network.positions
@@ -98,7 +99,7 @@ def test_a_lesion_leaves_out_a_sublayer() -> None:
     middle = network.layers[1]
     z = z + middle.feed_forward(middle.norm2(z))
     z, _ = network.layers[2](z)
-    with ex.without(parts[2]):
+    with without(parts[2]):
         torch.testing.assert_close(network(x), network.head(network.norm(z)[:, 0]))
 
 

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.networks import disturbed
 from torch import Tensor, nn
 
 from torchatlas.analysis.modes import evaluating
 from torchatlas.explain import methods as ex
+from torchatlas.explain.lesions import lesion_study, lesions
 from torchatlas.models.googlenet import GoogLeNet
 from torchatlas.models.lenet5 import LeNet5
 from torchatlas.models.mlp import MLP
-from torchatlas.models.preact_resnet import PreActResNet
 from torchatlas.models.resnet import ResNet
 from torchatlas.models.resnet_cifar import ResNetCIFAR
 from torchatlas.models.vgg import VGG
@@ -114,17 +115,6 @@ def test_occlusion_is_the_drop_in_probability() -> None:
                 torch.testing.assert_close(found, expected[:, None, None].expand(2, 3, 3))
 
 
-def disturbed(network: nn.Module) -> nn.Module:
-    """Batch statistics and scales that are not those of the beginning, in eval mode."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.3)
-            nn.init.normal_(module.running_mean, std=0.3)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return network.eval()
-
-
 def test_maximisation_raises_the_logits_within_the_limits() -> None:
     """Free of penalties, above those of any of a hundred random images."""
     network = disturbed(ResNet(in_channels=1, image_size=16, num_classes=3))
@@ -144,89 +134,6 @@ def test_maximisation_raises_the_logits_within_the_limits() -> None:
     torch.testing.assert_close(climb(0), start, rtol=0, atol=0)
     smooth, rough = (climb(60, variation=v).diff(dim=3).abs().mean() for v in (1.0, 0.0))
     assert smooth < rough / 2
-
-
-@torch.no_grad()
-def test_a_lesion_is_the_network_without_that_block() -> None:
-    """A block of one shape is as good as an identity; of one that changes the shape the shortcut stays."""
-    network, x = disturbed(ResNet(depths=(2, 2, 1, 1))), torch.randn(3, 3, 32, 32)
-    whole = network(x)
-    parts, rest = ex.lesions(network, x)
-    assert rest == []
-    kinds = {part.name: part.kind for part in parts}
-    assert kinds == {
-        "layer1.0": "block", "layer1.1": "block", "layer2.0": "branch", "layer2.1": "block", "layer3.0": "branch",
-        "layer4.0": "branch",
-    }  # fmt: skip
-    by_hand = {
-        "layer1.1": lambda block, x: x,
-        "layer2.0": lambda block, x: block.downsample(x).relu(),
-    }
-    for part in parts:
-        with ex.without(part):
-            left = network(x)
-        assert not torch.equal(left, whole)
-        torch.testing.assert_close(network(x), whole, rtol=0, atol=0)
-        if part.name in by_hand:
-            group, place = part.name.split(".")
-            y = network.relu(network.bn1(network.conv1(x)))
-            for name in ("layer1", "layer2", "layer3", "layer4"):
-                for i, block in enumerate(getattr(network, name)):
-                    y = by_hand[part.name](block, y) if (name, str(i)) == (group, place) else block(y)
-            torch.testing.assert_close(left, network.fc(y.mean((2, 3))))
-
-
-@torch.no_grad()
-def test_a_lesion_of_a_block_that_adds_nothing_changes_nothing() -> None:
-    network, x = disturbed(ResNet(depths=(2, 1, 1, 1))), torch.randn(3, 3, 32, 32)
-    for name in ("layer1.1", "layer2.0"):
-        last = network.get_submodule(name).bn2
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-    whole = network(x)
-    parts = {part.name: part for part in ex.lesions(network, x)[0]}
-    for name in ("layer1.1", "layer2.0"):
-        with ex.without(parts[name]):
-            torch.testing.assert_close(network(x), whole, rtol=0, atol=0)
-
-
-def test_what_can_be_left_out() -> None:
-    """Blocks and plain layers of one shape, branches beside any kind of shortcut, and nothing else."""
-    x = torch.randn(2, 3, 32, 32)
-
-    def found(network: nn.Module) -> tuple[dict[str, str], list[str]]:
-        parts, rest = ex.lesions(disturbed(network), x)
-        return {part.name: part.kind for part in parts}, rest
-
-    branches = {"layer1.0": "block", "layer2.0": "branch", "layer3.0": "branch"}
-    assert found(ResNetCIFAR(shortcut="identity")) == (branches, [])
-    assert found(ResNetCIFAR(shortcut="projection")) == (branches, [])
-    assert found(ResNetCIFAR(shortcut="none")) == ({"layer1.0": "block"}, ["layer2.0", "layer3.0"])
-    blocks, _ = found(PreActResNet())
-    assert set(blocks.values()) == {"block", "branch"}
-    chain = nn.Sequential(
-        nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(True), nn.Flatten(), nn.Linear(3072, 4)
-    )
-    assert found(chain) == ({"0": "block"}, [])
-    (part,) = ex.lesions(chain, x)[0]
-    with ex.without(part):  # its batch normalisation goes with it
-        torch.testing.assert_close(chain(x), chain[4](x.relu().flatten(1)))
-    assert (x < 0).any()  # what works in place had a copy
-    same = [n for n, m in VGG().named_modules() if isinstance(m, nn.Conv2d) and m.in_channels == m.out_channels]
-    assert list(found(VGG())[0]) == same
-    assert found(LeNet5(in_channels=3)) == ({}, [])
-
-
-def test_a_lesion_study_counts_the_right_answers() -> None:
-    network = disturbed(ResNet())
-    x, y = torch.randn(100, 3, 32, 32), torch.randint(10, (100,))
-    parts, _ = ex.lesions(network, x[:2])
-    found = ex.lesion_study(network.train(), parts, x, y)
-    network.eval()
-    for part in [None, *parts]:
-        with ex.without(part or ex.Lesion("", "block", ())), torch.no_grad():
-            right = (network(x).argmax(1) == y).sum().item()
-        assert found[part.name if part else ""] == pytest.approx(right / 100)
 
 
 def test_gradient_norms_are_those_of_the_gradients() -> None:
@@ -299,7 +206,7 @@ def test_each_method_leaves_the_network_as_it_was() -> None:
     limit = torch.full((3, 1, 1), 2.0)
 
     def study() -> None:
-        ex.lesion_study(network, ex.lesions(network, x)[0], x, y)
+        lesion_study(network, lesions(network, x)[0], x, y)
 
     methods: list[Callable[[], Any]] = [
         lambda: ex.trace(network, x),

@@ -1,10 +1,9 @@
-"""How far sequence networks see, and what their gates do."""
+"""What the gates of sequence networks do, and how far their gradients go."""
 
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,16 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from torchatlas.commands.explain import explain
 from torchatlas.errors import UserError
-from torchatlas.explain.sequences import (
-    Reach,
-    Sequences,
-    draw_causality,
-    draw_gates,
-    draw_receptive_field,
-    gate_traces,
-    gradient_by_distance,
-    singular_values,
-)
+from torchatlas.explain.sequence_subject import Sequences
+from torchatlas.explain.sequences import draw_gates, gate_traces, gradient_by_distance, singular_values
 from torchatlas.zoo import create_model
 
 
@@ -92,42 +83,11 @@ def test_singular_values_of_orthogonal_matrices_are_one() -> None:
         torch.testing.assert_close(v, torch.ones(12))
 
 
-def test_reach_of_a_tcn_is_its_receptive_field() -> None:
-    network = create_model("tcn", in_channels=2, dim=6, depth=3, kernel_size=3)
-    for p in network.parameters():
-        torch.nn.init.uniform_(p, 0.1, 0.3)
-    reach = Reach(network, torch.rand(1, 60, 2), 50)
-    assert network.receptive_field == 1 + 2 * 2 * 7
-    assert (reach.first, reach.last) == (50 - network.receptive_field + 1, 50)
-
-
-def test_the_receptive_field_of_a_long_tcn_is_measured() -> None:
-    """Longer than any batch of changed sequences, and than what one would want to draw."""
-    for kernel_size, depth in ((4, 3), (7, 8)):
-        network = create_model("tcn", in_channels=1, dim=8, depth=depth, kernel_size=kernel_size)
-        for p in network.parameters():
-            torch.nn.init.uniform_(p, 0.1, 0.3)
-        found = next(draw_receptive_field(Sequences(network, {}, torch.randn(1, 9, 1), "", [])))[1]
-        assert found["measured_steps"] == found["claimed_steps"] == 1 + 2 * (kernel_size - 1) * (2**depth - 1)
-        assert found["causal"] is True
-
-
 def test_gates_of_two_directions_are_those_of_the_first_layer_only() -> None:
     network = create_model("gru", in_channels=2, dim=4, depth=2, bidirectional=True)
     with pytest.raises(UserError, match="one direction or one layer"):
         next(draw_gates(Sequences(network, {}, torch.randn(1, 9, 2), "", [])))
     assert len(singular_values(network.layers)) == 12
-
-
-def test_causality_is_measured() -> None:
-    """A network that looks both ways is found out."""
-
-    def verdict(bidirectional: bool) -> Any:
-        network = create_model("gru", in_channels=2, dim=4, bidirectional=bidirectional)
-        return next(draw_causality(Sequences(network, {}, torch.randn(1, 9, 2), "", [])))[1]
-
-    assert verdict(False)["causal"] is True
-    assert verdict(True)["causal"] is False
 
 
 def tags(folder: Path) -> Iterator[str]:
@@ -148,6 +108,8 @@ def test_runs_are_explained(train: Train, tmp_path: Path, capsys: pytest.Capture
     assert "gates is left out: the network has no recurrent layers" in capsys.readouterr().out
     with pytest.raises(UserError, match="there is no method 'gradcam'"):
         explain(str(tcn), methods=("gradcam",))
+    with pytest.raises(UserError, match=r"layer=blocks does nothing .* for which explain takes no options: leave it"):
+        explain(str(tcn), layer="blocks")
     with pytest.raises(UserError, match="input= names a text"):
         explain(str(tcn), input="a.txt")
 

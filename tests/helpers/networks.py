@@ -13,3 +13,14 @@ def randomised(network: nn.Module) -> nn.Module:
         elif value.is_floating_point() and not value.any():
             value.normal_(0, value[0].numel() ** -0.5)
     return network.eval()
+
+
+def disturbed(network: nn.Module) -> nn.Module:
+    """Batch statistics and scales that are not those of the beginning, in eval mode."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network.eval()

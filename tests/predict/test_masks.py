@@ -9,21 +9,26 @@ import torch
 from PIL import Image
 
 from torchatlas.analysis.tiling import predict_whole
+from torchatlas.data.masks.base import SegmentationData
 from torchatlas.errors import UserError
 from torchatlas.models.unet import UNet
 from torchatlas.predict.masks import names_of, segment_files
 from torchatlas.tasks.segmentation import Segmentation
 
 
-def about(**others: Any) -> dict[str, Any]:
-    return {
-        "kind": "segmentation", "classes": ["ground", "cell"], "colours": [[0, 0, 0], [250, 90, 60]], "in_channels": 1,
-        "image_size": 32, "full_size": 64, "mean": [0.5], "std": [0.25], "ignore_index": 255, **others,
+def trained_on() -> SegmentationData:
+    data = SegmentationData(in_channels=1, image_size=32, full_size=64, num_classes=2)
+    described = {
+        "classes": ["ground", "cell"], "colours": [[0, 0, 0], [250, 90, 60]], "full_size": 64, "mean": [0.5],
+        "std": [0.25],
     }  # fmt: skip
+    data.load_state_dict(described)
+    return data
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
+    """Images below the folder `images`."""
     generator = np.random.default_rng(0)
     paths = []
     for name, shape in (("a.png", (37, 61)), ("b/a.png", (3, 5)), ("b/c.jpg", (90, 64, 3)), ("b/c.png", (16, 16, 3))):
@@ -40,7 +45,7 @@ def test_masks_of_files_of_any_size(
 ) -> None:
     network = UNet(padding=padding)
     task, out = Segmentation(network).eval(), tmp_path / "masks"
-    rows = segment_files(task, about(), pictures, out, tile=60, probabilities=True)
+    rows = segment_files(task, trained_on(), str(tmp_path / "images"), output=str(out), tile=60, probabilities=True)
     assert "1 of 4 images are larger than the 64 pixels of training" in caplog.text
     assert names_of(pictures) == ["a", "b/a", "b/c_jpg", "b/c_png"]
     for path, row, name in zip(pictures, rows, names_of(pictures), strict=True):
@@ -68,24 +73,23 @@ def test_masks_of_files_of_any_size(
 
 
 def test_resized_masks_have_the_size_of_the_file(pictures: list[Path], tmp_path: Path) -> None:
-    (row,) = segment_files(Segmentation(UNet()), about(), pictures[2:3], tmp_path / "masks", resize=45)
+    task, data, large, small = Segmentation(UNet()), trained_on(), str(pictures[2]), str(pictures[0])
+    (row,) = segment_files(task, data, large, output=str(tmp_path / "masks"), resize=45)
     with Image.open(row["mask"]) as mask:
         assert mask.size == (64, 90)
-    task = Segmentation(UNet())
-    assert "mask" not in (plain := segment_files(task, about(), pictures[:1])[0])
-    assert segment_files(task, about(), pictures[:1], resize=90)[0] == plain  # it is smaller, as it may be in training
+    assert "mask" not in (plain := segment_files(task, data, small)[0])
+    assert segment_files(task, data, small, resize=90)[0] == plain  # it is smaller, as it may be in training
 
 
 def test_what_cannot_be_segmented_is_refused(pictures: list[Path], tmp_path: Path) -> None:
     task = Segmentation(UNet())
     (tmp_path / "x.png").write_text("no image")
     for arguments, word in (
-        ({"about": about(kind="image")}, "of image data"),
         ({"tile": 0}, "tile=0"),
         ({"overlap": -1}, "overlap=-1"),
         ({"resize": 0}, "resize=0"),
         ({"probabilities": True}, "output=FOLDER"),
-        ({"paths": [tmp_path / "x.png"]}, "cannot be read as an image"),
+        ({"given": str(tmp_path / "x.png")}, "cannot be read as an image"),
     ):
         with pytest.raises(UserError, match=word):
-            segment_files(task, **{"about": about(), "paths": pictures, **arguments})
+            segment_files(task, trained_on(), **{"given": str(tmp_path / "images"), **arguments})

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from helpers.series import RNG, waves, write
 
+from torchatlas.data.series.base import SeriesData
 from torchatlas.errors import UserError
-from torchatlas.predict.series import forecast_file, robust_scores, score_file
+from torchatlas.predict.series import find_anomalies, forecast, forecast_or_score, robust_scores
+from torchatlas.run.restore import reader, restore
 from torchatlas.tasks.forecasting import Forecasting
 
 
@@ -29,13 +31,13 @@ def resolved(train: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
 
 def test_predict_and_anomalies(resolved: Callable[..., Path], tmp_path: Path) -> None:
     """Quantile forecasts continue a known wave; an injected value is the first that is found."""
-    from torchatlas.run.restore import restore
-
     folder = resolved("model=n_linear", "task.quantiles=[0.1,0.5,0.9]", "trainer.max_epochs=12", "logger=none")
     _, task, about = restore(str(folder))
+    data = reader(about)
     assert isinstance(task, Forecasting)
+    assert isinstance(data, SeriesData)
     frame = waves(200)
-    rows = forecast_file(task, about["data"], write(frame, tmp_path / "new.csv"))
+    rows = forecast(task, data, str(write(frame, tmp_path / "new.csv")))
     assert [row["time"] for row in rows][:2] == ["2024-01-09 08:00", "2024-01-09 09:00"]
     truth = waves(206)[200:]
     assert len(rows) == 6
@@ -46,7 +48,7 @@ def test_predict_and_anomalies(resolved: Callable[..., Path], tmp_path: Path) ->
 
     frame = waves(200, noise=0.5)
     frame.loc[150, "oil"] += 15
-    scored = score_file(task, about["data"], write(frame, tmp_path / "new.csv"), threshold=6.0)
+    scored = find_anomalies(task, data, str(write(frame, tmp_path / "new.csv")), threshold=6.0)
     assert len(scored) == 200 - 24
     worst = max(scored, key=lambda row: row["score"])
     assert worst["time"] == "2024-01-07 06:00"  # row 150
@@ -64,11 +66,18 @@ def test_predict_and_anomalies(resolved: Callable[..., Path], tmp_path: Path) ->
     }
     for message, wrong in mistakes.items():
         with pytest.raises(UserError, match=message):
-            forecast_file(task, about["data"], write(wrong, tmp_path / "wrong.csv"))
+            forecast(task, data, str(write(wrong, tmp_path / "wrong.csv")))
     with pytest.raises(UserError, match="has 24 rows: the first 24 are looked back on"):
-        score_file(task, about["data"], write(frame[:24], tmp_path / "wrong.csv"))
-    with pytest.raises(UserError, match="trained on image"):
-        forecast_file(task, {"kind": "image"}, tmp_path / "new.csv")
+        find_anomalies(task, data, str(write(frame[:24], tmp_path / "wrong.csv")))
+    for message, options in {
+        "mode=anomaly is unknown: did you mean anomalies": {"mode": "anomaly"},
+        "threshold=4.0 is for mode=anomalies": {"threshold": 4.0},
+        "threshold=-1.0 must be a positive number": {"mode": "anomalies", "threshold": -1.0},
+    }.items():
+        with pytest.raises(UserError, match=message):
+            forecast_or_score(task, data, str(tmp_path / "new.csv"), **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="is a folder: name one table"):
+        forecast(task, data, str(tmp_path))
 
 
 def test_robust_scores() -> None:

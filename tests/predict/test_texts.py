@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import Train
 from helpers.labelled import squad_file
 
 from torchatlas.commands.evaluate import evaluate
 from torchatlas.commands.predict import predict
 from torchatlas.data.labelled import squad
+from torchatlas.data.labelled.conll import IGNORED, Conll
 from torchatlas.errors import UserError
-from torchatlas.predict import texts as read_text
-from torchatlas.run.restore import restore
+from torchatlas.predict.texts import find_entities, rows_of_tags
+from torchatlas.run.restore import reader, restore
 from torchatlas.tasks.token_classification import TokenClassification
 
 
@@ -78,14 +80,33 @@ def test_a_tagger(train: Train, tmp_path: Path) -> None:
     assert evaluate(str(folder), "test")["test/f1"] == pytest.approx(figures["test/f1"])
     _, task, about = restore(str(folder))
     assert about["data"]["classes"][2] == "B-ORG"
-    rows = read_text.classify_texts(task, about["data"], "boba guba biba")
+    data = reader(about)
+    assert isinstance(task, TokenClassification)
+    assert isinstance(data, Conll)
+    rows = find_entities(task, data, "boba guba biba")
     assert all({"text", "entity", "kind", "probability"} <= set(row) for row in rows)
     # A text that is longer than an input is read in pieces, and each word is judged in one of them.
-    codec_words = ["boba"] * 40
-    codec = read_text.tokenizer_of(about["data"]["tokenizer"])
-    assert isinstance(task, TokenClassification)
-    tags, certain = read_text.tag_words(task, codec, codec_words, 16)
-    assert tags.shape == certain.shape == (40,)
+    (tmp_path / "long.txt").write_text("boba guba\n" + " ".join(["boba"] * 40) + "\n")
+    pieces = data.read(str(tmp_path / "long.txt"))
+    assert pieces.texts[:2] == [0, 1]
+    assert pieces.texts[-1] == 1
+    judged = [int((labels != IGNORED).sum()) for *_, labels in pieces]
+    assert (judged[0], sum(judged[1:]), max(judged) < 15) == (2, 40, True)
+    assert {row["place"][-2:] for row in find_entities(task, data, str(tmp_path / "long.txt"))} == {":1", ":2"}
+
+
+def test_words_and_their_tags() -> None:
+    """Where tags are of no entities each word has its own; an entity is as certain as its least certain word."""
+    tags, certain = torch.tensor([0, 1, 2]), torch.tensor([0.9, 0.5, 0.75])
+    words = [(0, 3), (4, 6), (6, 7)]
+    assert rows_of_tags("New to.", words, tags, certain, ["ADJ", "ADP", "."]) == [
+        {"word": "New", "tag": "ADJ", "probability": 0.9},
+        {"word": "to", "tag": "ADP", "probability": 0.5},
+        {"word": ".", "tag": ".", "probability": 0.75},
+    ]
+    assert rows_of_tags("New to.", words, tags, certain, ["B-LOC", "I-LOC", "O"]) == [
+        {"entity": "New to", "kind": "LOC", "probability": 0.5}
+    ]
 
 
 def test_a_reader_of_questions(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

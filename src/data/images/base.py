@@ -1,9 +1,11 @@
 """Images with labels: what all image data modules share."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +14,36 @@ from ...counter import uniform
 from ...errors import UserError
 from ..base import SPLIT_SEED, DataModule
 from ..loading import BatchDataset
+from ..reading import Given, find_files
 from .augment import NUMBERS, Augmentation
+from .files import ENDINGS, ImageFiles
+
+
+class ImageValues(TypedDict):
+    """What networks for images have to know of them.
+
+    Attributes:
+        classes: names in the order of the labels.
+        in_channels, image_size: of an input.
+        mean, std: of each channel on the scale 0..1, by which inputs are normalised.
+    """
+
+    classes: list[str]
+    in_channels: int
+    image_size: int
+    mean: list[float]
+    std: list[float]
+
+
+class ImageDescription(ImageValues):
+    """Images with labels.
+
+    Attributes:
+        resize: pixels of a file's shorter side before the centre is cut out; None: `image_size`.
+    """
+
+    kind: Literal["image"]
+    resize: NotRequired[int | None]
 
 
 class InMemoryImages:
@@ -73,7 +104,7 @@ def fit_images(images: Tensor, in_channels: int, image_size: int) -> Tensor:
 class ImageData(DataModule):
     """Labelled images, held as uint8 and augmented in batches on the device of the network.
 
-    A subclass implements `read`, and `download` where there is something to download.
+    A subclass implements `read_images`, and `download` where there is something to download.
 
     Args:
         in_channels: channels that the network gets: 1 (colour becomes luma) or 3 (grey is repeated).
@@ -90,7 +121,9 @@ class ImageData(DataModule):
 
     tasks: ClassVar[tuple[str, ...]] = ("classification", "autoencoding", "elbo", "diffusion")
     of_images = True
+    endings = ENDINGS
     classes: Sequence[str] = ()
+    resize: int | None = None  # pixels of the shorter side of a file before its centre is cut out; None: `image_size`
     mean: Sequence[float] = (0.5,)
     std: Sequence[float] = (0.25,)
 
@@ -130,13 +163,13 @@ class ImageData(DataModule):
     def download(self) -> None:
         """Make sure that the files are under `root`."""
 
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         """The official training or test split: uint8 images `n c h w` and int64 labels `n`."""
         raise NotImplementedError
 
     def read_splits(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The three splits, validation carved from training by a generator with a fixed seed."""
-        images, labels = self.read(train=True)
+        images, labels = self.read_images(train=True)
         if self.val_size >= len(images):
             raise UserError(f"data.val_size={self.val_size} leaves nothing of {len(images)} training samples")
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(SPLIT_SEED))
@@ -144,7 +177,7 @@ class ImageData(DataModule):
         return {
             "train": (images[train], labels[train]),
             "val": (images[val], labels[val]),
-            "test": self.read(train=False),
+            "test": self.read_images(train=False),
         }
 
     def prepare_data(self) -> None:
@@ -206,9 +239,21 @@ class ImageData(DataModule):
         shape = (batch, self.in_channels, self.image_size, self.image_size)
         return torch.randn(shape), torch.randint(self.num_classes, (batch,))
 
-    def describe(self) -> dict[str, Any]:
+    def read(self, given: str) -> Given[BatchDataset]:
+        return self.read_files(find_files(given, self.endings))
+
+    def read_files(self, paths: Sequence[Path]) -> Given[BatchDataset]:
+        """Image files of any sizes, see `read`."""
+        names = np.array([os.fsencode(path) for path in paths])
+        files = ImageFiles(
+            Path(), names, torch.zeros(len(paths), dtype=torch.int64), in_channels=self.in_channels,
+            image_size=self.image_size, resize=self.resize,
+        )  # fmt: skip
+        return Given([{"file": str(path)} for path in paths], files)
+
+    def values(self) -> ImageValues:
+        """What all descriptions of images have."""
         return {
-            "kind": "image",
             "classes": list(self.classes),
             "in_channels": self.in_channels,
             "image_size": self.image_size,
@@ -216,9 +261,13 @@ class ImageData(DataModule):
             "std": [float(s) for s in self.std],
         }
 
+    def describe(self) -> ImageDescription:
+        return {"kind": "image", **self.values()}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A resumed run normalises with the statistics of its first start."""
+        """A resumed run normalises with the statistics of its first start; classes have the names of that."""
         self.mean, self.std = state_dict["mean"], state_dict["std"]
+        self.classes = state_dict.get("classes", self.classes)
 
 
 def _per_channel(values: Sequence[float], channels: int) -> list[float]:

@@ -42,7 +42,7 @@ class CIFAR10(ImageData):
             if md5_of(folder / name) != md5:
                 raise UserError(f"{folder / name} has a wrong checksum: delete the folder, and it is unpacked anew")
 
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         data = self.reader(str(self.root), train=train)
         self.classes = list(data.classes)
         return torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets)

@@ -45,7 +45,7 @@ class MNIST(ImageData):
                     "and it is unpacked or downloaded anew"
                 )
 
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         data = self.reader(str(self.root), train=train)
         return data.data[:, None], data.targets
 

@@ -1,7 +1,7 @@
 """Images of digits, read row by row or pixel by pixel."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -9,8 +9,11 @@ from torch import Tensor
 from ...counter import uniform
 from ...errors import UserError
 from ..base import SPLIT_SEED, DataModule
-from .base import ImageData
+from ..loading import BatchDataset
+from ..reading import Given
+from .base import ImageData, ImageValues
 from .digits import Digits
+from .files import ENDINGS
 from .mnist import MNIST
 
 
@@ -19,6 +22,19 @@ def permutation(size: int) -> list[int]:
     with torch.device("cpu"):  # also where a network is tried on another device
         random = uniform(SPLIT_SEED, 0, torch.arange(size), 1)[:, 0]
     return random.argsort(stable=True).tolist()  # type: ignore[no-any-return]
+
+
+class PixelDescription(ImageValues):
+    """Images that are read in parts.
+
+    Attributes:
+        by: "row" or "pixel".
+        order: in which the pixels of the flat image are taken; None: row after row.
+    """
+
+    kind: Literal["pixels"]
+    by: str
+    order: list[int] | None
 
 
 class Pixels(DataModule):
@@ -41,6 +57,7 @@ class Pixels(DataModule):
     """
 
     tasks = ("classification",)
+    endings = ENDINGS
     source: ClassVar[type[ImageData]]
     image_size: ClassVar[int]
 
@@ -87,9 +104,11 @@ class Pixels(DataModule):
         x = torch.randn(batch, self.image_size**2 // self.in_channels, self.in_channels)
         return x, torch.randint(self.num_classes, (batch,))
 
-    def describe(self) -> dict[str, Any]:
-        """Beside what an image needs, `by`, and the order in which the pixels of the flat image are taken, or None."""
-        return self.images.describe() | {"kind": "pixels", "by": self.by, "order": self.order}
+    def read(self, given: str) -> Given[BatchDataset]:
+        return self.images.read(given)
+
+    def describe(self) -> PixelDescription:
+        return {"kind": "pixels", **self.images.values(), "by": self.by, "order": self.order}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """A resumed run reads in the order of its first start."""

@@ -40,7 +40,7 @@ class STL10(ImageData):
             if not path.is_file() or md5_of(path) != md5:
                 raise UserError(f"{path} has a wrong checksum: delete the folder, and it is unpacked anew")
 
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         folder, split = self.root / self.reader.base_folder, "train" if train else "test"
         images = torch.from_numpy(np.fromfile(folder / f"{split}_X.bin", np.uint8)).view(-1, 3, 96, 96)
         labels = torch.from_numpy(np.fromfile(folder / f"{split}_y.bin", np.uint8)).long() - 1

@@ -36,7 +36,7 @@ class SVHN(ImageData):
             _, name, md5 = self.reader.split_list[part]
             fetch([address + name for address in self.addresses], self.root / name, md5)
 
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         from scipy.io import loadmat
 
         images, labels = [], []

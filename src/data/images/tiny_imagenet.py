@@ -121,7 +121,7 @@ class TinyImageNet(ImageData):
             tensors[f"{split}_labels"] = torch.tensor([label[wnid] for _, wnid in found])
         return tensors, synset_names(wnids, contents("words.txt").decode())
 
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         split = "train" if train else "test"
         with safe_open(self.decoded, "pt") as file:
             self.classes = json.loads(file.metadata()["classes"])

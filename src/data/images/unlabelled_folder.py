@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ...errors import UserError
-from .image_folder import SPLITS, ImageFolder, list_images
+from ..reading import list_files
+from .files import ENDINGS
+from .image_folder import SPLITS, ImageFolder
 
 
 class UnlabelledFolder(ImageFolder):
@@ -47,11 +48,11 @@ class UnlabelledFolder(ImageFolder):
         prefix = folder.relative_to(self.root).as_posix()
         names = [
             os.fsencode(name if prefix == "." else f"{prefix}/{name}")
-            for name in list_images(folder)
+            for name in list_files(folder, ENDINGS)
             if not any(part.startswith(".") for part in name.split("/"))
         ]
         if not names:
             raise UserError(
-                f"{folder} holds no image ({', '.join(IMG_EXTENSIONS)}): name a folder with some, data.root=FOLDER"
+                f"{folder} holds no image ({', '.join(ENDINGS)}): name a folder with some, data.root=FOLDER"
             )
         return np.array(names), torch.zeros(len(names), dtype=torch.int64)

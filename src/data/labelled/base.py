@@ -1,9 +1,11 @@
 """Text cut into tokens, a sentence or a pair at a time: what data for classes, tags and answers share."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -12,8 +14,9 @@ from torch import Tensor
 from ...errors import UserError
 from ..base import DataModule
 from ..loading import BatchDataset, BucketOrder, Loader
-from ..text.base import require_same
-from ..text.tokenizer import BERT, TokenizerCodec, load_codec, tokenizer_of, train_codec
+from ..reading import find_files
+from ..text.base import read_text, require_same
+from ..text.tokenizer import BERT, TokenizerCodec, TokenizerDescription, load_codec, tokenizer_of, train_codec
 
 log = logging.getLogger(__name__)
 UNITS = ("wordpiece", "bpe", "word", "character")
@@ -67,6 +70,55 @@ def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
     return room - kept, kept
 
 
+def read_lines(given: str, endings: Sequence[str]) -> list[tuple[str, str]]:
+    """A user's texts, a line each, and the place of each: `file:line`, or nothing for a text that was typed.
+
+    Args:
+        given: a file, a folder, or a text itself.
+        endings: of the files that are taken of a folder.
+
+    Raises:
+        UserError: there is no such file, or no text.
+    """
+    path = Path(given).expanduser()
+    try:
+        there = path.exists()
+    except OSError:  # too long for a name
+        there = False
+    if not there:
+        if not re.search(r"\s", given.strip()):
+            raise UserError(f"there is no file or folder {path}: name one with input=PATH, or give a text in quotes")
+        return [("", given)]
+    found = [
+        (f"{file}:{number}", line.strip())
+        for file in find_files(path, endings)
+        for number, line in enumerate(read_text(file).split("\n"), 1)
+        if line.strip()
+    ]
+    if not found:
+        raise UserError(f"{path} holds no text")
+    return found
+
+
+def two_sides(place: str, line: str, what: str) -> tuple[str, str]:
+    """Both sides of a tab.
+
+    Raises:
+        UserError: there is none, or a side is empty.
+    """
+    sides = [side.strip() for side in line.split("\t")]
+    if len(sides) != 2 or not all(sides):
+        raise UserError(f"{place or line!r}: {what} with one tab between them are expected")
+    return sides[0], sides[1]
+
+
+class EncodedDescription(TypedDict):
+    """Texts as tokens: the tokeniser, and the tokens of an input at most."""
+
+    tokenizer: TokenizerDescription
+    max_length: int
+
+
 class EncodedText(DataModule):
     """Texts as tokens, in batches of similar length. A subclass makes the splits, each with `lengths`.
 
@@ -85,6 +137,8 @@ class EncodedText(DataModule):
     Raises:
         UserError: a setting that cannot be, or a tokeniser that does not fit.
     """
+
+    endings = (".txt",)
 
     def __init__(
         self,
@@ -132,7 +186,16 @@ class EncodedText(DataModule):
             )
         if found < self.vocab_size and self.speaks:
             log.info("the tokeniser has %d tokens of the %d that were asked for", found, self.vocab_size)
-        self.first, self.separator = self.codec.number(*FIRST), self.codec.number(*SEPARATOR)
+
+    @property
+    def first(self) -> int:
+        """The number of the token with which an input begins."""
+        return self.codec.number(*FIRST)
+
+    @property
+    def separator(self) -> int:
+        """The number of the token with which a text in it ends."""
+        return self.codec.number(*SEPARATOR)
 
     @property
     def speaks(self) -> bool:
@@ -188,7 +251,7 @@ class EncodedText(DataModule):
         steps = min(SHOWN, self.max_length)
         return torch.randint(self.vocab_size, (batch, steps)), torch.full((batch,), steps)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> EncodedDescription:
         return {"tokenizer": self.codec.describe(), "max_length": self.max_length}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,10 +1,12 @@
 """Words with tags: CoNLL-2003, and files of a user's own in its form."""
 
 import logging
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +14,11 @@ from torch import Tensor
 from ...counter import uniform
 from ...errors import UserError
 from ...metrics.entities import count_entities, entity_figures, tag_table
+from ..reading import Given
 from ..text.base import read_text
 from ..text.tokenizer import TokenizerCodec
-from .base import SHOWN, EncodedText, Ragged
+from ..text.words import WORD
+from .base import SHOWN, EncodedDescription, EncodedText, Ragged, read_lines
 
 log = logging.getLogger(__name__)
 IGNORED = -100  # the label of a token that counts nowhere
@@ -167,6 +171,27 @@ def encode_words(
     return rows, places
 
 
+class TagDescription(EncodedDescription):
+    """Words with tags, whose names are in the order of the labels."""
+
+    kind: Literal["token_tags"]
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class GivenWords(Given[TaggedTokens]):
+    """A user's texts, in pieces that fit into an input: a batch is one piece, with labels where words begin.
+
+    Attributes:
+        about: of each text.
+        words: of each text, where its words stand in it.
+        texts: of each piece, the number of its text.
+    """
+
+    words: Sequence[Sequence[re.Match[str]]] = field(kw_only=True)
+    texts: Sequence[int] = field(kw_only=True)
+
+
 class Conll(EncodedText):
     """Words with tags, most of all named entities: CoNLL-2003, or files of your own in its form.
 
@@ -214,7 +239,7 @@ class Conll(EncodedText):
         found: dict[str, Any] = self.splits
         return {split: found[split].baselines for split in ("val", "test") if split in found}
 
-    def read(self) -> dict[str, list[Sentence]]:
+    def read_sentences(self) -> dict[str, list[Sentence]]:
         """The sentences of each split, with tags as IOB2."""
         files = find_files(self.root, self.path)
         found = {split: read_conll(path, self.column) for split, path in files.items()}
@@ -233,7 +258,7 @@ class Conll(EncodedText):
             return
         if self.fake:
             self.classes = self.classes or list(TAGS[: self.num_classes])
-        sentences = self.fake_sentences() if self.fake else self.read()
+        sentences = self.fake_sentences() if self.fake else self.read_sentences()
         if len(self.classes) != self.num_classes:
             raise UserError(
                 f"there are {len(self.classes)} tags, not data.num_classes={self.num_classes}: leave it out"
@@ -283,7 +308,33 @@ class Conll(EncodedText):
         labels = torch.randint(self.num_classes, tokens.shape)
         return tokens, lengths, labels.index_fill(1, torch.tensor([0, -1 % tokens.shape[1]]), IGNORED)
 
-    def describe(self) -> dict[str, Any]:
+    def read(self, given: str) -> GivenWords:
+        """See `DataModule.read`: a text on each line, or a text itself."""
+        lines = read_lines(given, self.endings)
+        words = [list(WORD.finditer(line)) for _, line in lines]
+        pieces = [
+            (i, row, starts)
+            for i, text in enumerate(words)
+            for row, starts in self.pieces([word.group() for word in text])
+        ]
+        labels = [[0 if place in starts else IGNORED for place in range(len(row))] for _, row, starts in pieces]
+        return GivenWords(
+            [{"place": place, "text": line} for place, line in lines],
+            TaggedTokens([row for _, row, _ in pieces], labels), size=1, words=words, texts=[i for i, *_ in pieces],
+        )  # fmt: skip
+
+    def pieces(self, words: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
+        """Tokens of as many inputs as the words need, and in each the place of the first token of each of its words."""
+        done = 0
+        while done < len(words):
+            (row,), (starts,) = encode_words(self.codec, [words[done:]], self.max_length, self.first, self.separator)
+            if not starts:  # one word has more tokens than the network takes: its first ones are seen
+                (whole,), _ = encode_words(self.codec, [words[done : done + 1]], 10**9, self.first, self.separator)
+                row, starts = [*whole[: self.max_length - 1], self.separator], [1]
+            yield row, starts
+            done += len(starts)
+
+    def describe(self) -> TagDescription:
         return {"kind": "token_tags", "classes": list(self.classes), **super().describe()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

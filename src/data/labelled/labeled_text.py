@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ...counter import uniform
 from ...errors import UserError
+from ..reading import Given
 from ..text.tokenizer import TokenizerCodec
-from .base import SHOWN, EncodedText, Ragged, longest_first, segments_of
+from .base import SHOWN, EncodedDescription, EncodedText, Ragged, longest_first, read_lines, segments_of, two_sides
 
 log = logging.getLogger(__name__)
 COUNTED = 50_000  # training texts from which the baseline learns
@@ -88,6 +89,14 @@ def encode_texts(
         firsts.append(keep_a + 2)
         cut += len(a) + len(b) > max_length - 3
     return rows, firsts, cut
+
+
+class TextClassDescription(EncodedDescription):
+    """Texts, or pairs of texts, with a class each; the names are in the order of the labels."""
+
+    kind: Literal["text_classes"]
+    classes: list[str]
+    pair: bool
 
 
 class LabeledText(EncodedText):
@@ -184,7 +193,19 @@ class LabeledText(EncodedText):
         segments = (segments_of(lengths // 2, tokens.shape[1]),) if self.pair else ()
         return tokens, lengths, *segments, labels
 
-    def describe(self) -> dict[str, Any]:
+    def read(self, given: str) -> Given[LabelledTokens]:
+        """See `DataModule.read`: a text on each line, the two of a pair with a tab between them, or a text itself."""
+        lines = read_lines(given, self.endings)
+        texts, pairs = [line for _, line in lines], None
+        if self.pair:
+            sides = [two_sides(place, line, "two texts") for place, line in lines]
+            texts, pairs = [one for one, _ in sides], [other for _, other in sides]
+        rows, firsts, _ = encode_texts(self.codec, texts, pairs, self.max_length, self.first, self.separator)
+        return Given(
+            [{"place": place, "text": line} for place, line in lines], LabelledTokens(rows, firsts, [0] * len(rows))
+        )
+
+    def describe(self) -> TextClassDescription:
         return {"kind": "text_classes", "classes": list(self.classes), "pair": self.pair, **super().describe()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,9 +14,10 @@ from ...counter import uniform
 from ...errors import UserError
 from ...metrics.answers import normalize
 from ..download import fetch
+from ..reading import Given
 from ..text.base import read_text
 from ..text.tokenizer import TokenizerCodec
-from .base import SHOWN, EncodedText, Ragged, segments_of
+from .base import SHOWN, EncodedDescription, EncodedText, Ragged, read_lines, segments_of, two_sides
 
 log = logging.getLogger(__name__)
 ADDRESS = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
@@ -207,6 +208,29 @@ def align(
     return (covered[0], covered[-1]), context[start:end] == answer and normalize(said) == normalize(answer)
 
 
+class SpanDescription(EncodedDescription):
+    """Questions whose answers stand in a text.
+
+    Attributes:
+        max_question, stride: see `Squad`.
+        unanswerable: whether some questions have no answer.
+    """
+
+    kind: Literal["text_spans"]
+    max_question: int
+    stride: int
+    unanswerable: bool
+
+
+def asked(given: str, endings: Sequence[str]) -> list[Question]:
+    """A user's questions with their texts, from a JSON file in the form of SQuAD, or from lines with a tab between."""
+    path = Path(given).expanduser()
+    if path.suffix == ".json" and path.is_file():
+        return read_squad(path)
+    sides = [two_sides(place, line, "a question and its text") for place, line in read_lines(given, endings)]
+    return [Question(question, context, [], []) for question, context in sides]
+
+
 class Squad(EncodedText):
     """Questions about articles of Wikipedia, whose answer is a part of the text.
 
@@ -275,7 +299,7 @@ class Squad(EncodedText):
     def names(self) -> tuple[str, str]:
         return f"train-v{self.version}.json", f"dev-v{self.version}.json"
 
-    def read(self) -> dict[str, list[Question]]:
+    def read_questions(self) -> dict[str, list[Question]]:
         """The questions of each split."""
         train, test = (self.folder / name for name in self.names())
         if self.own:
@@ -307,7 +331,7 @@ class Squad(EncodedText):
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
-        questions = self.fake_questions() if self.fake else self.read()
+        questions = self.fake_questions() if self.fake else self.read_questions()
         train = questions["train"]
         self.find_codec([*dict.fromkeys(q.context for q in train), *(q.question for q in train)])
         for split, part in questions.items():
@@ -354,7 +378,12 @@ class Squad(EncodedText):
         starts = torch.randint(tokens.shape[1] // 2, tokens.shape[1], (batch,))
         return tokens, lengths, segments, starts, starts.clone(), torch.arange(batch)
 
-    def describe(self) -> dict[str, Any]:
+    def read(self, given: str) -> Given[SpanWindows]:
+        """See `DataModule.read`; the samples are windows, see `SpanWindows`, and `about` is of the questions."""
+        questions = asked(given, self.endings)
+        return Given([{"question": each.question} for each in questions], self.windows(questions, exact=False))
+
+    def describe(self) -> SpanDescription:
         return {
             "kind": "text_spans",
             "max_question": self.max_question,

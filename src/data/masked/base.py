@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ...errors import UserError
 from ..base import SPLIT_SEED, DataModule
 from ..loading import BucketOrder, Loader, Order
 from ..text.base import codec_of
-from ..text.tokenizer import BERT, INSIDE, TokenizerCodec, load_codec, train_codec
+from ..text.tokenizer import BERT, INSIDE, TokenizerCodec, TokenizerDescription, load_codec, train_codec
 
 log = logging.getLogger(__name__)
 END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")  # of a sentence
@@ -273,6 +273,14 @@ def most_masks(context: int) -> int:
     return math.ceil(SELECTED * context)
 
 
+class MaskedDescription(TypedDict):
+    """Text of which some tokens are hidden: the tokeniser, and the tokens that a network sees at once."""
+
+    kind: Literal["masked_text"]
+    tokenizer: TokenizerDescription
+    context: int
+
+
 class MaskedText(DataModule):
     """Text for BERT's pre-training. A subclass implements `read_documents`.
 
@@ -463,7 +471,7 @@ class MaskedText(DataModule):
         positions = torch.arange(1, m + 1).expand(batch, m)
         return tokens, torch.full((batch,), t), segments, positions, labels, torch.randint(2, (batch,))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> MaskedDescription:
         return {"kind": "masked_text", "tokenizer": self.codec.describe(), "context": self.context}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

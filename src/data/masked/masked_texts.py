@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ..reading import list_files
 from ..text.base import read_text
 from ..text.pydoc import distinct, read_topics
 from ..text.tokenizer import BERT, TokenizerCodec, load_codec, train_codec
@@ -159,7 +160,7 @@ def own_documents(path: str | None, kind: str | None, share: float) -> dict[str,
     source = Path(path).expanduser()
     if not source.exists():
         raise UserError(f"there is no file or folder {source}: name a text with data.path=FILE")
-    files = sorted(source.rglob("*.txt")) if source.is_dir() else [source]
+    files = [source / name for name in list_files(source, (".txt",))] if source.is_dir() else [source]
     if not files:
         raise UserError(f"{source} holds no file that ends in .txt: name a text with data.path=FILE")
     found = [read_text(file) for file in files]
@@ -185,7 +186,7 @@ def stamp(path: str | None) -> tuple[tuple[str, int, int], ...]:
     source = None if path is None else Path(path).expanduser()
     if source is None or not source.exists():
         return ()
-    files = sorted(source.rglob("*.txt")) if source.is_dir() else [source]
+    files = [source / name for name in list_files(source, (".txt",))] if source.is_dir() else [source]
     return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
 
 

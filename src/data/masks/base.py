@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NotRequired
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from ...counter import uniform
 from ...errors import UserError
 from ..base import SPLIT_SEED
 from ..images.augment import NUMBERS, colour_jitter
-from ..images.base import ImageData, fit_images
+from ..images.base import ImageData, ImageValues, fit_images
+from ..reading import Given
 from .border_weights import balancing_weights, border_weights
 from .joint_augment import DRAWS, affine_matrices, fetch, fetch_whole, grid_displacements, places, smooth_displacements
 
@@ -162,6 +163,29 @@ def read_mask(path: Path, classes: Mapping[int, int]) -> NDArray[np.uint8]:
     return table[inverse].reshape(codes.shape)
 
 
+@dataclass(frozen=True)
+class WholeImages:
+    """A user's images, each of its own size: a batch is one image, without a mask.
+
+    Attributes:
+        paths: the files.
+        in_channels: of the images.
+    """
+
+    paths: Sequence[Path]
+    in_channels: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]:
+        """As in `InMemoryMasks`, with all pixels ignored."""
+        epoch, indices = key
+        (image,) = (torch.tensor(read_image(self.paths[i], self.in_channels)) for i in indices.tolist())
+        mask = torch.full(image.shape[1:], IGNORED, dtype=torch.uint8)
+        return image[None], mask[None], torch.tensor([image.shape[1:]]), indices, epoch
+
+
 def fit_pair(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], size: int
 ) -> tuple[Tensor, Tensor, tuple[int, int]]:  # fmt: skip
@@ -261,6 +285,23 @@ def carve(items: Sequence[Any], number: int) -> tuple[list[Any], list[Any]]:
 
 
 # --- the data module
+
+
+class SegmentationDescription(ImageValues):
+    """Images with a class for each pixel.
+
+    Attributes:
+        colours: of the classes, red, green and blue from 0 to 255.
+        full_size: side of the whole images, of which `image_size` is a part.
+        ignore_index: the class of pixels that do not count.
+        codes: of a user's masks, each value or colour with its class, see `read_codes`.
+    """
+
+    kind: Literal["segmentation"]
+    colours: list[list[int]]
+    full_size: int
+    ignore_index: int
+    codes: NotRequired[list[list[int]]]
 
 
 class SegmentationData(ImageData):
@@ -477,13 +518,23 @@ class SegmentationData(ImageData):
             found[split] = {"majority_pixel_accuracy": share, "majority_mean_iou": share / len(present)}
         return found
 
-    def describe(self) -> dict[str, Any]:
-        return super().describe() | {
+    def read_files(self, paths: Sequence[Path]) -> Given[WholeImages]:
+        return Given([{"file": str(path)} for path in paths], WholeImages(paths, self.in_channels), size=1)
+
+    def describe(self) -> SegmentationDescription:  # type: ignore[override]  # a kind of its own
+        return {
             "kind": "segmentation",
+            **self.values(),
             "colours": [[int(level) for level in colour] for colour in self.colours],
             "full_size": self.full_size,
             "ignore_index": self.ignore_index,
         }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if "colours" in state_dict:  # else it is the statistics of published weights
+            self.full_size = state_dict["full_size"]
+            self.colours = [(red, green, blue) for red, green, blue in state_dict["colours"]]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,20 @@ from typing import Any
 import torch
 
 from ...errors import UserError
-from ..images.image_folder import SPLITS, list_images, place_of
-from .base import COUNTED, IGNORED, FileSegmentation, colour_code, describe_code, open_image, read_codes, voc_colours
+from ..images.files import ENDINGS
+from ..images.image_folder import SPLITS, place_of
+from ..reading import list_files
+from .base import (
+    COUNTED,
+    IGNORED,
+    FileSegmentation,
+    SegmentationDescription,
+    colour_code,
+    describe_code,
+    open_image,
+    read_codes,
+    voc_colours,
+)
 
 log = logging.getLogger(__name__)
 IMAGES = ("images", "image", "imgs", "img", "photos", "inputs")
@@ -80,10 +92,10 @@ def pair_files(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     Raises:
         UserError: there is no image, or one has no mask.
     """
-    found = list_images(images)
+    found = list_files(images, ENDINGS)
     if not found:
         raise UserError(f"{images} holds no image: data.root=FOLDER needs {LAYOUT}")
-    by_stem = {os.path.splitext(name)[0]: masks / name for name in list_images(masks)}
+    by_stem = {os.path.splitext(name)[0]: masks / name for name in list_files(masks, ENDINGS)}
     pairs = []
     for name in found:
         stem = os.path.splitext(name)[0]
@@ -309,8 +321,8 @@ class MaskFolder(FileSegmentation):
         self.mean, self.std = mean.tolist(), (squares - mean**2).clamp(min=1e-4).sqrt().tolist()
         self.given_statistics = True
 
-    def describe(self) -> dict[str, Any]:
-        return super().describe() | {"codes": [list(pair) for pair in sorted(self._codes.items())]}
+    def describe(self) -> SegmentationDescription:  # type: ignore[override]  # see `SegmentationData`
+        return {**super().describe(), "codes": [list(pair) for pair in sorted(self._codes.items())]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Values and colours of masks mean what they did in the training.

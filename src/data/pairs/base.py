@@ -1,8 +1,11 @@
 """Pairs of sentences, as for translation: two codecs, batches by length, and the raw strings of each pair."""
 
 import logging
+import os
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -11,7 +14,17 @@ from ...errors import UserError
 from ..base import DataModule
 from ..labelled.base import Ragged
 from ..loading import BucketOrder, Loader, Order
-from ..text.tokenizer import KINDS, TRANSLATION, TokenizerCodec, load_codec, tokenizer_of, train_codec
+from ..reading import Given
+from ..text.base import TEXT_FILES, lines_of
+from ..text.tokenizer import (
+    KINDS,
+    TRANSLATION,
+    TokenizerCodec,
+    TokenizerDescription,
+    load_codec,
+    tokenizer_of,
+    train_codec,
+)
 
 log = logging.getLogger(__name__)
 Pair = tuple[str, str]  # a source and its target
@@ -42,6 +55,31 @@ class Pairs:
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         _, indices = key
         return self.sources.padded(indices), self.sources.lengths[indices], self.targets.padded(indices), indices
+
+
+def sentences_of(given: str) -> list[str]:
+    """A user's sentences: the lines of a file, empty ones too, or what is given itself.
+
+    Raises:
+        UserError: there is none, or no such file.
+    """
+    if os.path.isfile(Path(given).expanduser()):  # unlike Path's, of any string
+        return lines_of(given)
+    if not given.strip():
+        raise UserError('there is nothing to translate: give a sentence or a file, as in input="a sentence"')
+    if given.endswith(TEXT_FILES) and not re.search(r"\s", given):
+        raise UserError(f"there is no file {given}: name one, or give a sentence")
+    return given.splitlines()
+
+
+class TranslationDescription(TypedDict):
+    """Pairs of sentences: the tokenisers of both sides, whether these are one, and whether they forget capitals."""
+
+    kind: Literal["translation"]
+    source: TokenizerDescription
+    target: TokenizerDescription
+    lowercase: bool
+    shared: bool
 
 
 class ParallelData(DataModule):
@@ -77,6 +115,7 @@ class ParallelData(DataModule):
     """
 
     tasks = ("seq2seq",)
+    endings = TEXT_FILES
     targets = "step"
     source_codec: TokenizerCodec
     target_codec: TokenizerCodec
@@ -244,7 +283,13 @@ class ParallelData(DataModule):
         target = torch.cat([torch.full((batch, 1), BEGIN), words, torch.full((batch, 1), END)], 1)
         return source, torch.full((batch,), length), target, torch.arange(batch)
 
-    def describe(self) -> dict[str, Any]:
+    def read(self, given: str) -> Given[Pairs]:
+        """See `DataModule.read`: a file with a sentence on each line, or a sentence; targets are empty."""
+        sentences = sentences_of(given)
+        sources = [self.source_codec.encode(sentence).tolist() for sentence in sentences]
+        return Given([{"text": sentence} for sentence in sentences], Pairs(sources, [()] * len(sources)))
+
+    def describe(self) -> TranslationDescription:
         return {
             "kind": "translation",
             "source": self.source_codec.describe(),

@@ -1,6 +1,6 @@
 """The adding problem."""
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -39,6 +39,13 @@ class Sums:
         markers = torch.zeros_like(values).scatter(1, places, 1.0)
         sums = values.gather(1, places).sum(1)
         return torch.stack([values, markers], 2), sums[:, None, None]
+
+
+class AddingDescription(TypedDict):
+    """Pairs of numbers to be added; `length` is of a sequence."""
+
+    kind: Literal["adding"]
+    length: int
 
 
 class Adding(DataModule):
@@ -113,5 +120,5 @@ class Adding(DataModule):
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         return torch.rand(batch, self.length, 2), torch.rand(batch, 1, 1)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> AddingDescription:
         return {"kind": "adding", "length": self.length}

@@ -1,7 +1,7 @@
 """The copying memory task."""
 
 import math
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -40,6 +40,13 @@ class Copies:
         tokens[:, -ITEMS - 1 :] = MARKER
         labels[:, -ITEMS:] = items
         return tokens.float()[..., None], labels
+
+
+class CopyMemoryDescription(TypedDict):
+    """Symbols to be said again; `length` is that of the pause."""
+
+    kind: Literal["copy_memory"]
+    length: int
 
 
 class CopyMemory(DataModule):
@@ -121,5 +128,5 @@ class CopyMemory(DataModule):
         labels = torch.randint(self.num_classes, (batch, self.length + 2 * ITEMS))
         return torch.rand(*labels.shape, 1), labels
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> CopyMemoryDescription:
         return {"kind": "copy_memory", "length": self.length}

@@ -1,6 +1,6 @@
 """Truth tables."""
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -40,6 +40,15 @@ class Rows:
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
         _, indices = key
         return self.x[indices], self.labels[indices]
+
+
+class LogicDescription(TypedDict):
+    """Truth tables: the answers, the function and how many inputs it has."""
+
+    kind: Literal["logic"]
+    classes: list[str]
+    function: str
+    inputs: int
 
 
 class Logic(DataModule):
@@ -104,5 +113,5 @@ class Logic(DataModule):
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         return torch.randint(2, (batch, self.inputs)).float(), torch.randint(2, (batch,))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> LogicDescription:
         return {"kind": "logic", "classes": list(self.classes), "function": self.function, "inputs": self.inputs}

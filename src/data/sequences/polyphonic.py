@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -38,6 +38,14 @@ class Pieces:
         _, indices = key
         chosen = [self.pieces[i] for i in indices.tolist()]
         return pad_sequence(chosen, batch_first=True), torch.tensor([len(piece) for piece in chosen])
+
+
+class PianoRollDescription(TypedDict):
+    """Which of `keys` keys are down; the first has the MIDI number `lowest_midi_number`."""
+
+    kind: Literal["piano_roll"]
+    keys: int
+    lowest_midi_number: int
 
 
 class Polyphonic(DataModule):
@@ -85,7 +93,7 @@ class Polyphonic(DataModule):
         same = hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
         return "" if same else "the file has a wrong checksum"
 
-    def read(self) -> dict[str, list[Tensor]]:
+    def read_pieces(self) -> dict[str, list[Tensor]]:
         """The pieces of each split, uint8 `t 88`.
 
         Raises:
@@ -108,7 +116,7 @@ class Polyphonic(DataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if not self.splits:
-            pieces = self.fake_pieces() if self.fake else self.read()
+            pieces = self.fake_pieces() if self.fake else self.read_pieces()
             self.splits = {name: Pieces(part) for name, part in pieces.items()}
 
     def fake_pieces(self) -> dict[str, list[Tensor]]:
@@ -134,7 +142,7 @@ class Polyphonic(DataModule):
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         return torch.randint(2, (batch, 16, KEYS)).float(), torch.full((batch,), 16)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> PianoRollDescription:
         return {"kind": "piano_roll", "keys": KEYS, "lowest_midi_number": LOWEST}
 
 

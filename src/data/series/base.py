@@ -1,9 +1,11 @@
 """Time series: windows of a common clock, split by time and scaled by what the training part holds."""
 
 import logging
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -12,30 +14,12 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..base import DataModule
+from ..reading import Given, find_files
+from .tables import Table, fill, read_table
 
 log = logging.getLogger(__name__)
 MISSING = ("error", "last", "interpolate")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Series that share one regular clock.
-
-    Attributes:
-        time: name of the column of times.
-        series: names of the columns to be forecast, the first ones of `values`.
-        covariates: names of the other columns.
-        times: datetime64 `t`.
-        step: the distance between two times as pandas writes it: "h", "D", "15min", "MS" (month's start).
-        values: float64 `t c`; NaN where a value is missing.
-    """
-
-    time: str
-    series: list[str]
-    covariates: list[str]
-    times: NDArray[np.datetime64]
-    step: str
-    values: NDArray[np.float64]
+BATCH = 256  # of a user's windows
 
 
 class SeriesWindows:
@@ -66,8 +50,45 @@ class SeriesWindows:
         return window[:, : self.lookback], window[:, self.lookback :, : self.out_channels]
 
 
+class SeriesDescription(TypedDict):
+    """Series to be forecast.
+
+    Attributes:
+        time, series, covariates: names of the columns.
+        step: the distance between two rows, as pandas writes it.
+        mean, std: of each channel in its units, by which inputs are scaled.
+        lookback, horizon: rows that a network sees, and rows that it forecasts.
+        period, missing: see `SeriesData`.
+        rows: where the training, validation and test rows end.
+    """
+
+    kind: Literal["series"]
+    time: str
+    step: str
+    series: list[str]
+    covariates: list[str]
+    mean: list[float]
+    std: list[float]
+    lookback: int
+    horizon: int
+    period: int | None
+    missing: str
+    rows: list[int]
+
+
+@dataclass(frozen=True)
+class GivenTable(Given[SeriesWindows]):
+    """A user's table. Sample i looks back from row i + lookback on, the last one from the end of the table.
+
+    Attributes:
+        table: as it is in the file.
+    """
+
+    table: Table = field(kw_only=True)
+
+
 class SeriesData(DataModule):
-    """Real-valued series to be forecast. A subclass implements `read` and `borders`.
+    """Real-valued series to be forecast. A subclass implements `read_table` and `borders`.
 
     The rows are split by time: training, then validation, then test. Mean and spread of each channel are those of the
     training rows; networks get and give scaled values. A window of validation or test may look back into the split
@@ -96,6 +117,7 @@ class SeriesData(DataModule):
 
     tasks = ("forecasting", "regression")
     targets = "horizon"
+    endings = (".csv",)
 
     def __init__(
         self,
@@ -141,7 +163,7 @@ class SeriesData(DataModule):
         self.time, self.step = "time", "h"
         self.times: NDArray[np.datetime64] = np.array([], "datetime64[s]")
 
-    def read(self) -> Table:
+    def read_table(self) -> Table:
         """The whole table."""
         raise NotImplementedError
 
@@ -168,7 +190,7 @@ class SeriesData(DataModule):
         if self.fake:
             table, ends = self.made_table()
         else:
-            table = self.read()
+            table = self.read_table()
             ends = self.borders(table)
         known = len(self.rows) > 0  # from a checkpoint
         if not known:
@@ -198,7 +220,7 @@ class SeriesData(DataModule):
             spread = train.std(0)
             self.mean = train.mean(0).tolist()
             self.std = np.where(spread > 1e-12 * np.abs(train).max(0), spread, 1.0).tolist()
-        scaled = torch.from_numpy(((values - self.mean) / self.std).astype(np.float32))
+        scaled = self.scaled(values)
         self.splits = {
             name: SeriesWindows(
                 scaled, begin, end, lookback=self.lookback, horizon=self.horizon, out_channels=self.out_channels
@@ -236,7 +258,35 @@ class SeriesData(DataModule):
             torch.randn(batch, self.horizon, self.out_channels),
         )
 
-    def describe(self) -> dict[str, Any]:
+    def read(self, given: str) -> GivenTable:
+        """See `DataModule.read`: a CSV file with the columns and the step of the training; no target is known."""
+        if Path(given).expanduser().is_dir():
+            raise UserError(f"{given} is a folder: name one table, input=FILE.csv")
+        (path,) = find_files(given, self.endings)
+        try:
+            table = read_table(
+                path, time=self.time, series=self.series, covariates=self.covariates, missing=self.missing
+            )
+        except UserError as error:  # what it says of data.missing and the like is for training
+            raise UserError(re.sub(r", or use data\.missing.*| for data\.\w+", "", str(error))) from error
+        if table.step != self.step:
+            raise UserError(
+                f"{path} has the step {table.step}, and the network was trained with the step {self.step}: resample it"
+            )
+        rows = len(table.values)
+        if rows < self.lookback:
+            raise UserError(f"{path} has {rows} rows, and the network looks back on {self.lookback}")
+        windows = SeriesWindows(
+            self.scaled(fill(table, 0, self.missing)), 0, rows, lookback=self.lookback, horizon=0,
+            out_channels=self.out_channels,
+        )  # fmt: skip
+        return GivenTable([{"file": str(path)}] * len(windows), windows, BATCH, table=table)
+
+    def scaled(self, values: NDArray[np.float64]) -> Tensor:
+        """Values `t c` in the data's units, as networks take them: float32 of mean 0 and spread 1 in training."""
+        return torch.from_numpy(((values - self.mean) / self.std).astype(np.float32))
+
+    def describe(self) -> SeriesDescription:
         return {
             "kind": "series", "time": self.time, "step": self.step, "series": list(self.series),
             "covariates": list(self.covariates), "mean": list(self.mean), "std": list(self.std),
@@ -247,48 +297,8 @@ class SeriesData(DataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.mean, self.std = list(state_dict["mean"]), list(state_dict["std"])
         self.rows = list(state_dict["rows"])
-
-
-def fill(table: Table, train: int, missing: str) -> NDArray[np.float64]:
-    """The values with missing ones filled, `t c`; behind the training rows no value depends on a later one.
-
-    Args:
-        table: it may hold NaN where `missing` is not "error".
-        train: the number of training rows, among which alone lines are drawn.
-        missing: "error", "last" or "interpolate".
-
-    Raises:
-        UserError: a value is missing and may not be filled, or a series begins with missing ones.
-    """
-    gaps = np.isnan(table.values)
-    if not gaps.any():
-        return table.values
-    names = [*table.series, *table.covariates]
-    column = int(gaps.any(0).argmax())
-    row = int(gaps[:, column].argmax())
-    where = f"column {names[column]!r} has no value at {text_of(table.times[row])}"
-    if missing == "error":
-        more = f" and at {gaps[:, column].sum() - 1} other times" if gaps[:, column].sum() > 1 else ""
-        raise UserError(f"{where}{more}: fill the file, or use data.missing=last or data.missing=interpolate")
-    begins = gaps[0]
-    if begins.any():
-        raise UserError(f"column {names[int(begins.argmax())]!r} begins without a value: cut the file's first rows")
-    values = table.values.copy()
-    for series in values.T:
-        if missing == "interpolate" and train > 0:
-            part, rows = series[:train], np.arange(train)
-            there = ~np.isnan(part)
-            inside = ~there & (rows < rows[there][-1])
-            part[inside] = np.interp(rows[inside], rows[there], part[there])
-        latest = np.maximum.accumulate(np.where(np.isnan(series), 0, np.arange(len(series))))
-        series[:] = series[latest]
-    return values
-
-
-def text_of(time: Any) -> str:
-    """2016-07-01 13:00, without what is zero at the end."""
-    text = str(time.astype("datetime64[s]")).replace("T", " ")
-    return text.removesuffix(":00").removesuffix(" 00:00")
+        self.time, self.step, self.period = state_dict["time"], state_dict["step"], state_dict["period"]
+        self.series, self.covariates = list(state_dict["series"]), list(state_dict["covariates"])
 
 
 def usual_period(step: str) -> int:

@@ -5,8 +5,8 @@ from typing import Any
 
 from ...errors import UserError
 from ..download import fetch
-from .base import SeriesData, Table
-from .series_csv import read_table
+from .base import SeriesData
+from .tables import Table, read_table
 
 # MD5 as darts (unit8co/darts) publishes them. The first address is the authors', the second a benchmark's copy.
 FILES = {
@@ -49,7 +49,7 @@ class ETT(SeriesData):
         if not self.fake:
             fetch([f"{address}/{self.path.name}" for address in ADDRESSES], self.path, FILES[self.subset])
 
-    def read(self) -> Table:
+    def read_table(self) -> Table:
         return read_table(self.path, time="date", series=self.series, covariates=self.covariates)
 
     def borders(self, table: Table) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -251,6 +251,23 @@ class LabelledSeries:
         return x, torch.tensor([len(one) for one in chosen]), self.labels[indices]
 
 
+class LabelledSeriesDescription(TypedDict):
+    """Series with a class each.
+
+    Attributes:
+        classes: names in the order of the labels.
+        in_channels: values of a step.
+        length: steps of each series; 0: they differ; None: nobody has looked.
+        normalize: whether each series has mean 0 and standard deviation 1.
+    """
+
+    kind: Literal["labelled_series"]
+    classes: list[str]
+    in_channels: int
+    length: int | None
+    normalize: bool
+
+
 class UCR(DataModule):
     """A set of the UCR archive: 128 sets of one-dimensional series with classes, GunPoint, ECG200, FordA and so on.
 
@@ -441,7 +458,7 @@ class UCR(DataModule):
         x, labels = torch.randn(batch, self.length or 64, 1), torch.randint(self.num_classes, (batch,))
         return (x, torch.full((batch,), 64), labels) if self.length == 0 else (x, labels)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> LabelledSeriesDescription:
         return {
             "kind": "labelled_series",
             "classes": list(self.classes),

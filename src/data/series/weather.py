@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UserError
-from .base import SeriesData, Table
-from .series_csv import read_table
+from .base import SeriesData
+from .tables import Table, read_table
 
 YEARS = ("2014-01-01", "2015-01-01", "2016-01-01")  # at which training, validation and test end
 
@@ -21,7 +21,7 @@ class Weather(SeriesData):
     second. The year is the season (`period`), of which the training has two.
     """
 
-    def read(self) -> Table:
+    def read_table(self) -> Table:
         package = find_spec("vega_datasets")  # the package itself is not imported: only its file is wanted
         if package is None or package.origin is None:
             raise UserError("data=weather reads a file of vega_datasets: pip install vega_datasets")

@@ -6,10 +6,10 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ...counter import uniform
 from ...errors import UserError, nearest
 from ..base import SPLIT_SEED, DataModule
 from ..loading import BatchDataset
+from ..reading import Given, find_files
 
 log = logging.getLogger(__name__)
 FEATURES = ("waveform", "logmel", "mfcc")
@@ -313,6 +314,44 @@ class InMemorySounds:
         return self.waves[indices], self.lengths[indices], self.labels[indices], indices, epoch
 
 
+class FeatureValues(TypedDict):
+    """What `Features` are made of; see there."""
+
+    features: str
+    in_channels: int
+    sample_rate: int
+    seconds: float
+    n_mels: int
+    window: float
+    hop: float
+
+
+class SoundDescription(FeatureValues):
+    """Sounds with labels.
+
+    Attributes:
+        classes: names in the order of the labels.
+        mean, std: of each channel of the features, by which inputs are normalised.
+    """
+
+    kind: Literal["sound"]
+    classes: list[str]
+    mean: list[float]
+    std: list[float]
+
+
+class GivenSounds(Given[SoundFiles]):
+    """A user's sounds; what is resampled is said when all of them are read."""
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        yield from super().__iter__()
+        if rates := self.samples.other_rates:
+            log.warning(
+                "%d sounds of %s Hz were resampled to the %d Hz of training",
+                rates.total(), describe_rates(rates), self.samples.sample_rate,
+            )  # fmt: skip
+
+
 class SoundData(DataModule):
     """Labelled sounds, cut or padded to one length; features and augmentation are computed in batches on the device.
 
@@ -337,6 +376,7 @@ class SoundData(DataModule):
     """
 
     tasks = ("classification",)
+    endings = ENDINGS
     classes: Sequence[str] = ()
 
     def __init__(
@@ -363,7 +403,7 @@ class SoundData(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.about_features: dict[str, Any] = {
+        self.about_features: FeatureValues = {
             "features": features, "in_channels": in_channels, "sample_rate": sample_rate, "seconds": seconds,
             "n_mels": n_mels, "window": window, "hop": hop,
         }  # fmt: skip
@@ -516,7 +556,14 @@ class SoundData(DataModule):
         x = torch.randn(batch, self.features.length, self.in_channels)
         return x, torch.full((batch,), self.features.length), torch.randint(self.num_classes, (batch,))
 
-    def describe(self) -> dict[str, Any]:
+    def read(self, given: str) -> GivenSounds:
+        """See `DataModule.read`; of each file the first `seconds` of training are heard."""
+        paths = find_files(given, self.endings)
+        names, labels = np.array([os.fsencode(path) for path in paths]), torch.zeros(len(paths), dtype=torch.int64)
+        files = SoundFiles(Path(), names, labels, self.sample_rate, self.features.samples)
+        return GivenSounds([{"file": str(path)} for path in paths], files)
+
+    def describe(self) -> SoundDescription:
         return {
             "kind": "sound",
             "classes": list(self.classes),
@@ -526,8 +573,9 @@ class SoundData(DataModule):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A resumed run normalises with the statistics of its first start."""
+        """A resumed run normalises with the statistics of its first start; classes have the names of that."""
         self.mean, self.std = list(state_dict["mean"]), list(state_dict["std"])
+        self.classes = list(state_dict["classes"])
         self._statistics = torch.empty(0)
         self.given_statistics = True
 

@@ -10,6 +10,7 @@ import torch
 
 from ...errors import UserError
 from ..images.image_folder import class_folders, find_splits, place_of
+from ..reading import list_files
 from .base import ENDINGS, Files, SoundData
 
 
@@ -52,10 +53,11 @@ class SoundFolder(SoundData):
                 classes = ", ".join(self.classes) if len(self.classes) <= 20 else f"({len(self.classes)} of them)"
                 raise UserError(f"{entry} is none of the training classes {classes}")
         for label, name in enumerate(self.classes):
-            found = list_sounds(folder / name) if (folder / name).is_dir() else []
+            found = list_files(folder / name, ENDINGS) if (folder / name).is_dir() else []
             if not found:
                 raise UserError(f"{folder / name} holds no sound ({', '.join(ENDINGS)}): put some there or delete it")
-            names += [os.fsencode(path.relative_to(self.root)) for path in found]
+            prefix = (folder / name).relative_to(self.root).as_posix()
+            names += [os.fsencode(f"{prefix}/{sound}") for sound in found]
             labels += [label] * len(found)
         return names, labels
 
@@ -74,8 +76,3 @@ class SoundFolder(SoundData):
                 files[split] = names[cut], labels[torch.from_numpy(cut)]
                 names, labels = names[~cut], labels[torch.from_numpy(~cut)]
         return self.root, {"train": (names, labels), **files}
-
-
-def list_sounds(folder: Path) -> list[Path]:
-    """Sound files under a folder, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())

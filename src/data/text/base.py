@@ -1,9 +1,9 @@
 """Text by character, word or subword token: what language-model data modules share."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,13 +12,41 @@ from ...counter import uniform
 from ...errors import UserError
 from ..base import DataModule
 from ..loading import Loader, StreamOrder
-from .tokenizer import BERT, GPT, TokenizerCodec, codec_of_text, load_codec, made_codec, tokenizer_of
-from .words import UNKNOWN_WORD, WordCodec, most_frequent, split_words
+from ..reading import Given, find_files
+from .tokenizer import (
+    BERT,
+    GPT,
+    TokenizerCodec,
+    TokenizerDescription,
+    codec_of_text,
+    load_codec,
+    made_codec,
+    tokenizer_of,
+)
+from .words import UNKNOWN_WORD, WordCodec, WordDescription, most_frequent, split_words
 
 # Printable ASCII, the line break and the commonest typographic signs. The last place is for all else.
 ALPHABET = "\n" + "".join(map(chr, range(32, 127))) + "“”‘’–—…"
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+TEXT_FILES = (".txt", ".md", ".rst")
 PIECE = 2**16  # tokens of a stream that the baseline looks at together
+
+
+class CharacterDescription(TypedDict):
+    """Text by character; the alphabet is in the order of the numbers, and what it lacks has the next one."""
+
+    kind: Literal["characters"]
+    alphabet: list[str]
+
+
+CodecDescription = CharacterDescription | WordDescription | TokenizerDescription
+
+
+class TextDescription(TypedDict):
+    """Text for language models: the description of its codec, and `context`, the tokens that a network sees at once."""
+
+    kind: Literal["characters", "words", "tokenizer"]
+    context: int
 
 
 class Tokens(Protocol):
@@ -49,7 +77,7 @@ class Codec(Protocol):
 
     def unknown(self, text: str) -> Counter[str]: ...
 
-    def describe(self) -> dict[str, Any]: ...
+    def describe(self) -> CodecDescription: ...
 
 
 class CharacterCodec:
@@ -77,12 +105,12 @@ class CharacterCodec:
         """How often each character comes that the alphabet lacks."""
         return Counter(c for c in text if c not in self.number)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> CharacterDescription:
         """Plain values for `codec_of`; a list, since a text of `$` and `{` would look like an interpolation."""
         return {"kind": "characters", "alphabet": list(self.alphabet)}
 
 
-def codec_of(about: dict[str, Any]) -> Codec:
+def codec_of(about: Mapping[str, Any]) -> Codec:
     """The codec that text data have described.
 
     Raises:
@@ -107,6 +135,21 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): save it in UTF-8") from error
+
+
+def lines_of(given: str) -> list[str]:
+    """The lines of a file.
+
+    Raises:
+        UserError: there is none, or it is empty or no UTF-8.
+    """
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: name one with input=PATH")
+    lines = read_text(path).removesuffix("\n").split("\n")
+    if not any(line.strip() for line in lines):
+        raise UserError(f"{path} is empty: give a text")
+    return lines
 
 
 class Windows:
@@ -155,6 +198,25 @@ class Streams:
             yield self.tokens[start : start + PIECE + 1][None]
 
 
+class WholeTexts:
+    """A user's texts, each as long as it is: a batch is one text.
+
+    Args:
+        texts: what the files hold.
+        codec: cuts them into tokens.
+    """
+
+    def __init__(self, texts: Sequence[str], codec: Codec) -> None:
+        self.texts, self.codec = texts, codec
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor]:
+        (index,) = key[1].tolist()
+        return (self.codec.encode(self.texts[index])[None],)
+
+
 class TextData(DataModule):
     """Text for language models. A subclass implements `read_texts`, and makes or knows the codec.
 
@@ -171,6 +233,7 @@ class TextData(DataModule):
     """
 
     tasks = ("language_modeling",)
+    endings = TEXT_FILES
     targets = "step"
     unit: str
 
@@ -269,8 +332,15 @@ class TextData(DataModule):
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         return (torch.randint(self.vocab_size, (batch, self.context + 1)),)
 
-    def describe(self) -> dict[str, Any]:
-        return self.codec.describe() | {"context": self.context}
+    def read(self, given: str) -> Given[WholeTexts]:
+        """See `DataModule.read`; a sample is a whole text, int64 `1 t`."""
+        paths = find_files(given, self.endings)
+        texts = WholeTexts([read_text(path) for path in paths], self.codec)
+        return Given([{"file": str(path)} for path in paths], texts, size=1)
+
+    def describe(self) -> TextDescription:
+        about: Any = self.codec.describe()
+        return {**about, "context": self.context}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The numbers of the tokens are those of the checkpoint, even where the text has changed since."""

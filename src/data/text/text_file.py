@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ..reading import list_files
 from .base import ALPHABET, CharacterCodec, Codec, TextData, read_text, require_same
 from .tokenizer import BERT, GPT, codec_of_text, load_codec, made_codec
 from .words import UNKNOWN_WORD, WordCodec, most_frequent, split_words
@@ -32,7 +33,7 @@ def read_splits(path: str | Path | None, share: float) -> dict[str, str]:
         raise UserError("data=text_file needs a text: name a file in UTF-8, or a folder of .txt files, data.path=FILE")
     source = Path(path).expanduser()
     if source.is_dir():
-        files = sorted(source.rglob("*.txt"))
+        files = [source / name for name in list_files(source, (".txt",))]
         if not files:
             raise UserError(f"{source} holds no file that ends in .txt: name a text with data.path=FILE")
     elif source.is_file():

@@ -7,9 +7,9 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -51,6 +51,19 @@ def cut(text: str, size: int = PIECE) -> Iterator[str]:
         start = end
     if start < len(text) or not text:
         yield text[start:]
+
+
+class TokenizerDescription(TypedDict):
+    """Text by subword tokens.
+
+    Attributes:
+        by: "bpe", "wordpiece", "unigram", "word" or "character".
+        tokenizer: its JSON in base64.
+    """
+
+    kind: Literal["tokenizer"]
+    by: str
+    tokenizer: str
 
 
 class TokenizerCodec:
@@ -152,7 +165,7 @@ class TokenizerCodec:
             counts.update(piece[a:b] for i, (a, b) in pairs if i in self._unknown)
         return counts
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> TokenizerDescription:
         """Plain values for `text.codec_of`; base64, since a text of `$` and `{` would look like an interpolation."""
         return {"kind": "tokenizer", "by": self.by, "tokenizer": base64.b64encode(self.text.encode()).decode()}
 
@@ -193,7 +206,7 @@ def _divisible(text: str) -> bool:
     return local and bool(divides.get(str(before.get("type")), False))
 
 
-def tokenizer_of(about: dict[str, Any]) -> TokenizerCodec:
+def tokenizer_of(about: Mapping[str, Any]) -> TokenizerCodec:
     """The codec that `TokenizerCodec.describe` has described.
 
     Raises:

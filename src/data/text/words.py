@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -38,6 +38,19 @@ def most_frequent(tokens: Iterable[str], size: int, unknown: Sequence[str] = ())
     for token in unknown:
         counts.pop(token, None)
     return sorted(counts, key=lambda token: (-counts[token], token))[:size]
+
+
+class WordDescription(TypedDict):
+    """Text by word.
+
+    Attributes:
+        words: in the order of their numbers.
+        rule: by which a text is divided, see `split_words`.
+    """
+
+    kind: Literal["words"]
+    words: list[str]
+    rule: str
 
 
 class WordCodec:
@@ -75,6 +88,6 @@ class WordCodec:
         """How often each word comes that the vocabulary lacks."""
         return Counter(word for word in split_words(text, self.rule) if word not in self.number)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> WordDescription:
         """Plain values for `text.codec_of`."""
         return {"kind": "words", "words": self.words, "rule": self.rule}

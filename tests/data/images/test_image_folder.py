@@ -16,15 +16,9 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms import InterpolationMode
 
 from torchatlas.counter import uniform
-from torchatlas.data.images.image_folder import (
-    DRAWS,
-    ImageFolder,
-    find_classes,
-    list_images,
-    load_crop,
-    load_image,
-    random_crop,
-)
+from torchatlas.data.images.files import DRAWS, ENDINGS, load_crop, load_image, random_crop
+from torchatlas.data.images.image_folder import ImageFolder, find_classes
+from torchatlas.data.reading import list_files
 from torchatlas.errors import UserError
 
 # --- a user's own folder
@@ -189,9 +183,9 @@ def test_images_are_listed_in_order(tmp_path: Path) -> None:
     expected = sorted(
         p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")
     )
-    assert list_images(tmp_path) == [path.as_posix() for path in expected]
+    assert list_files(tmp_path, ENDINGS) == [path.as_posix() for path in expected]
     with pytest.raises(OSError, match="nowhere"):
-        list_images(tmp_path / "nowhere")
+        list_files(tmp_path / "nowhere", ENDINGS)
 
 
 def test_images_with_more_than_8_bits_are_refused(tmp_path: Path) -> None:

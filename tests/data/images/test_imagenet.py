@@ -15,8 +15,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from torchatlas.counter import uniform
-from torchatlas.data.images import image_folder
-from torchatlas.data.images.image_folder import DRAWS, ImageFolder, load_crop, load_image
+from torchatlas.data.images.files import CROP_STREAM, DRAWS, load_crop, load_image
+from torchatlas.data.images.image_folder import ImageFolder
 from torchatlas.data.images.imagenet import ImageNet, synset_names
 from torchatlas.errors import UserError
 
@@ -134,7 +134,7 @@ def test_crops_are_a_function_of_seed_epoch_and_index(imagenet: Path) -> None:
         assert all(not torch.equal(a, b) for a, b in zip(changed, images, strict=True))
     path = imagenet / train.names[0].decode()
     assert torch.equal(train[-1, index][0][0], load_image(path, 3, 32, 40))
-    crop = uniform(image_folder.CROP_STREAM, 3, index, DRAWS)
+    crop = uniform(CROP_STREAM, 3, index, DRAWS)
     assert torch.equal(images[0], load_crop(path, 3, 32, crop[0].tolist()))
     flip = uniform(0, 3, index, DRAWS)
     assert not torch.isin(crop, flip).any()  # what the device draws for flips is something else

@@ -49,7 +49,7 @@ def make_stl10(root: Path) -> STL10:
 def test_stl10_is_what_torchvision_reads(stl10: Path, tmp_path: Path) -> None:
     data = ready(make_stl10(tmp_path / "a" / "here"))
     for train in (True, False):
-        images, labels = data.read(train)
+        images, labels = data.read_images(train)
         expected = torchvision.datasets.STL10(str(stl10), "train" if train else "test")
         assert torch.equal(images, torch.from_numpy(expected.data))
         assert labels.tolist() == expected.labels.tolist()

@@ -40,7 +40,7 @@ def test_svhn_is_what_torchvision_reads(svhn: Path, tmp_path: Path) -> None:
     data = ready(make_svhn(tmp_path / "here"))
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"train_32x32.mat", "test_32x32.mat"}
     for train in (True, False):
-        images, labels = data.read(train)
+        images, labels = data.read_images(train)
         expected = torchvision.datasets.SVHN(str(svhn), "train" if train else "test")
         assert torch.equal(images, torch.from_numpy(expected.data))
         assert labels.tolist() == expected.labels.tolist()

@@ -62,7 +62,7 @@ def test_tiny_imagenet_is_decoded_once_from_its_archive(tiny: dict[str, bytes], 
     named = {f"train/{w}/images/{w}_{i}.JPEG": (True, 4 * wnids.index(w) + i) for w in wnids for i in range(4)}
     named |= {f"val/images/val_{i}.JPEG": (False, i) for i in range(6)}
     for name, (train, place) in named.items():
-        images, labels = data.read(train)
+        images, labels = data.read_images(train)
         expected = np.array(Image.open(io.BytesIO(tiny[name])).convert("RGB"))
         assert torch.equal(images[place], torch.from_numpy(expected).permute(2, 0, 1))
         assert wnids[labels[place]] == (name.split("/")[1] if train else WNIDS[place % 3])
@@ -87,7 +87,9 @@ def test_tiny_imagenet_is_read_from_an_unpacked_folder(tiny: dict[str, bytes], t
     archive = ready(make_tiny(tmp_path / "other"))
     assert data.classes == archive.classes
     for one, two in zip(
-        (*data.read(True), *data.read(False)), (*archive.read(True), *archive.read(False)), strict=True
+        (*data.read_images(True), *data.read_images(False)),
+        (*archive.read_images(True), *archive.read_images(False)),
+        strict=True,
     ):
         assert torch.equal(one, two)
 

@@ -70,7 +70,7 @@ def test_squad_files(tmp_path: Path) -> None:
     assert squad.read_squad(tmp_path / "train.json") == questions
     options: dict[str, Any] = {"path": str(tmp_path), "vocab_size": 120, "max_length": 40, "batch_size": 4}
     data = squad.Squad(val_share=0.3, **options)
-    found = data.read()
+    found = data.read_questions()
     titles = {split: {q.title for q in part} for split, part in found.items()}
     assert not titles["train"] & titles["val"]
     assert len(found["train"]) + len(found["val"]) == 90

@@ -8,8 +8,9 @@ import pytest
 import torch
 from helpers.series import RNG, series_csv, waves, write
 
-from torchatlas.data.series.base import SeriesWindows, fill
-from torchatlas.data.series.series_csv import SeriesCSV, read_table
+from torchatlas.data.series.base import SeriesWindows
+from torchatlas.data.series.series_csv import SeriesCSV
+from torchatlas.data.series.tables import fill, read_table
 from torchatlas.errors import UserError
 from torchatlas.models.n_linear import NLinear
 from torchatlas.tasks.baselines import Baselines

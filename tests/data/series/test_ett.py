@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers.series import RNG
 
-from torchatlas.data.series.base import Table
 from torchatlas.data.series.ett import ETT
+from torchatlas.data.series.tables import Table
 from torchatlas.errors import UserError
 
 

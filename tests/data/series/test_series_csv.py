@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from helpers.series import waves, write
 
-from torchatlas.data.series.series_csv import count_csv_series, count_series, read_table
+from torchatlas.data.series.series_csv import count_csv_series, count_series
+from torchatlas.data.series.tables import read_table
 from torchatlas.errors import UserError
 from torchatlas.run.check import check
 

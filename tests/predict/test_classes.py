@@ -1,4 +1,4 @@
-"""A user's sounds are learned, shown and recognised."""
+"""Classes of a user's files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from torchatlas.data.sound.sound_folder import SoundFolder
 from torchatlas.errors import UserError
-from torchatlas.predict.sounds import classify_sounds
-from torchatlas.run.restore import restore
+from torchatlas.predict.classes import classify
+from torchatlas.run.restore import reader, restore
+from torchatlas.tasks.classification import Classification
 
 
 def test_a_users_sounds_are_learned_shown_and_recognised(
@@ -35,17 +36,19 @@ def test_a_users_sounds_are_learned_shown_and_recognised(
         assert "| taken for |" in events.Tensors(text)[0].tensor_proto.string_val[0].decode()
 
     _, task, about = restore(str(folder))
+    assert isinstance(task, Classification)
+    known = reader(about)
     new = make_folder(tmp_path / "new", 6)
     paths = sorted(path for path in new.rglob("*") if path.is_file())
-    rows = classify_sounds(task, about["data"], paths, top=1)
+    rows = classify(task, known, str(new), top=1)
     assert [row["file"] for row in rows] == list(map(str, paths))
     assert sum(row["class"] == path.relative_to(new).parts[0] for row, path in zip(rows, paths, strict=True)) >= 10
     assert all(0.5 <= row["probability"] <= 1 for row in rows)
     assert "4 sounds of 16000 Hz were resampled to the 8000 Hz of training" in capsys.readouterr().out
-    both = classify_sounds(task, about["data"], paths[:2], top=2)
+    both = classify(task, known, str(paths[0]), top=2)
     assert all(row["probability_1"] + row["probability_2"] == pytest.approx(1, abs=1e-5) for row in both)
     with pytest.raises(UserError, match=r"top=3 must be from 1 to the 2 classes"):
-        classify_sounds(task, about["data"], paths, top=3)
+        classify(task, known, str(new), top=3)
 
     # A file is seen as in training.
     data = SoundFolder(root=str(root), num_classes=2, **{**LOGMEL, "seconds": 0.3}, share=0.2)
@@ -54,5 +57,5 @@ def test_a_users_sounds_are_learned_shown_and_recognised(
     names = [root / name.decode() for name in data.list_files()[1]["test"][0].tolist()]
     x, _, _ = data.transform(data.splits["test"][-1, torch.arange(len(names))])
     expected = task.predict(x).max(1).values.tolist()
-    found = [row["probability"] for row in classify_sounds(task, about["data"], names)]
+    found = [row["probability"] for name in names for row in classify(task, known, str(name))]
     assert found == pytest.approx(expected, abs=1e-5)
