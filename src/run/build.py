@@ -15,6 +15,7 @@ from ..data.base import DataModule
 from ..errors import UserError
 from ..storage.checkpoints import CheckpointFiles
 from ..tasks.base import Task
+from ..training.hooks import leave_out
 
 
 def build_network(config: Any) -> torch.nn.Module:
@@ -61,11 +62,14 @@ def build_trainer(
         raise UserError(f"trainer.gradient_clip_algorithm={options['gradient_clip_algorithm']} must be norm or value")
     made = [build_callback(callback, config) for callback in config["callbacks"].values() if callback is not None]
     _require_devices(options)
+    chosen = [*first, *(callback for callback in made if getattr(callback, "enabled", True)), *callbacks]
+    for callback in chosen:
+        leave_out(callback, lightning.Callback)
     # The run's end is the task's plan, since Lightning repeats part of an epoch when a run that is limited by steps
     # goes on; the number of epochs follows when the data are known.
     trainer: lightning.Trainer = instantiate(
         options | {"max_epochs": -1, "max_steps": -1},
-        callbacks=[*first, *(callback for callback in made if getattr(callback, "enabled", True)), *callbacks],
+        callbacks=chosen,
         logger=[instantiate(logger, folder) for logger in config["logger"].values() if logger is not None],
         plugins=[CheckpointFiles()],
         profiler=instantiate(options["profiler"]) or NoProfiler(),

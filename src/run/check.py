@@ -77,7 +77,7 @@ def check(config: DictConfig, model: str, data: str) -> None:
             f"{task_class.name}{f': try task={module.tasks[0]}' if fits else advice}"
         )
     try:
-        _dry_run(config)
+        _dry_run(config, module)
     except _BadTraining as error:
         raise UserError(f"{_root(error)}: change it under task=, optim= or schedule=") from error
     except NotImplementedError:
@@ -135,20 +135,26 @@ class _BadTraining(Exception):
     """The task, its optimiser or its schedule cannot be made."""
 
 
-def _dry_run(config: DictConfig) -> None:
+def _dry_run(config: DictConfig, data: DataModule | None = None) -> None:
+    """One step on the meta device.
+
+    Args:
+        config: composed.
+        data: built from it, where that has been done.
+    """
     # What fits a short sequence fits a long one, and a recurrent network takes its time.
     for key in ("context", "length"):
         if isinstance(config.data.get(key), int) and config.data[key] > 16:
             shorter = OmegaConf.merge(config, {"data": {key: 16}})
             assert isinstance(shorter, DictConfig)
-            config = shorter
+            config, data = shorter, None
     with torch.device("meta"):
         network = build_network(config.model)
         try:
             task = build_task(config.task, network, config.optim, config.schedule)
         except Exception as error:
             raise _BadTraining from error
-        task.step(build_data(config.data).example_batch(2))
+        task.step((data or build_data(config.data)).example_batch(2))
         try:
             assert task.make_schedule is not None
             task.make_schedule(task.build_optimizer(), LONG)

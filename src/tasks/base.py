@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from ..errors import UserError
 from ..training import optimizers
 from ..training.durations import Duration, Plan
+from ..training.hooks import leave_out
 from ..training.planning import Behind, describe_plan, make_plan
 from ..training.schedules import Schedule
 
@@ -106,6 +107,7 @@ class Task(lightning.LightningModule):
             Duration.parse(freeze, "task.freeze")
         self.layer_decay, self.frozen_for, self.frozen = layer_decay, freeze, False
         self.frozen_steps = 0 if freeze is None else -1  # -1: not known yet; a resumed run has that of its first start
+        leave_out(self, lightning.LightningModule)
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.l1, self.decay_norms_and_biases = l1, decay_norms_and_biases
