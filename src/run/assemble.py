@@ -9,7 +9,6 @@ from torch import nn
 from ..data.base import DataModule
 from ..storage.checkpoints import read
 from ..tasks.base import Task
-from ..training.planning import Behind
 from .build import build_data, build_network, build_task, compile_network
 from .check import limits
 from .reopen import progress
@@ -49,7 +48,7 @@ def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
     said = []
     if path is None and plain.get("weights") is not None:
         said.append(begin_with(plain["weights"], network, data, plain["data"]))
-    behind = Behind()
+    behind = None
     if path is not None:
         checkpoint = read(path)
         behind = progress(checkpoint, path)

@@ -114,8 +114,8 @@ class Task(lightning.LightningModule):
         self.limits, self.restore = limits, restore
         self.plan = Plan(1, 1, 1)
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
-        behind = behind or Behind()
-        self.epochs_behind, self.steps_behind, self.ended = behind.epochs, behind.steps, behind.ended
+        self.epochs_behind, self.steps_behind = (behind.epochs, behind.steps) if behind else (0, 0)
+        self.ended = behind is not None and behind.ended
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
 
