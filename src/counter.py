@@ -50,6 +50,11 @@ def uniform(seed: int, epoch: int, index: Tensor, draws: int) -> Tensor:
     return ((bits >> 40) & (2**24 - 1)).float() / 2**24
 
 
+def among(random: Tensor, number: int) -> Tensor:
+    """Numbers in [0, 1) to whole ones from 0 to number - 1."""
+    return (random * number).long()
+
+
 def normal(seed: int, epoch: int, index: Tensor, draws: int) -> Tensor:
     """Numbers of the standard normal distribution, a function of the arguments alone; see `uniform`.
 

@@ -172,7 +172,7 @@ def test_a_wheel_trains_outside_of_the_checkout(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("src", "configs"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     build = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
     subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)

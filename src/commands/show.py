@@ -123,7 +123,7 @@ def _require_kind(key: str, value: Any, old: Any) -> None:
 def _declaration(name: str, data: str, overrides: dict[str, Any], asked: str) -> dict[str, Any]:
     """What a data set tells networks of its sizes."""
     text = config_text("data", data)
-    if "${count_" in text:
+    if "${declared:" in text:
         from ..run.compose import register_resolvers  # brings Lightning with it
 
         register_resolvers()

@@ -18,7 +18,8 @@ SPLIT_SEED = 0  # splits that the authors did not fix are cut by this seed, what
 class DataModule(lightning.LightningDataModule):
     """Splits of one data set.
 
-    A subclass sets `self.splits` in `setup` and says in `transform` what becomes of a batch on the device.
+    A subclass sets `self.splits` in `setup` and says in `transform` what becomes of a batch on the device. For what
+    networks need to know and only the files can tell, a config asks with `${declared:KEY}`: see `contract`.
 
     Args:
         batch_size: samples per batch, over all devices together.
@@ -42,6 +43,9 @@ class DataModule(lightning.LightningDataModule):
     of_images: ClassVar[bool] = False  # whether an input is an image, which tasks make and `augment=` changes
     classes: Sequence[str] = ()  # their names in the order of the labels, where there are labels
     endings: ClassVar[tuple[str, ...]] = ()  # of the files that `read` takes; none: it takes no file
+    network: ClassVar[str] = "lstm"  # one of the zoo that takes such data in any size
+    at_hand: ClassVar[bool] = False  # there at once and small, without a file of the user's or a download
+    length_option: ClassVar[str | None] = None  # how long an input is; what fits a short one fits a long one
     in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(
@@ -80,6 +84,33 @@ class DataModule(lightning.LightningDataModule):
         """
         if "augment" in config and not cls.of_images:
             raise UserError(f"augment= is for images, and data={name} has none: leave it out")
+
+    @classmethod
+    def small(cls) -> dict[str, Any]:
+        """Options with which the data need no file and little time."""
+        return {} if cls.at_hand else {"fake": True}
+
+    def preprocess_as(self, mean: Sequence[float], std: Sequence[float], image_size: int) -> list[str]:
+        """Preprocess as the training of given weights did, unless the user said how.
+
+        Args:
+            mean, std: of their images, per channel on the scale 0..1.
+            image_size: of their images.
+
+        Returns:
+            Lines for the log.
+        """
+        return []
+
+    def require_weights(self, weights: str) -> None:
+        """Refuse weights that were trained with inputs of another meaning, such as other tokens.
+
+        Args:
+            weights: see `torchatlas.load_weights`.
+
+        Raises:
+            UserError: it names the option that makes them fit.
+        """
 
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         """A batch of the declared shape as a task receives it, without reading anything."""

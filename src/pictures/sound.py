@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..callbacks.base import Callback
 from ..callbacks.curves import due, writer_of
-from ..data.sound.base import FULL_SCALE, SoundData
+from ..data.sound.base import SoundData
+from ..data.sound.files import FULL_SCALE
 from ..tasks.classification import Classification
 
 RIGHT, WRONG = "tab:green", "tab:red"

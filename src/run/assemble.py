@@ -47,7 +47,7 @@ def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
     network = build_network(plain["model"])
     said = []
     if path is None and plain.get("weights") is not None:
-        said.append(begin_with(plain["weights"], network, data, plain["data"]))
+        said.append(begin_with(plain["weights"], network, data))
     behind = None
     if path is not None:
         checkpoint = read(path)

@@ -143,11 +143,11 @@ def _dry_run(config: DictConfig, data: DataModule | None = None) -> None:
         data: built from it, where that has been done.
     """
     # What fits a short sequence fits a long one, and a recurrent network takes its time.
-    for key in ("context", "length"):
-        if isinstance(config.data.get(key), int) and config.data[key] > 16:
-            shorter = OmegaConf.merge(config, {"data": {key: 16}})
-            assert isinstance(shorter, DictConfig)
-            config, data = shorter, None
+    key = get_class(config.data._target_).length_option  # type: ignore[attr-defined]
+    if key and isinstance(config.data.get(key), int) and config.data[key] > 16:
+        shorter = OmegaConf.merge(config, {"data": {key: 16}})
+        assert isinstance(shorter, DictConfig)
+        config, data = shorter, None
     with torch.device("meta"):
         network = build_network(config.model)
         try:

@@ -12,7 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ..data.contract import declared
 from ..errors import UserError, debug_words, nearest
+from ..storage.run_folder import new_folder
 from ..zoo import GROUPS, options
 from .mistakes import MISTAKES, explain
 from .values import check_values
@@ -134,40 +136,6 @@ def default_config(overrides: Sequence[str]) -> DictConfig | None:
 
 
 def register_resolvers() -> None:
-    """The functions that configs may call: what a folder or a file of the user's holds, and a new run folder."""
-    from ..data.images.image_folder import find_classes
-    from ..data.labelled.base import count_vocabulary
-    from ..data.labelled.conll import count_tags
-    from ..data.labelled.glue import count_glue_classes
-    from ..data.labelled.text_csv import count_text_classes
-    from ..data.masked.masked_texts import count_pieces
-    from ..data.masks.mask_folder import count_mask_classes
-    from ..data.pairs.parallel_files import count_pair_tokens
-    from ..data.series.series_csv import count_csv_series, count_series
-    from ..data.series.ucr import count_ucr_classes
-    from ..data.text.text_file import count_tokens
-    from ..data.text.token_file import count_stored_tokens
-    from ..data.text.wikitext103 import count_wikitext103_tokens
-    from ..storage.run_folder import new_folder
-
-    def count_classes(root: str, fake: bool) -> int:
-        return 10 if fake else len(find_classes(root))
-
-    OmegaConf.register_new_resolver("count_series", count_series, replace=True)
-    for name, resolver in (
-        ("run_folder", new_folder),
-        ("count_classes", count_classes),
-        ("count_mask_classes", count_mask_classes),
-        ("count_tokens", count_tokens),
-        ("count_csv_series", count_csv_series),
-        ("count_pair_tokens", count_pair_tokens),
-        ("count_pieces", count_pieces),
-        ("count_stored_tokens", count_stored_tokens),
-        ("count_ucr_classes", count_ucr_classes),
-        ("count_vocabulary", count_vocabulary),
-        ("count_wikitext103_tokens", count_wikitext103_tokens),
-        ("count_glue_classes", count_glue_classes),
-        ("count_text_classes", count_text_classes),
-        ("count_tags", count_tags),
-    ):
-        OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=True)
+    """The functions that configs may call: what a class of data declares, and a new run folder."""
+    OmegaConf.register_new_resolver("declared", declared, replace=True)
+    OmegaConf.register_new_resolver("run_folder", new_folder, replace=True, use_cache=True)

@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import pkgutil
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from torchatlas.data.base import DataModule
 from torchatlas.zoo import config_text, options
 
 pytest.register_assert_rewrite(*(f"helpers.{m.name}" for m in pkgutil.iter_modules(__path__)))
@@ -20,40 +20,26 @@ REPOSITORY = Path(__file__).parents[2]
 Train = Callable[..., Path]
 
 
+def data_class(data_name: str) -> type[DataModule]:
+    """The class of a data set; a config that changes another one has it from there."""
+    config = OmegaConf.create(config_text("data", data_name))
+    return class_of(config._target_) if "_target_" in config else data_class(config.defaults[0])
+
+
 def without_files(data_name: str) -> list[str]:
-    """Overrides with which a data set runs without files, and small: made data, where it reads or makes many."""
-    text = config_text("data", data_name)
-    made = re.search(r"^(root|(\w+_)?path|train_size|swaps):", text, re.MULTILINE)
-    sides = re.findall(r"^(image_size|full_size): \d", text, re.MULTILINE)
-    # Masks of 512 pixels take seconds. (And with channels last the backward pass of torch 2.14 ends in a segmentation
-    # fault in 1x1 convolutions of stride 2 of at most eight channels and 56 pixels or more, as tiny networks have.)
-    smaller = [f"data.{key}=64" for key in sides] if "full_size:" in text else []
-    return [*(["data.fake=true"] if made else []), *smaller]
+    """Overrides with which a data set runs without files, and small."""
+    return [f"data.{key}={value}".lower() for key, value in data_class(data_name).small().items()]
 
 
 def small_data(data_name: str) -> list[str]:
     """The same, with short texts and sequences."""
-    text = config_text("data", data_name)
-    shorter = [
-        f"data.{key}=16" for key in ("context", "length", "max_length") if re.search(rf"^{key}: \d", text, re.MULTILINE)
-    ]
-    return [*without_files(data_name), *shorter]
+    length = data_class(data_name).length_option
+    return [*without_files(data_name), *([f"data.{length}=16"] if length else [])]
 
 
 def model_for(data_name: str) -> str:
-    """A model that takes any sizes of such data: the one whose YAML asks for what the data declare."""
-    text = config_text("data", data_name)
-    if "source_vocab_size:" in text:
-        return "seq2seq"
-    if "targets: masked" in text:
-        return "bert_tiny"
-    if "vocab_size:" in text and re.search("^targets: (step|span)$", text, re.MULTILINE) and "num_classes:" in text:
-        return "bert_tiny"
-    if "vocab_size:" in text and "targets: sequence" in text:
-        return "lstm"
-    if "vocab_size:" in text:
-        return "lstm_lm"
-    return "mlp" if "image_size:" in text else "lstm"
+    """A model that takes any sizes of such data."""
+    return data_class(data_name).network
 
 
 def one_of_each() -> list[str]:
@@ -75,13 +61,13 @@ def one_of_each_class() -> list[str]:
     return list(found.values())
 
 
-# --- side by side: each worker of pytest-xdist has a core of its own, and so has what it starts
+def class_of(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def network_class(model_name: str) -> type[torch.nn.Module]:
-    target = OmegaConf.create(config_text("model", model_name)).model._target_
-    module, _, attribute = target.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
+    return class_of(OmegaConf.create(config_text("model", model_name)).model._target_)
 
 
 def tiny_arguments(model_name: str) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Made documents of masked language models."""
 
+import math
+
 import torch
+from torch import Tensor
 
 from torchatlas.data.masked.base import MaskedText
 
@@ -26,3 +29,19 @@ def toy_documents(seed: int, n: int) -> list[str]:
 class Toy(MaskedText):
     def read_documents(self) -> dict[str, list[str]]:
         return {"train": toy_documents(0, 12), "val": toy_documents(1, 6), "test": toy_documents(2, 6)}
+
+
+def within(share: float, expected: float, n: int) -> bool:
+    """Whether a share of n draws is within five standard deviations of its expectation."""
+    return abs(share - expected) < 5 * math.sqrt(expected * (1 - expected) / n)
+
+
+def cut(row: Tensor, length: int) -> tuple[list[int], list[int]]:
+    """A and B of [CLS] A [SEP] B [SEP] and padding."""
+    tokens = row.tolist()
+    assert set(tokens[length:]) <= {PAD}
+    assert tokens[0] == CLS
+    assert tokens[length - 1] == SEP
+    middle = tokens.index(SEP)
+    assert middle < length - 2
+    return tokens[1:middle], tokens[middle + 1 : length - 1]

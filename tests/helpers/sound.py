@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 
 RATE = 8000
 LOGMEL: dict[str, Any] = {
@@ -32,3 +33,9 @@ def make_folder(root: Path, clips: int = 12) -> Path:
             path = root / name / ("deep" if i % 4 == 0 else "") / f"{i}.{ending}"
             soundfile.write(path, wave + 0.01 * rng.standard_normal(wave.shape), rate)
     return root
+
+
+def pitch(wave: torch.Tensor, rate: int = RATE) -> float:
+    """The loudest frequency, in hertz."""
+    spectrum = torch.fft.rfft(wave.double() * torch.hann_window(len(wave), dtype=torch.float64)).abs()
+    return float(spectrum.argmax()) * rate / len(wave)

@@ -5,6 +5,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import runpy
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -67,10 +68,15 @@ def test_every_config_file_is_in_a_known_group() -> None:
     assert on_disk == set(GROUPS)
 
 
-def test_package_holds_what_is_on_disk() -> None:
+def test_package_holds_what_is_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: dict[str, Any] = {}
+    monkeypatch.setattr("setuptools.setup", lambda **options: said.update(options))
+    monkeypatch.chdir(REPOSITORY)
+    runpy.run_path("setup.py")
     on_disk = {"torchatlas.configs"}
     on_disk |= {".".join(["torchatlas", *p.parent.relative_to(SOURCE).parts]) for p in SOURCE.rglob("__init__.py")}
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == on_disk
+    assert set(said["packages"]) == on_disk
+    assert len(said["packages"]) == len(on_disk)
 
 
 def test_tested_versions_are_inside_the_declared_ranges() -> None:

@@ -12,7 +12,8 @@ from helpers.masked import WORDS, Toy
 from helpers.stopping import StopsWithin, equal, stopped
 from torch import Tensor, nn
 
-from torchatlas.data.masked.base import IGNORED, MaskedText
+from torchatlas.data.masked.base import MaskedText
+from torchatlas.data.masked.hiding import IGNORED
 from torchatlas.models.bert import Bert
 from torchatlas.tasks.masked_lm import MaskedLM
 

@@ -120,6 +120,7 @@ class ImageData(DataModule):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification", "autoencoding", "elbo", "diffusion")
+    network = "mlp"
     of_images = True
     endings = ENDINGS
     classes: Sequence[str] = ()
@@ -154,6 +155,7 @@ class ImageData(DataModule):
         self.root, self.val_size = Path(root).expanduser(), val_size
         self.crop_padding, self.flip = crop_padding, flip
         self.augment = Augmentation.of(augment or {}, in_channels=in_channels, image_size=image_size)
+        self.own_statistics = mean is not None or std is not None
         self.mean = _per_channel(self.mean if mean is None else mean, in_channels)
         self.std = _per_channel(self.std if std is None else std, in_channels)
         self._statistics: tuple[Any, Tensor] = None, torch.empty(0)
@@ -235,6 +237,19 @@ class ImageData(DataModule):
         mean, std = self._statistics[1].unbind()
         return (images.float() - mean) / std
 
+    def preprocess_as(self, mean: Sequence[float], std: Sequence[float], image_size: int) -> list[str]:
+        lines = []
+        if not self.own_statistics:
+            same = self.in_channels == len(mean)
+            mean, std = (list(v) if same else [sum(v) / len(v)] * self.in_channels for v in (mean, std))
+            self.load_state_dict({"mean": mean, "std": std})
+            lines.append(f"images are normalised as for these weights: mean {_short(mean)}, spread {_short(std)}")
+        if self.image_size != image_size:
+            lines.append(
+                f"the weights were trained with images of {image_size} pixels, and data.image_size is {self.image_size}"
+            )
+        return lines
+
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         shape = (batch, self.in_channels, self.image_size, self.image_size)
         return torch.randn(shape), torch.randint(self.num_classes, (batch,))
@@ -274,3 +289,7 @@ def _per_channel(values: Sequence[float], channels: int) -> list[float]:
     if len(values) == channels:
         return list(values)
     return [sum(values) / len(values)] * channels
+
+
+def _short(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)

@@ -16,6 +16,7 @@ class Digits(ImageData):
     set, both stratified by class and cut by a fixed seed.
     """
 
+    at_hand = True
     mean, std = (0.3058,), (0.3764,)
 
     def read_splits(self) -> dict[str, tuple[Tensor, Tensor]]:

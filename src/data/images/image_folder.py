@@ -1,7 +1,5 @@
 """A user's own folder of images."""
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,48 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import UserError
-from ..base import SPLIT_SEED
+from ..folders import class_folders, find_classes, find_splits, labelled_files
 from ..loading import BatchDataset
-from ..reading import list_files
+from ..splits import cut_missing
 from .base import ImageData, ImageDescription, InMemoryImages
 from .files import ENDINGS, ImageFiles
 
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-
-
-def find_splits(root: Path) -> dict[str, Path]:
-    """Folders of the splits that the user made; `{"all": root}` where the classes lie directly in `root`."""
-    if not root.is_dir():
-        raise UserError(f"the folder {root} does not exist: name one that holds a folder per class, data.root=FOLDER")
-    folders = {entry.name.casefold(): entry for entry in root.iterdir() if entry.is_dir()}
-    found = {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
-    if "train" not in found or not any(entry.is_dir() for entry in found["train"].iterdir()):
-        return {"all": root}  # a class may be called train
-    return found
-
-
-def find_classes(root: str | Path) -> list[str]:
-    """Class names: the sorted names of the folders inside the training folder.
-
-    Raises:
-        UserError: `root` is no folder, or holds fewer than two classes.
-    """
-    return class_folders(find_splits(Path(root).expanduser()))
-
-
-def class_folders(splits: dict[str, Path]) -> list[str]:
-    """The sorted names of the folders inside the training folder; see `find_classes`."""
-    folder = splits["train" if "train" in splits else "all"]
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    if len(classes) < 2:
-        raise UserError(f"{folder} holds {len(classes)} class folders where at least 2 are needed: FOLDER/CLASS/FILE")
-    return classes
-
-
-def place_of(name: bytes, split: str) -> float:
-    """A number in [0, 1) that depends on the file's name alone, so that new files do not move the others."""
-    text = f"{SPLIT_SEED} {split} ".encode() + name
-    return int.from_bytes(hashlib.sha256(text).digest()[:6]) / 2**48
+MADE_CLASSES = 10  # of made data
 
 
 class ImageFolder(ImageData):
@@ -104,6 +67,11 @@ class ImageFolder(ImageData):
         if len(self.classes) != self.num_classes:
             raise UserError(f"{self.root} has {len(self.classes)} classes, not data.num_classes={self.num_classes}")
 
+    @classmethod
+    def declare_num_classes(cls, root: str, fake: bool = False) -> int:
+        """The folders of classes; ten of made data."""
+        return MADE_CLASSES if fake else len(find_classes(root))
+
     def name_classes(self, folders: Sequence[str]) -> list[str]:
         """Names of the classes for people, from those of their folders."""
         return list(folders)
@@ -118,38 +86,14 @@ class ImageFolder(ImageData):
         Raises:
             UserError: a class has no image, or a folder is of no known class.
         """
-        names: list[bytes] = []
-        labels: list[int] = []
-        known = set(self.folders)
-        for entry in sorted(folder.iterdir()):
-            if entry.is_dir() and entry.name[0] != "." and entry.name not in known:
-                classes = ", ".join(self.folders) if len(known) <= 20 else f"({len(known)} of them)"
-                raise UserError(f"{entry} is none of the training classes {classes}")
-        for label, name in enumerate(self.folders):
-            prefix = (folder / name).relative_to(self.root).as_posix()
-            found = list_files(folder / name, ENDINGS) if (folder / name).is_dir() else []
-            if not found:
-                raise UserError(f"{folder / name} holds no image ({', '.join(ENDINGS)})")
-            names += [os.fsencode(f"{prefix}/{image}") for image in found]
-            labels += [label] * len(found)
-        return np.array(names), torch.tensor(labels)
+        return labelled_files(self.root, folder, self.folders, ENDINGS, "image")
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits or self.fake:
             super().setup(stage)
             return
-        folders = self.find_splits()
-        files = {name: self.list_files(folder) for name, folder in folders.items()}
-        names, labels = files.pop("all") if "all" in files else files.pop("train")
-        missing = [split for split in ("val", "test") if split not in files]
-        for split in missing:  # the second of two cuts is from what the first has left
-            cut = np.array([place_of(name, split) < self.share for name in names.tolist()])
-            if not 0 < int(cut.sum()) < len(names):
-                raise UserError(f"{len(names)} images in {self.root} are too few to cut the {split} split from")
-            files[split] = names[cut], labels[torch.from_numpy(cut)]
-            names, labels = names[~cut], labels[torch.from_numpy(~cut)]
-        files["train"] = names, labels
-
+        listed = {name: self.list_files(folder) for name, folder in self.find_splits().items()}
+        files = cut_missing(listed, self.share, self.root, "image")
         splits: dict[str, BatchDataset] = {}
         size = sum(len(n) for n, _ in files.values()) * self.in_channels * self.image_size**2
         self.in_memory = size <= self.memory and not self.random_resized_crop

@@ -13,9 +13,10 @@ from torchvision.models import ResNet18_Weights
 
 from ...errors import UserError
 from ..base import SPLIT_SEED
+from ..folders import find_splits
 from ..reading import list_files
 from .files import ENDINGS
-from .image_folder import ImageFolder, find_splits
+from .image_folder import ImageFolder
 
 ILSVRC = 1000  # classes of the challenge
 

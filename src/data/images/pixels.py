@@ -120,6 +120,7 @@ class Pixels(DataModule):
 class DigitSequences(Pixels):
     """scikit-learn's 8x8 digits, see `Digits`: 8 steps of 8 values, or 64 steps of one."""
 
+    at_hand = True
     source = Digits
     image_size = 8
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import UserError
+from ..folders import split_folders
 from ..reading import list_files
 from .files import ENDINGS
-from .image_folder import SPLITS, ImageFolder
+from .image_folder import ImageFolder
 
 
 class UnlabelledFolder(ImageFolder):
@@ -28,6 +29,7 @@ class UnlabelledFolder(ImageFolder):
     """
 
     tasks = ("autoencoding", "elbo", "diffusion")
+    network = "autoencoder"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(classes=["image"], num_classes=1, **options)
@@ -35,8 +37,7 @@ class UnlabelledFolder(ImageFolder):
     def find_splits(self) -> dict[str, Path]:
         if not self.root.is_dir():
             raise UserError(f"the folder {self.root} does not exist: name one with images, data.root=FOLDER")
-        folders = {entry.name.casefold(): entry for entry in self.root.iterdir() if entry.is_dir()}
-        found = {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
+        found = split_folders(self.root)
         return found if "train" in found else {"all": self.root}
 
     def list_files(self, folder: Path) -> tuple[NDArray[np.bytes_], Tensor]:

@@ -31,6 +31,7 @@ class AGNews(LabeledText):
     """
 
     classes = ("World", "Sports", "Business", "Sci/Tech")
+    vocabulary = 20_000
 
     def __init__(self, *, num_classes: int = 4, root: str = "data", val_share: float = 0.05, **common: Any) -> None:
         super().__init__(num_classes=num_classes, **common)

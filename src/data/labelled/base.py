@@ -3,11 +3,9 @@
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +13,8 @@ from ...errors import UserError
 from ..base import DataModule
 from ..loading import BatchDataset, BucketOrder, Loader
 from ..reading import find_files
-from ..text.base import read_text, require_same
+from ..text.base import read_text
+from ..text.same_tokens import require_same, require_tokens_of
 from ..text.tokenizer import BERT, TokenizerCodec, TokenizerDescription, load_codec, tokenizer_of, train_codec
 
 log = logging.getLogger(__name__)
@@ -23,34 +22,6 @@ UNITS = ("wordpiece", "bpe", "word", "character")
 SHOWN = 16  # tokens of an example
 # Special tokens of the tokenisers of BERT, and of RoBERTa and its like.
 FIRST, SEPARATOR = ("[CLS]", "<s>"), ("[SEP]", "</s>")
-
-
-class Ragged:
-    """Sequences of whole numbers of unequal length, in one tensor.
-
-    Args:
-        rows: the sequences.
-    """
-
-    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
-        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-        self.values = torch.from_numpy(np.fromiter(chain.from_iterable(rows), np.int32, int(sizes.sum())))
-        self.lengths = torch.from_numpy(sizes)
-        self.starts = self.lengths.cumsum(0) - self.lengths
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, index: int) -> list[int]:
-        start = int(self.starts[index])
-        return self.values[start : start + int(self.lengths[index])].tolist()  # type: ignore[no-any-return]
-
-    def padded(self, indices: Tensor, fill: int = 0) -> Tensor:
-        """Some of the sequences, int64 `b t`, with `fill` behind the shorter ones."""
-        lengths = self.lengths[indices]
-        steps = torch.arange(int(lengths.max()))
-        places = (self.starts[indices, None] + steps).clamp(max=max(0, len(self.values) - 1))
-        return self.values[places].long().masked_fill(steps >= lengths[:, None], fill)
 
 
 def segments_of(firsts: Tensor, steps: int) -> Tensor:
@@ -139,6 +110,8 @@ class EncodedText(DataModule):
     """
 
     endings = (".txt",)
+    length_option = "max_length"
+    vocabulary: ClassVar[int] = 10_000  # tokens of a tokeniser that is trained, unless the config says otherwise
 
     def __init__(
         self,
@@ -160,6 +133,11 @@ class EncodedText(DataModule):
         self.vocab_size, self.by, self.tokenizer, self.lowercase = vocab_size, by, tokenizer, lowercase
         self.max_length = max_length
         self.known_codec: TokenizerCodec | None = None
+
+    @classmethod
+    def declare_vocab_size(cls, tokenizer: str | None = None) -> int:
+        """The tokens of a given tokeniser, or the number for which one is trained."""
+        return cls.vocabulary if tokenizer is None else load_codec(tokenizer).vocab_size
 
     @property
     def codec(self) -> TokenizerCodec:
@@ -229,6 +207,9 @@ class EncodedText(DataModule):
         dataset: Any = self.splits[split]
         return dataset.lengths  # type: ignore[no-any-return]
 
+    def require_weights(self, weights: str) -> None:
+        require_tokens_of(weights, self)
+
     def loader(self, split: str, *, shuffle: bool = False) -> Loader:
         """Batches of a split for this process, of similar length; see `BucketOrder`."""
         dataset: BatchDataset = self.splits[split]
@@ -258,8 +239,3 @@ class EncodedText(DataModule):
         """Tokens are numbered as in the checkpoint."""
         self.known_codec = tokenizer_of(state_dict["tokenizer"])
         require_same(self.known_codec, self.tokenizer)
-
-
-def count_vocabulary(tokenizer: str | None, vocab_size: int) -> int:
-    """A function for configs: the tokens of a given tokeniser, or the number for which one is to be trained."""
-    return vocab_size if tokenizer is None else load_codec(tokenizer).vocab_size

@@ -16,9 +16,10 @@ from ...errors import UserError
 from ...metrics.entities import count_entities, entity_figures, tag_table
 from ..reading import Given
 from ..text.base import read_text
+from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
 from ..text.words import WORD
-from .base import SHOWN, EncodedDescription, EncodedText, Ragged, read_lines
+from .base import SHOWN, EncodedDescription, EncodedText, read_lines
 
 log = logging.getLogger(__name__)
 IGNORED = -100  # the label of a token that counts nowhere
@@ -104,13 +105,6 @@ def find_files(root: str, path: str | None) -> dict[str, Path]:
             )
         found[split] = there[0]
     return found
-
-
-def count_tags(root: str, path: str | None, column: int, fake: bool) -> int:
-    """A function for configs: the different tags of the training file, and O."""
-    if fake:
-        return len(TAGS)
-    return len(tags_of(read_conll(find_files(root, path)["train"], column)))
 
 
 def tags_of(sentences: Sequence[Sentence]) -> list[str]:
@@ -209,7 +203,7 @@ class Conll(EncodedText):
             words that it does not have as it does most words that come once.
 
     Args:
-        num_classes: declared by `count_tags`.
+        num_classes: see `declare_num_classes`.
         root: folder that has `conll2003`.
         path: a folder of files instead of it.
         column: of the tags, from 0; -1: the last one.
@@ -219,6 +213,8 @@ class Conll(EncodedText):
 
     tasks = ("token_classification",)
     targets = "step"
+    network = "bert_tiny"
+    vocabulary = 12_000
 
     def __init__(
         self,
@@ -233,6 +229,13 @@ class Conll(EncodedText):
         super().__init__(**common)
         self.num_classes, self.root, self.path, self.column = num_classes, root, path, column
         self.classes = list(classes or ())
+
+    @classmethod
+    def declare_num_classes(
+        cls, root: str = "data", path: str | None = None, column: int = -1, fake: bool = False
+    ) -> int:
+        """The different tags of the training file, and O."""
+        return len(TAGS if fake else tags_of(read_conll(find_files(root, path)["train"], column)))
 
     @property
     def baselines(self) -> dict[str, dict[str, float]]:

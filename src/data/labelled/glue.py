@@ -11,7 +11,7 @@ import torch
 
 from ...errors import UserError, nearest
 from ..download import fetch, fetch_checked
-from ..series.ucr import stratified
+from ..splits import stratified
 from ..text.base import read_text
 from .labeled_text import Examples, LabeledText
 
@@ -95,11 +95,6 @@ def facts_of(name: str) -> Facts:
     return TASKS[name]
 
 
-def count_glue_classes(name: str) -> int:
-    """A function for configs: the classes of a task."""
-    return len(facts_of(name).classes)
-
-
 def read_tsv(path: Path, facts: Facts) -> Examples:
     """The labelled examples of a file as GLUE has them, without quotes.
 
@@ -143,7 +138,7 @@ def pick(examples: Examples, places: Sequence[int]) -> Examples:
 
 
 def carve(examples: Examples, share: float) -> tuple[Examples, Examples]:
-    """Training and validation examples, stratified by class, always cut in the same way; see `ucr.stratified`."""
+    """Training and validation examples, stratified by class, always cut in the same way; see `stratified`."""
     stay, taken = stratified(torch.tensor(examples.labels), share)
     return pick(examples, stay.tolist()), pick(examples, taken.tolist())
 
@@ -163,11 +158,13 @@ class Glue(LabeledText):
 
     Args:
         name: of the task.
-        num_classes: declared by `count_glue_classes`.
+        num_classes: see `declare_num_classes`.
         root: folder that has, or gets, the files.
         val_share: of the training examples of each class, for validation.
         common: see `LabeledText`.
     """
+
+    vocabulary = 10_000
 
     def __init__(
         self, *, name: str, num_classes: int, root: str = "data", val_share: float = 0.1, **common: Any
@@ -179,6 +176,11 @@ class Glue(LabeledText):
             raise UserError(f"data.val_share={val_share} must be between 0 and 1, as in data.val_share=0.1")
         self.task_name, self.val_share = name, val_share
         self.folder = Path(root).expanduser() / "glue" / self.facts.folder
+
+    @classmethod
+    def declare_num_classes(cls, name: str) -> int:
+        """The classes of the task."""
+        return len(facts_of(name).classes)
 
     @property
     def files(self) -> tuple[str, str]:

@@ -34,6 +34,7 @@ class IMDB(LabeledText):
     """
 
     classes = ("negative", "positive")
+    vocabulary = 20_000
 
     def __init__(self, *, num_classes: int = 2, root: str = "data", val_share: float = 0.1, **common: Any) -> None:
         super().__init__(num_classes=num_classes, **common)

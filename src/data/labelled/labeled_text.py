@@ -12,8 +12,9 @@ from torch import Tensor
 from ...counter import uniform
 from ...errors import UserError
 from ..reading import Given
+from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
-from .base import SHOWN, EncodedDescription, EncodedText, Ragged, longest_first, read_lines, segments_of, two_sides
+from .base import SHOWN, EncodedDescription, EncodedText, longest_first, read_lines, segments_of, two_sides
 
 log = logging.getLogger(__name__)
 COUNTED = 50_000  # training texts from which the baseline learns

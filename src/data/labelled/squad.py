@@ -16,8 +16,9 @@ from ...metrics.answers import normalize
 from ..download import fetch
 from ..reading import Given
 from ..text.base import read_text
+from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
-from .base import SHOWN, EncodedDescription, EncodedText, Ragged, read_lines, segments_of, two_sides
+from .base import SHOWN, EncodedDescription, EncodedText, read_lines, segments_of, two_sides
 
 log = logging.getLogger(__name__)
 ADDRESS = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
@@ -255,6 +256,8 @@ class Squad(EncodedText):
 
     tasks = ("span",)
     targets = "span"
+    network = "bert_tiny"
+    vocabulary = 20_000
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import UserError, nearest
-from ..series.ucr import sort_labels
+from ..splits import sort_labels
 from ..text.base import read_text
 from .glue import pick
 from .labeled_text import Examples, LabeledText
@@ -41,7 +41,7 @@ class TextCSV(LabeledText):
     and a text that comes twice is in one split.
 
     Args:
-        num_classes: declared by `count_text_classes`.
+        num_classes: see `declare_num_classes`.
         path: the file or the folder.
         text, pair, label: names of the columns; pair may be None. Of a file that is no table they say nothing.
         share: of the training texts, for each split that has to be cut, about.
@@ -51,6 +51,8 @@ class TextCSV(LabeledText):
     Raises:
         UserError: it says what is wrong in the file and where.
     """
+
+    vocabulary = 8_000
 
     def __init__(
         self,
@@ -71,6 +73,20 @@ class TextCSV(LabeledText):
             raise UserError(f"data.share={share} must be between 0 and 0.5, as in data.share=0.1")
         self.path, self.columns, self.share = path, (text, pair, label), share
         self.pair = pair is not None
+
+    @classmethod
+    def declare_num_classes(
+        cls, path: str | None = None, text: str = "text", pair: str | None = None, label: str = "label",
+        classes: Sequence[str] | None = None, fake: bool = False,
+    ) -> int:  # fmt: skip
+        """The named classes, or the labels in the training file.
+
+        Raises:
+            UserError: see `read_rows`.
+        """
+        if classes is not None:
+            return len(classes)
+        return MADE_CLASSES if fake else len(set(read_rows(find_files(path)["train"], text, pair, label).labels))
 
     def read_examples(self) -> dict[str, Examples]:
         files = find_files(self.path)
@@ -115,19 +131,6 @@ def cut(examples: dict[str, Examples], share: float, path: str) -> dict[str, Exa
                 "more of them, or a larger data.share"
             )
     return {split: made.get(split) or examples[split] for split in ("train", "val", "test")}
-
-
-def count_text_classes(
-    path: str | None, text: str, pair: str | None, label: str, classes: Sequence[str] | None, fake: bool
-) -> int:
-    """A function for configs: the classes of a user's file; networks are built before the data are set up.
-
-    Raises:
-        UserError: see `read_rows`.
-    """
-    if classes is not None:
-        return len(classes)
-    return MADE_CLASSES if fake else len(set(read_rows(find_files(path)["train"], text, pair, label).labels))
 
 
 def find_files(path: str | Path | None) -> dict[str, Path]:

@@ -1,33 +1,25 @@
 """Text for masked language models: pairs of pieces, some of whose tokens are hidden."""
 
 import logging
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, ClassVar, Literal, TypedDict
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ...counter import uniform
 from ...errors import UserError
-from ..base import SPLIT_SEED, DataModule
+from ..base import DataModule
 from ..loading import BucketOrder, Loader, Order
 from ..text.base import codec_of
-from ..text.tokenizer import BERT, INSIDE, TokenizerCodec, TokenizerDescription, load_codec, train_codec
+from ..text.same_tokens import require_tokens_of
+from ..text.tokenizer import BERT, TokenizerCodec, TokenizerDescription, load_codec, train_codec
+from .hiding import IGNORED, Masks, most_masks
+from .sentence_pairs import SentencePairs, seed_in
 
 log = logging.getLogger(__name__)
 END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")  # of a sentence
-SELECTED = 0.15  # of the tokens; this and the next four: Devlin et al. 2018, section 3.1 and appendix A.1
-HIDDEN, REPLACED = 0.8, 0.1  # of the selected ones, by [MASK] or by a random token
-FOREIGN = 0.5  # of the samples, whose second piece is of another document
-SHORT = 0.1  # of the samples, which are shorter than what a network sees at once
-AROUND = 3  # [CLS] A [SEP] B [SEP]
-PAIR_DRAWS, TOKEN_DRAWS = 6, 3  # random numbers for a pair, and for each of its tokens
-IGNORED = -100  # of the labels: as in torch's cross-entropy
 DOCUMENTS = 512  # that are cut into tokens in one call
 
 
@@ -38,239 +30,6 @@ def sentences_of(document: str) -> list[str]:
     ['The cat sat.', 'It\nslept!', 'Heading', 'The end']
     """
     return [sentence for part in END.split(document) if (sentence := part.strip())]
-
-
-def seed_in(epoch: int, seed: int) -> int:
-    """In evaluation, epoch -1, pairs and masks are the same whatever the run's seed is."""
-    return SPLIT_SEED if epoch < 0 else seed
-
-
-class SentencePairs:
-    """[CLS] A [SEP] B [SEP], where B is what comes after A, or is of another document.
-
-    Each document is cut into stretches of whole sentences, as many as it takes to fill `context`; the last stretch of a
-    document may be shorter. A sample is a stretch, cut in two behind one of its sentences: A and B. For half of the
-    samples B is replaced by as many tokens from a sentence on that is drawn from another document (fewer where that
-    document has fewer). Of what is too long the longer piece loses tokens first, A its first ones and B its last ones,
-    so that a true B always begins where A ends. A tenth of the samples is cut to a random length.
-
-    All this is drawn anew in each epoch, as a function of (seed, epoch, index); which stretches there are is fixed.
-
-    Args:
-        documents: of each its sentences, of each the token numbers.
-        context: tokens that a network sees at once.
-        seed: see above.
-        first, separator: the numbers of [CLS] and [SEP].
-        buckets: pad a batch to its longest sample, and not to `context`.
-
-    Attributes:
-        tokens: all documents in a row.
-        lengths: of each sample that is not cut to a random length.
-
-    Raises:
-        UserError: fewer than two documents have two tokens.
-    """
-
-    def __init__(
-        self,
-        documents: Iterable[Iterable[Sequence[int]]],
-        context: int,
-        seed: int,
-        *,
-        first: int,
-        separator: int,
-        buckets: bool = False,
-    ) -> None:
-        self.context, self.seed, self.buckets = context, seed, buckets
-        self.first, self.separator = first, separator
-        room = context - AROUND
-        values: list[np.ndarray[Any, np.dtype[np.int32]]] = []
-        sizes: list[int] = []  # of sentences
-        borders = [0]  # of documents, in sentences
-        stretches: list[tuple[int, int, int]] = []  # the first sentence, the one after the last, and the document
-        for document in documents:
-            pieces = list(_pieces(document, room // 2))
-            if len(pieces) < 2:
-                continue
-            values.append(np.fromiter(chain.from_iterable(pieces), np.int32))
-            counts = [len(piece) for piece in pieces]
-            stretches += [(borders[-1] + a, borders[-1] + b, len(borders) - 1) for a, b in _stretches(counts, room)]
-            sizes += counts
-            borders.append(len(sizes))
-        if len(borders) < 3:
-            raise UserError(
-                f"{len(borders) - 1} documents have two tokens or more, and a sentence from another document needs at "
-                "least two"
-            )
-        self.tokens = torch.from_numpy(np.concatenate(values))
-        self.sentences = torch.tensor([0, *sizes]).cumsum(0)  # where each begins, and the end of the last
-        self.documents, self.stretches = torch.tensor(borders), torch.tensor(stretches)
-        begin, end = self.sentences[self.stretches[:, 0]], self.sentences[self.stretches[:, 1]]
-        self.lengths = (end - begin).clamp(max=room) + AROUND
-
-    def __len__(self) -> int:
-        return len(self.stretches)
-
-    def cut(self, key: tuple[int, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Where the pieces of a batch are: first token of A and its length, the same of B, and whether B is foreign."""
-        epoch, indices = key
-        room = self.context - AROUND
-        random = uniform(seed_in(epoch, self.seed), epoch, indices, PAIR_DRAWS).double().unbind(1)
-
-        def draw(number: int, below: Tensor | int) -> Tensor:
-            return (random[number] * below).long()  # 24 bits in double precision: never `below` itself
-
-        begin, end, document = self.stretches[indices].unbind(1)
-        middle = self.sentences[begin + 1 + draw(0, end - begin - 1)]
-        a, b = middle - self.sentences[begin], self.sentences[end] - middle
-        most = torch.where(random[1] < SHORT, 2 + draw(2, room - 1), room)
-        a = torch.minimum(a, torch.maximum(most - b, (most + 1) // 2))
-        b = torch.minimum(b, most - a)
-        foreign = random[3] < FOREIGN
-        other = draw(4, len(self.documents) - 2)
-        other = other + (other >= document)
-        earliest, last = self.documents[other], self.sentences[self.documents[other + 1]]
-        latest = torch.searchsorted(self.sentences, last - b, right=True) - 1  # from which b tokens are left
-        begin = self.sentences[earliest + draw(5, (latest - earliest).clamp(min=0) + 1)]
-        b = torch.where(foreign, torch.minimum(b, last - begin), b)
-        return middle - a, a, torch.where(foreign, begin, middle), b, foreign
-
-    def waste(self, order: Iterable[tuple[int, Tensor]], *, longest: bool) -> float:
-        """The share of padding in the batches of an order, padded to the longest sample, or to `context`."""
-        filled = padded = 0
-        for epoch, indices in order:
-            _, a, _, b, _ = self.cut((epoch, indices))
-            lengths = a + b + AROUND
-            filled += int(lengths.sum())
-            padded += len(lengths) * (int(lengths.max()) if longest else self.context)
-        return 1 - filled / max(1, padded)
-
-    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]:
-        """Tokens `b t`, lengths `b`, segments `b t`, whether B is foreign, int64 `b`, indices `b` and the epoch."""
-        a_first, a, b_first, b, foreign = self.cut(key)
-        lengths = a + b + AROUND
-        place = torch.arange(int(lengths.max()) if self.buckets else self.context)
-        a, b = a[:, None], b[:, None]
-        in_a, in_b = (place > 0) & (place <= a), (place > a + 1) & (place <= a + b + 1)
-        source = torch.where(in_a, a_first[:, None] + place - 1, b_first[:, None] + place - a - 2)
-        tokens = self.tokens[source.clamp(0, len(self.tokens) - 1)].long().where(in_a | in_b, 0)
-        tokens[:, 0] = self.first
-        tokens = torch.where((place == a + 1) | (place == a + b + 2), self.separator, tokens)
-        segments = ((place > a + 1) & (place <= a + b + 2)).long()
-        epoch, indices = key
-        return tokens, lengths, segments, foreign.long(), indices, epoch
-
-
-def _pieces(document: Iterable[Sequence[int]], longest: int) -> Iterator[Sequence[int]]:
-    """The sentences of a document, long ones in pieces; a document of one sentence in two halves."""
-    pieces = [s[i : i + longest] for s in document for i in range(0, len(s), longest)]
-    if len(pieces) == 1 and len(pieces[0]) > 1:
-        half = len(pieces[0]) // 2
-        pieces = [pieces[0][:half], pieces[0][half:]]
-    return iter(pieces)
-
-
-def _stretches(counts: Sequence[int], room: int) -> list[tuple[int, int]]:
-    """Sentences in a row that together fill the room; one that would be left alone goes with those before it."""
-    found, begin, filled = [], 0, 0
-    for i, count in enumerate(counts):
-        filled += count
-        if filled >= room:
-            found.append((begin, i + 1))
-            begin, filled = i + 1, 0
-    if begin == len(counts) - 1 and found:
-        found[-1] = (found[-1][0], len(counts))
-    elif begin < len(counts):
-        found.append((begin, len(counts)))
-    return found
-
-
-class Masks:
-    """Which tokens a network has to guess, and what it sees in their place.
-
-    Devlin et al. 2018 (arXiv:1810.04805, section 3.1): 15 % of a sample's tokens, rounded, at least one and never a
-    special one, are selected; of these 80 % are replaced by [MASK], 10 % by a random token, and 10 % stay. They are
-    drawn anew in each epoch (Liu et al. 2019, arXiv:1907.11692, section 4.1), as a function of (seed, epoch, index).
-
-    Args:
-        codec: tells the special tokens, and which tokens go on with a word.
-        context: tokens that a network sees at once.
-        whole_words: of a word all tokens are selected, or none, as long as they fit into the 15 %; at least one word is
-            selected (github.com/google-research/bert, "Whole Word Masking models").
-
-    Raises:
-        UserError: the codec has no [MASK], or whole words are asked for and it does not tell where they begin.
-    """
-
-    def __init__(self, codec: TokenizerCodec, context: int, *, whole_words: bool = False) -> None:
-        self.context, self.most, self.whole_words = context, most_masks(context), whole_words
-        self.hidden = codec.number("[MASK]", "<mask>")
-        names = codec.tokenizer.get_vocab(with_added_tokens=True)
-        special = torch.ones(codec.vocab_size, dtype=torch.bool)  # and numbers that stand for no token
-        special[list(names.values())] = False
-        special[[i for i, token in codec.tokenizer.get_added_tokens_decoder().items() if token.special]] = True
-        inside = torch.zeros_like(special)
-        inside[[i for name, i in names.items() if name.startswith(INSIDE)]] = True
-        if whole_words and not inside.any():
-            raise UserError(f"data.whole_words=true needs a tokeniser whose words go on with {INSIDE}: leave it out")
-        self.special, self.inside, self.ordinary = special, inside, (~special).nonzero().flatten()
-
-    def to(self, device: torch.device) -> "Masks":
-        """The tables on a device, to which they are copied once."""
-        if self.special.device != device:
-            self.special, self.inside, self.ordinary = (
-                table.to(device) for table in (self.special, self.inside, self.ordinary)
-            )
-        return self
-
-    def __call__(
-        self, tokens: Tensor, lengths: Tensor, seed: int, epoch: int, indices: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Hide tokens of a batch.
-
-        Args:
-            tokens: int64 `b t`, padded behind.
-            lengths, indices: int64 `b`.
-            seed, epoch: see above.
-
-        Returns:
-            What the network sees, `b t`; the places of the selected tokens in their order, `b m`, and then 0; the
-            selected tokens, `b m`, and then -100.
-        """
-        t = tokens.shape[1]
-        place = torch.arange(t, device=tokens.device)
-        random = uniform(seed, epoch, indices, PAIR_DRAWS + self.context * TOKEN_DRAWS)[:, PAIR_DRAWS:]
-        chance, action, other = random.view(len(tokens), self.context, TOKEN_DRAWS)[:, :t].unbind(2)
-        eligible = ~self.special[tokens] & (place < lengths[:, None])
-        number = eligible.sum(1, keepdim=True)
-        wanted = (SELECTED * number).round().clamp(1, self.most).minimum(number)
-        rank = torch.arange(t, device=tokens.device)
-        if not self.whole_words:
-            order = chance.where(eligible, 2.0).argsort(dim=1, stable=True)
-            chosen = rank < wanted
-        else:
-            begins = ~self.inside[tokens] | ~eligible.roll(1, 1)
-            word = place.where(begins, 0).cummax(1).values  # the place of its first token
-            order = chance.where(eligible, 2.0).gather(1, word).argsort(dim=1, stable=True)
-            size = torch.zeros_like(tokens).scatter_add(1, word, torch.ones_like(tokens)).gather(1, word)
-            start = rank - (place - word).gather(1, order)  # the rank of the word's first token
-            fits = (start + size.gather(1, order) <= wanted) | (start == 0)
-            chosen = fits & (rank < number.clamp(max=self.most))
-        order = order.where(chosen, t).sort(1).values[:, : self.most]
-        chosen = order < t
-        positions = order.where(chosen, 0)
-        labels = tokens.gather(1, positions)
-        action, other = action.gather(1, positions), other.gather(1, positions)
-        replaced = self.ordinary[(other * len(self.ordinary)).long().clamp(max=len(self.ordinary) - 1)]
-        seen = torch.where(action < HIDDEN, self.hidden, replaced.where(action < HIDDEN + REPLACED, labels))
-        shown = tokens.scatter(1, positions, seen.where(chosen, tokens[:, :1]))  # nothing is selected at place 0
-        missing = (0, self.most - positions.shape[1])
-        return shown, F.pad(positions, missing), F.pad(labels.where(chosen, IGNORED), missing, value=IGNORED)
-
-
-def most_masks(context: int) -> int:
-    """m: room for the selected tokens of a sample."""
-    return math.ceil(SELECTED * context)
 
 
 class MaskedDescription(TypedDict):
@@ -305,7 +64,10 @@ class MaskedText(DataModule):
 
     tasks = ("masked_lm",)
     targets = "masked"
+    network = "bert_tiny"
+    length_option = "context"
     advice: ClassVar[str] = "give a longer text"  # where there are too few documents
+    vocabulary: ClassVar[int] = 8192  # tokens of a tokeniser that is trained, unless the config says otherwise
 
     def __init__(
         self,
@@ -327,6 +89,11 @@ class MaskedText(DataModule):
         self.lowercase, self.whole_words, self.buckets = lowercase, whole_words, buckets
         self.known_codec: TokenizerCodec | None = None
         self._baselines: dict[str, tuple[SentencePairs, dict[str, float]]] = {}
+
+    @classmethod
+    def declare_vocab_size(cls, tokenizer: str | None = None) -> int:
+        """The tokens of a given tokeniser, or the number for which one is trained."""
+        return cls.vocabulary if tokenizer is None else load_codec(tokenizer).vocab_size
 
     def read_documents(self) -> dict[str, list[str]]:
         """The texts of each split, one for each document."""
@@ -409,6 +176,9 @@ class MaskedText(DataModule):
 
         b = self.batch_size
         return {"train": make(2 * b, 0), "val": make(b, 1), "test": make(b, 2)}
+
+    def require_weights(self, weights: str) -> None:
+        require_tokens_of(weights, self)
 
     def loader(self, split: str, *, shuffle: bool = False) -> Loader:
         """Batches of a split for this process; see `Order` and `BucketOrder`."""

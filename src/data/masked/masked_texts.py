@@ -31,6 +31,9 @@ class PydocMasked(MaskedText):
         arguments: see `MaskedText`.
     """
 
+    at_hand = True
+    vocabulary = 4096
+
     def read_documents(self) -> dict[str, list[str]]:
         from pydoc_data.topics import topics
 
@@ -69,6 +72,21 @@ class TextFileMasked(MaskedText):
         require_settings(documents, share, max_tokens)
         self.path, self.documents, self.share, self.max_tokens = path, documents, share, max_tokens
 
+    @classmethod
+    def declare_vocab_size(
+        cls, tokenizer: str | None = None, path: str | None = None, documents: str | None = None, share: float = 0.05,
+        max_tokens: int = 8192, lowercase: bool = True, fake: bool = False,
+    ) -> int:  # fmt: skip
+        """The tokens of the given tokeniser, or of the one of the training part.
+
+        Raises:
+            UserError: see `own_documents` and `require_settings`.
+        """
+        require_settings(documents, share, max_tokens)
+        if fake:
+            return min(max_tokens, MADE_TOKENS)
+        return own_codec(path, stamp(path), documents, share, max_tokens, tokenizer, lowercase).vocab_size
+
     def read_documents(self) -> dict[str, list[str]]:
         return own_documents(self.path, self.documents, self.share)
 
@@ -87,6 +105,8 @@ class WikiText2Masked(MaskedText):
         root: see `WikiText2`.
         arguments: see `MaskedText`.
     """
+
+    vocabulary = 16_384
 
     def __init__(self, *, root: str = "data", **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -109,6 +129,8 @@ class WikiText103Masked(MaskedText):
         root: see `WikiText103`.
         arguments: see `MaskedText`.
     """
+
+    vocabulary = 30_522
 
     def __init__(self, *, root: str = "data", **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -200,18 +222,3 @@ def own_codec(
         return load_codec(tokenizer)
     train = own_documents(path, documents, share)["train"]
     return train_codec(train, "wordpiece", max_tokens, BERT, lowercase=lowercase)
-
-
-def count_pieces(
-    path: str | None, documents: str | None, share: float, max_tokens: int, tokenizer: str | None, lowercase: bool,
-    fake: bool,
-) -> int:  # fmt: skip
-    """A function for configs: the size of the vocabulary that `TextFileMasked` will find.
-
-    Raises:
-        UserError: see `own_documents` and `require_settings`.
-    """
-    require_settings(documents, share, max_tokens)
-    if fake:
-        return min(max_tokens, MADE_TOKENS)
-    return own_codec(path, stamp(path), documents, share, max_tokens, tokenizer, lowercase).vocab_size

@@ -1,7 +1,7 @@
 """Images with a class for each pixel: what all data for segmentation share."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NotRequired
 
@@ -9,23 +9,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...counter import uniform
 from ...errors import UserError
 from ..base import SPLIT_SEED
-from ..images.augment import NUMBERS, colour_jitter
+from ..images.augment import NUMBERS
 from ..images.base import ImageData, ImageValues, fit_images
+from ..images.colour import colour_jitter
 from ..reading import Given
 from .border_weights import balancing_weights, border_weights
+from .files import IGNORED, PairedFiles, Weigh, WholeImages, weights_of
 from .joint_augment import DRAWS, affine_matrices, fetch, fetch_whole, grid_displacements, places, smooth_displacements
 
-IGNORED = 255  # in masks: no class, not in the loss and not in the figures
 JOINT_STREAM = 0x6A6F696E  # added to the seed, so that these numbers are shared with no other part
 ELASTIC = ("unet", "simard")
 COUNTED = 2000  # training masks, evenly spaced, in which the pixels of each class are counted
-Weigh = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def voc_colours(number: int) -> list[tuple[int, int, int]]:
@@ -66,225 +65,6 @@ class InMemoryMasks:
 
     def masks_of(self, indices: Tensor) -> Tensor:
         return self.masks[indices]
-
-
-# --- files
-
-
-def open_image(path: Path, *, upright: bool = True) -> Image.Image:
-    """A file's image, whole in memory.
-
-    Args:
-        path: the file.
-        upright: whether it is turned as people see it, where a camera has noted in the file how it was held.
-
-    Raises:
-        UserError: it is no readable image, or has more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            if upright:
-                ImageOps.exif_transpose(image, in_place=True)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as an image ({error}): mend or delete it") from error
-    if image.mode.startswith(("I", "F")):
-        raise UserError(f"{path} has more than 8 bits a channel (mode {image.mode}): save it with 8")
-    return image
-
-
-def read_list(path: Path, folder: Path) -> str:
-    """The text of a list of files that comes with a published set.
-
-    Args:
-        path: of the list.
-        folder: of the set, which is named where the list is missing.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: delete {folder}, which is incomplete, to get it anew") from None
-
-
-def read_image(path: Path, in_channels: int, *, upright: bool = True) -> NDArray[np.uint8]:
-    """A file as grey or colour levels, `c h w`; see `open_image`."""
-    image = open_image(path, upright=upright).convert("L" if in_channels == 1 else "RGB")
-    pixels: NDArray[np.uint8] = np.asarray(image)
-    return pixels[None] if in_channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def read_codes(path: Path) -> NDArray[np.uint32]:
-    """What a mask's file says of each pixel, `h w`: an index, or a colour as 2^24 + 2^16 red + 2^8 green + blue.
-
-    Palette files have indices, whatever their colours are; an alpha channel is left out.
-    """
-    image = open_image(path)
-    if image.mode not in ("P", "L"):
-        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
-    pixels = np.asarray(image).astype(np.uint32)
-    if pixels.ndim == 2:
-        return pixels
-    return (1 << 24) + (pixels[..., 0] << 16) + (pixels[..., 1] << 8) + pixels[..., 2]
-
-
-def colour_code(colour: Sequence[int]) -> int:
-    """A colour as `read_codes` has it."""
-    red, green, blue = colour
-    return (1 << 24) + (red << 16) + (green << 8) + blue
-
-
-def describe_code(code: int) -> str:
-    """A code in words: "the value 7", or "the colour 255,0,0"."""
-    if code < 1 << 24:
-        return f"the value {code}"
-    return f"the colour {code >> 16 & 255},{code >> 8 & 255},{code & 255}"
-
-
-def read_mask(path: Path, classes: Mapping[int, int]) -> NDArray[np.uint8]:
-    """A mask as classes, `h w`.
-
-    Args:
-        path: the file.
-        classes: the class of each code, see `read_codes`.
-
-    Raises:
-        UserError: a code is of no class; file and code are named.
-    """
-    codes = read_codes(path)
-    found, inverse = np.unique(codes, return_inverse=True)
-    for code in found.tolist():
-        if code not in classes:
-            known = ", ".join(describe_code(c).split()[-1] for c in sorted(classes)[:20])
-            raise UserError(f"{path} has {describe_code(code)}, which is of no class: masks may have {known}")
-    table = np.array([classes[code] for code in found.tolist()], dtype=np.uint8)
-    return table[inverse].reshape(codes.shape)
-
-
-@dataclass(frozen=True)
-class WholeImages:
-    """A user's images, each of its own size: a batch is one image, without a mask.
-
-    Attributes:
-        paths: the files.
-        in_channels: of the images.
-    """
-
-    paths: Sequence[Path]
-    in_channels: int
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]:
-        """As in `InMemoryMasks`, with all pixels ignored."""
-        epoch, indices = key
-        (image,) = (torch.tensor(read_image(self.paths[i], self.in_channels)) for i in indices.tolist())
-        mask = torch.full(image.shape[1:], IGNORED, dtype=torch.uint8)
-        return image[None], mask[None], torch.tensor([image.shape[1:]]), indices, epoch
-
-
-def fit_pair(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], size: int
-) -> tuple[Tensor, Tensor, tuple[int, int]]:  # fmt: skip
-    """An image and its mask in a square.
-
-    Larger images are scaled down until both sides fit: the image bilinear with a filter, the mask nearest. Smaller ones
-    keep their size. What is left to the right and below is the mirror image, and ignored in the mask, so that no pixel
-    of an evaluation is cut off and none counts twice.
-
-    Args:
-        image: `c h w`.
-        mask: `h w`.
-        size: side of the square in pixels.
-
-    Returns:
-        uint8 `c s s` and `s s`, and the height and width of the image in it.
-    """
-    pixels, classes = torch.from_numpy(image.copy()), torch.from_numpy(mask.copy())
-    h, w = classes.shape
-    if max(h, w) > size:
-        h, w = (max(1, round(side * size / max(h, w))) for side in (h, w))
-        pixels = F.interpolate(pixels[None].float(), (h, w), mode="bilinear", antialias=True)[0]
-        pixels = pixels.round().clamp(0, 255).to(torch.uint8)
-        classes = F.interpolate(classes[None, None].float(), (h, w), mode="nearest-exact")[0, 0].to(torch.uint8)
-    below, right = size - h, size - w
-    if below or right:
-        filled = np.pad(pixels.numpy(), ((0, 0), (0, below), (0, right)), mode="symmetric")
-        pixels = torch.from_numpy(filled)
-        classes = F.pad(classes, (0, right, 0, below), value=IGNORED)
-    return pixels, classes, (h, w)
-
-
-@dataclass(frozen=True)
-class PairedFiles:
-    """The same batches as `InMemoryMasks`, decoded from files when asked for.
-
-    Attributes:
-        pairs: the files of image and mask.
-        classes: the class of each code in the masks, see `read_codes`.
-        in_channels: of the images.
-        size: side of the square that each is fitted into, see `fit_pair`.
-        weigh: pixel weights of a mask, or None.
-    """
-
-    pairs: Sequence[tuple[Path, Path]]
-    classes: Mapping[int, int]
-    in_channels: int
-    size: int
-    weigh: Weigh | None = field(default=None, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def read(self, index: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """One image and mask.
-
-        A photograph is upright, as its mask mostly is, but for a mask that only fits the pixels as they are stored.
-
-        Raises:
-            UserError: a file cannot be read, or the two differ in size.
-        """
-        image_path, mask_path = self.pairs[index]
-        image, mask = read_image(image_path, self.in_channels), read_mask(mask_path, self.classes)
-        if image.shape[:0:-1] == mask.shape != image.shape[1:]:
-            image = read_image(image_path, self.in_channels, upright=False)
-        if image.shape[1:] != mask.shape:
-            (h, w), (i, j) = image.shape[1:], mask.shape
-            raise UserError(f"{mask_path} is of {j}x{i} pixels and its image {image_path} of {w}x{h}: make them alike")
-        return fit_pair(image, mask, self.size)
-
-    def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]:
-        epoch, indices = key
-        images, masks, sizes = zip(*(self.read(i) for i in indices.tolist()), strict=True)
-        weights = () if self.weigh is None else (torch.stack([_weights(mask, self.weigh) for mask in masks]),)
-        return torch.stack(images), torch.stack(masks), *weights, torch.tensor(sizes), indices, epoch
-
-    def masks_of(self, indices: Tensor) -> Tensor:
-        masks = [read_mask(self.pairs[i][1], self.classes) for i in indices.tolist()]
-        return torch.stack([fit_pair(mask[None], mask, self.size)[1] for mask in masks])
-
-
-def _weights(mask: Tensor, weigh: Weigh) -> Tensor:
-    return torch.from_numpy(weigh(mask.numpy()))
-
-
-def carve(items: Sequence[Any], number: int) -> tuple[list[Any], list[Any]]:
-    """All but `number` of the items, and those, chosen by a fixed seed; both in the order in which they came.
-
-    Raises:
-        UserError: nothing would be left.
-    """
-    if number >= len(items):
-        raise UserError(f"data.val_size={number} leaves nothing of {len(items)} training samples")
-    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
-    chosen = set(order[:number])
-    return [x for i, x in enumerate(items) if i not in chosen], [x for i, x in enumerate(items) if i in chosen]
-
-
-# --- the data module
 
 
 class SegmentationDescription(ImageValues):
@@ -332,6 +112,7 @@ class SegmentationData(ImageData):
     """
 
     tasks = ("segmentation",)
+    network = "unet_same"
     ignore_index: ClassVar[int] = IGNORED
     objects: ClassVar[Collection[int]] = ()  # the classes between whose parts borders are; (): all but the first
     colours: Sequence[tuple[int, int, int]] = ()
@@ -379,6 +160,10 @@ class SegmentationData(ImageData):
             self.colours = voc_colours(self.num_classes)
         self._counts: dict[str, list[int]] = {}
 
+    @classmethod
+    def small(cls) -> dict[str, Any]:
+        return super().small() | {"image_size": 64, "full_size": 64}
+
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
@@ -391,7 +176,7 @@ class SegmentationData(ImageData):
         self.splits = dict(held)
         if self.border_weights:
             weigh = self.weigher()
-            held["train"].weights = torch.stack([_weights(mask, weigh) for mask in held["train"].masks])
+            held["train"].weights = torch.stack([weights_of(mask, weigh) for mask in held["train"].masks])
 
     def hold(self, images: Tensor, masks: Tensor) -> InMemoryMasks:
         """Square images `n c h w` and masks `n h w` of one size, as a split."""

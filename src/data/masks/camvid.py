@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from ...errors import UserError
 from ..download import fetch_checked
-from .base import IGNORED, FileSegmentation, read_list
+from .base import FileSegmentation
+from .files import IGNORED, read_list
 
 NUMBERS = {"train": 367, "val": 101, "test": 233}
 CLASSES = (

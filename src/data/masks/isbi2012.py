@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..download import fetch_checked
-from .base import SegmentationData, open_image
+from .base import SegmentationData
+from .files import open_image
 
 SLICES, SIDE = 30, 512
 HELD_OUT = 10  # the last slices

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...counter import uniform
-from ..images.augment import inverse_affine
+from ..images.geometry import inverse_affine
 
 DRAWS = 2 + 2 * 3 * 3  # flip upside down, quarter turns, the displacements of U-Net's grid
 FIELD_STREAM = 0x666C64  # added to the seed: the fields of single pixels share no numbers with anything else

@@ -9,20 +9,12 @@ from typing import Any
 import torch
 
 from ...errors import UserError
+from ..folders import split_folders
 from ..images.files import ENDINGS
-from ..images.image_folder import SPLITS, place_of
 from ..reading import list_files
-from .base import (
-    COUNTED,
-    IGNORED,
-    FileSegmentation,
-    SegmentationDescription,
-    colour_code,
-    describe_code,
-    open_image,
-    read_codes,
-    voc_colours,
-)
+from ..splits import place_of
+from .base import COUNTED, FileSegmentation, SegmentationDescription, voc_colours
+from .files import IGNORED, colour_code, describe_code, open_image, read_codes
 
 log = logging.getLogger(__name__)
 IMAGES = ("images", "image", "imgs", "img", "photos", "inputs")
@@ -55,12 +47,6 @@ def find_pair(folder: Path) -> tuple[Path, Path] | None:
     return (images, masks) if images and masks else None
 
 
-def splits_inside(folder: Path) -> dict[str, Path]:
-    """The folders in a folder that have the name of a split."""
-    folders = {entry.name.casefold(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
-    return {split: folders[name] for split, names in SPLITS.items() for name in names if name in folders}
-
-
 def find_mask_splits(root: Path) -> dict[str, tuple[Path, Path]]:
     """The folders of images and masks of each split; one pair, "all", where there are no splits.
 
@@ -70,14 +56,14 @@ def find_mask_splits(root: Path) -> dict[str, tuple[Path, Path]]:
     if not root.is_dir():
         raise UserError(f"the folder {root} does not exist: data.root=FOLDER needs {LAYOUT}")
     if (pair := find_pair(root)) is not None:
-        images, masks = map(splits_inside, pair)
+        images, masks = map(split_folders, pair)
         if alone := sorted(set(images) ^ set(masks)):
             there, other = (images, pair[1]) if alone[0] in images else (masks, pair[0])
             raise UserError(f"{there[alone[0]]} has no folder beside it in {other}: data.root=FOLDER needs {LAYOUT}")
         if images and "train" not in images:
             raise UserError(f"{pair[0]} and {pair[1]} have no folder train: data.root=FOLDER needs {LAYOUT}")
         return {split: (images[split], masks[split]) for split in images} or {"all": pair}
-    inside = splits_inside(root)
+    inside = split_folders(root)
     found = {split: pair for split, folder in inside.items() if (pair := find_pair(folder)) is not None}
     if "train" not in found:
         raise UserError(f"{root} has no pair of folders of images and masks: data.root=FOLDER needs {LAYOUT}")
@@ -188,23 +174,6 @@ def given_codes(colours: Colours) -> dict[int, int]:
     return codes
 
 
-def count_mask_classes(root: str, fake: bool, colours: Colours | None = None) -> int:
-    """Number of classes in a user's masks, for the config.
-
-    Args:
-        root: the folder, see `MaskFolder`.
-        fake: whether the data are made, without files.
-        colours: what the user says of the masks.
-    """
-    if colours:
-        codes = given_codes(colours)
-    elif fake:
-        return 2
-    else:
-        codes = find_codes(training_masks(Path(root).expanduser()))
-    return len(set(codes.values()) - {IGNORED})
-
-
 class MaskFolder(FileSegmentation):
     """Images in one folder and masks in another.
 
@@ -251,6 +220,17 @@ class MaskFolder(FileSegmentation):
             self.classes = list(self.named)
         if len(self.classes) != self.num_classes:
             raise UserError(f"{self.root} has {len(self.classes)} classes, not data.num_classes={self.num_classes}")
+
+    @classmethod
+    def declare_num_classes(cls, root: str, colours: Colours | None = None, fake: bool = False) -> int:
+        """The classes that `colours` names, or that the training masks show; two of made data."""
+        if colours:
+            codes = given_codes(colours)
+        elif fake:
+            return 2
+        else:
+            codes = find_codes(training_masks(Path(root).expanduser()))
+        return len(set(codes.values()) - {IGNORED})
 
     def codes(self) -> Mapping[int, int]:
         """Looked up in the masks here at the latest, where neither the user nor a checkpoint has said them."""

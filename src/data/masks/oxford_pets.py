@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from ...errors import UserError
 from ..download import fetch
-from .base import FileSegmentation, carve, read_list
+from ..splits import carve
+from .base import FileSegmentation
+from .files import read_list
 
 
 class OxfordPets(FileSegmentation):

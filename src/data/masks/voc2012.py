@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from ...errors import UserError
 from ..download import fetch
-from .base import IGNORED, FileSegmentation, carve, read_list, voc_colours
+from ..splits import carve
+from .base import FileSegmentation, voc_colours
+from .files import IGNORED, read_list
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",

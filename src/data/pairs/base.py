@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..base import DataModule
-from ..labelled.base import Ragged
 from ..loading import BucketOrder, Loader, Order
 from ..reading import Given
 from ..text.base import TEXT_FILES, lines_of
+from ..text.ragged import Ragged
+from ..text.same_tokens import require_tokens_of
 from ..text.tokenizer import (
     KINDS,
     TRANSLATION,
@@ -117,6 +118,8 @@ class ParallelData(DataModule):
     tasks = ("seq2seq",)
     endings = TEXT_FILES
     targets = "step"
+    network = "seq2seq"
+    length_option = "max_length"
     source_codec: TokenizerCodec
     target_codec: TokenizerCodec
 
@@ -253,6 +256,9 @@ class ParallelData(DataModule):
     def raw(self, split: str) -> list[Pair]:
         """The strings of a split, source and target, at the indices that batches carry."""
         return self.pairs[split]
+
+    def require_weights(self, weights: str) -> None:
+        require_tokens_of(weights, self)
 
     def loader(self, split: str, *, shuffle: bool = False) -> Loader:
         """Batches of a split for this process; see `BucketOrder`."""

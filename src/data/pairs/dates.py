@@ -209,6 +209,8 @@ class Dates(ParallelData):
         UserError: a size out of range.
     """
 
+    length_option = None
+
     def __init__(self, *, dates: int = 1, train_size: int = 20_000, **common: Any) -> None:
         super().__init__(by="character", **common)
         if dates < 1:

@@ -9,9 +9,48 @@ from typing import Any
 from ...errors import UserError
 from ..text.base import read_text
 from ..text.tokenizer import TokenizerCodec
-from .base import SIDES, Pair, ParallelData, require_vocabularies, train_codecs
+from .base import Pair, ParallelData, require_vocabularies, train_codecs
 
 MADE_SIZE = 1000  # tokens of made data, where there may be so many
+
+
+Files = dict[str, tuple[str | None, str | None]]
+
+
+def vocab_sizes(
+    *, source_path: str | None = None, target_path: str | None = None, val_source_path: str | None = None,
+    val_target_path: str | None = None, test_source_path: str | None = None, test_target_path: str | None = None,
+    share: float = 0.05, max_tokens: int = 8000, by: str = "bpe", shared: bool = False, lowercase: bool = False,
+    tokenizer: str | None = None, fake: bool = False,
+) -> tuple[int, int]:  # fmt: skip
+    """The sizes of the vocabularies that `ParallelFiles` will find, of the source and of the target.
+
+    Raises:
+        UserError: see `read_splits` and `require_vocabularies`.
+    """
+    require_vocabularies(by, shared, tokenizer)
+    require_share(share)
+    if max_tokens < 5:
+        raise UserError(f"data.max_tokens={max_tokens} must be at least 5, as in data.max_tokens=8000")
+    if fake:
+        return min(max_tokens, MADE_SIZE), min(max_tokens, MADE_SIZE)
+    files: Files = {
+        "train": (source_path, target_path),
+        "val": (val_source_path, val_target_path),
+        "test": (test_source_path, test_target_path),
+    }
+    source, target = codecs_of(stamped(files), share, max_tokens, by, shared, lowercase, tokenizer)
+    return source.vocab_size, target.vocab_size
+
+
+@functools.wraps(vocab_sizes)
+def source_size(**options: Any) -> int:
+    return vocab_sizes(**options)[0]
+
+
+@functools.wraps(vocab_sizes)
+def target_size(**options: Any) -> int:
+    return vocab_sizes(**options)[1]
 
 
 class ParallelFiles(ParallelData):
@@ -58,6 +97,9 @@ class ParallelFiles(ParallelData):
         self.share, self.max_tokens = share, max_tokens
         require_share(share)
 
+    declare_source_vocab_size = staticmethod(source_size)
+    declare_target_vocab_size = staticmethod(target_size)
+
     def read_pairs(self) -> dict[str, list[Pair]]:
         splits, skipped = read_splits(self.files, self.share)
         if skipped:
@@ -68,9 +110,6 @@ class ParallelFiles(ParallelData):
         return codecs_of(
             stamped(self.files), self.share, self.max_tokens, self.by, self.shared, self.lowercase, self.tokenizer
         )
-
-
-Files = dict[str, tuple[str | None, str | None]]
 
 
 def require_share(share: float) -> None:
@@ -185,35 +224,3 @@ def codecs_of(
         tokenizer=tokenizer,
         settings=("data.max_tokens", "data.max_tokens"),
     )
-
-
-def count_pair_tokens(
-    side: str,
-    paths: Sequence[str | None],
-    share: float,
-    max_tokens: int,
-    by: str,
-    shared: bool,
-    lowercase: bool,
-    tokenizer: str | None,
-    fake: bool,
-) -> int:
-    """A function for configs: the size of a vocabulary that `ParallelFiles` will find.
-
-    Args:
-        side: "source" or "target".
-        paths: of source and target for training, validation and test, in the order of `ParallelFiles`.
-        share, max_tokens, by, shared, lowercase, tokenizer, fake: see `ParallelFiles`.
-
-    Raises:
-        UserError: see `read_splits` and `require_vocabularies`.
-    """
-    require_vocabularies(by, shared, tokenizer)
-    require_share(share)
-    if max_tokens < 5:
-        raise UserError(f"data.max_tokens={max_tokens} must be at least 5, as in data.max_tokens=8000")
-    if fake:
-        return min(max_tokens, MADE_SIZE)
-    files: Files = {split: (paths[2 * i], paths[2 * i + 1]) for i, split in enumerate(("train", "val", "test"))}
-    codecs = codecs_of(stamped(files), share, max_tokens, by, shared, lowercase, tokenizer)
-    return codecs[SIDES.index(side)].vocab_size

@@ -74,6 +74,7 @@ class Adding(DataModule):
 
     tasks = ("regression",)
     targets = "horizon"
+    length_option = "length"
 
     def __init__(
         self,

@@ -81,6 +81,7 @@ class CopyMemory(DataModule):
 
     tasks = ("sequence_labeling",)
     targets = "step"
+    length_option = "length"
 
     def __init__(
         self,

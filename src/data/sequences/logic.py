@@ -70,6 +70,8 @@ class Logic(DataModule):
     """
 
     tasks = ("classification",)
+    network = "mlp"
+    at_hand = True
     classes = ("false", "true")
 
     def __init__(

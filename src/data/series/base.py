@@ -163,6 +163,16 @@ class SeriesData(DataModule):
         self.time, self.step = "time", "h"
         self.times: NDArray[np.datetime64] = np.array([], "datetime64[s]")
 
+    @classmethod
+    def declare_out_channels(cls, series: Sequence[str] | None = None) -> int:
+        """The named series."""
+        return len(series or ())
+
+    @classmethod
+    def declare_in_channels(cls, out_channels: int, covariates: Sequence[str] | None = None) -> int:
+        """The forecast series and the covariates."""
+        return out_channels + len(covariates or ())
+
     def read_table(self) -> Table:
         """The whole table."""
         raise NotImplementedError

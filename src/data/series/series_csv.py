@@ -47,6 +47,20 @@ class SeriesCSV(SeriesData):
         self.given_series = None if others.get("series") is None else self.series
         self.val_share, self.test_share = val_share, test_share
 
+    @classmethod
+    def declare_out_channels(
+        cls, series: Sequence[str] | None = None, path: str | None = None, time: str | None = None,
+        covariates: Sequence[str] = (), fake: bool = False,
+    ) -> int:  # fmt: skip
+        """The named series, or the columns of numbers in the file; two of made data without names."""
+        if series is not None:
+            return len(series)
+        if fake:
+            return 2
+        frame = read_frame(path)
+        name, _ = find_times(frame, path, time)
+        return len(find_series(frame, path, name, None, covariates))
+
     def read_table(self) -> Table:
         table = read_table(
             self.path, time=self.time_column, series=self.given_series, covariates=self.covariates,
@@ -62,21 +76,3 @@ class SeriesCSV(SeriesData):
         n = len(table.values)
         test, val = round(self.test_share * n), round(self.val_share * n)
         return n - test - val, n - test, n
-
-
-def count_series(*parts: Any) -> int:
-    """A function for configs: how many columns lists name together; numbers among them are added."""
-    return sum(part if isinstance(part, int) else len(part or ()) for part in parts)
-
-
-def count_csv_series(
-    path: str | None, time: str | None, series: Sequence[str] | None, covariates: Sequence[str], fake: bool
-) -> int:
-    """A function for configs: how many series of a file are forecast; 2 of made data without names."""
-    if series is not None:
-        return len(series)
-    if fake:
-        return 2
-    frame = read_frame(path)
-    name, _ = find_times(frame, path, time)
-    return len(find_series(frame, path, name, None, covariates))

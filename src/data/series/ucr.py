@@ -2,7 +2,6 @@
 
 import logging
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...counter import uniform
 from ...errors import UserError, nearest
 from ..base import SPLIT_SEED, DataModule
 from ..download import fetch_checked
+from ..splits import sort_labels, stratified
 
 log = logging.getLogger(__name__)
 Series = NDArray[np.float64]
@@ -95,20 +94,6 @@ def _numbers(word: str) -> tuple[int, ...]:
 ARCHIVE = _parse(TABLE)
 
 
-def count_ucr_classes(root: str, name: str, fake: bool) -> int:
-    """Classes of a set, for a config: from the archive's summary, or of a set of one's own from its training file.
-
-    Raises:
-        UserError: the archive has no set of that name, and there are no files of it.
-    """
-    if name in ARCHIVE:
-        return ARCHIVE[name].classes
-    if fake:
-        return 2
-    _, labels = read_series(find_file(Path(root).expanduser(), name, "TRAIN"))
-    return len(set(labels))
-
-
 def find_file(root: Path, name: str, part: str) -> Path:
     """`root/ucr/<name>/<name>_<part>` with one of the endings .tsv, .ts and .txt.
 
@@ -180,15 +165,6 @@ def _plain(label: str) -> str:
     return str(int(number)) if number.is_integer() else str(number)
 
 
-def sort_labels(labels: Sequence[str]) -> list[str]:
-    """Each label once, in the order of numbers where all are numbers."""
-    unique = sorted(set(labels))
-    try:
-        return sorted(unique, key=float)
-    except ValueError:
-        return unique
-
-
 def prepare(values: Series, *, variable: bool, normalize: bool) -> Tensor:
     """Fill what is missing, and normalise.
 
@@ -212,25 +188,6 @@ def prepare(values: Series, *, variable: bool, normalize: bool) -> Tensor:
         spread = values.std(ddof=1) if len(values) > 1 else 0.0
         values = values / spread if spread > 1e-8 else np.zeros_like(values)
     return torch.from_numpy(values).float()
-
-
-def stratified(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Divide samples so that each class gives about the same share, always in the same way.
-
-    Args:
-        labels: int64 `n`.
-        share: of each class, rounded, at least one and never all of it; a class of one sample gives none.
-
-    Returns:
-        Places of those that stay and of those that are taken, both in their order.
-    """
-    random = uniform(SPLIT_SEED, 0, torch.arange(len(labels)), 1)[:, 0]
-    taken = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        places = (labels == label).nonzero()[:, 0]
-        number = min(max(1, round(share * len(places))), len(places) - 1)
-        taken[places[random[places].argsort(stable=True)[:number]]] = True
-    return (~taken).nonzero()[:, 0], taken.nonzero()[:, 0]
 
 
 class LabelledSeries:
@@ -283,7 +240,7 @@ class UCR(DataModule):
 
     Args:
         name: of the set, as in the archive.
-        num_classes: number of classes; declared by `count_ucr_classes`.
+        num_classes: number of classes; see `declare_num_classes`.
         in_channels: what networks are told: one value a step.
         root: folder that has the files, or gets them.
         val_share: of the training series of each class, kept for validation: at least one, never the last one.
@@ -325,6 +282,20 @@ class UCR(DataModule):
         self.length: int | None = (
             ARCHIVE[name].length if name in ARCHIVE else None
         )  # 0: they differ; None: not known yet
+
+    @classmethod
+    def declare_num_classes(cls, name: str, root: str = "data", fake: bool = False) -> int:
+        """From the archive's summary, or of a set of one's own from its training file.
+
+        Raises:
+            UserError: the archive has no set of that name, and there are no files of it.
+        """
+        if name in ARCHIVE:
+            return ARCHIVE[name].classes
+        if fake:
+            return 2
+        _, labels = read_series(find_file(Path(root).expanduser(), name, "TRAIN"))
+        return len(set(labels))
 
     @property
     def folder(self) -> Path:

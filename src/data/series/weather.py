@@ -21,6 +21,8 @@ class Weather(SeriesData):
     second. The year is the season (`period`), of which the training has two.
     """
 
+    at_hand = True
+
     def read_table(self) -> Table:
         package = find_spec("vega_datasets")  # the package itself is not imported: only its file is wanted
         if package is None or package.origin is None:

@@ -14,7 +14,8 @@ import torch
 
 from ...errors import UserError, nearest
 from ..download import download_file
-from .base import Files, SoundData
+from ..folders import Files
+from .base import SoundData
 
 log = logging.getLogger(__name__)
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")

@@ -11,7 +11,8 @@ import torch
 
 from ...errors import UserError
 from ..download import fetch
-from .base import Files, SoundData
+from ..folders import Files
+from .base import SoundData
 
 SIZES = {"train": 84_843, "val": 9_981, "test": 11_005}
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}

@@ -13,10 +13,10 @@ from ...errors import UserError
 from ..base import DataModule
 from ..loading import Loader, StreamOrder
 from ..reading import Given, find_files
+from .same_tokens import require_same, require_tokens_of
 from .tokenizer import (
     BERT,
     GPT,
-    TokenizerCodec,
     TokenizerDescription,
     codec_of_text,
     load_codec,
@@ -235,6 +235,8 @@ class TextData(DataModule):
     tasks = ("language_modeling",)
     endings = TEXT_FILES
     targets = "step"
+    network = "lstm_lm"
+    length_option = "context"
     unit: str
 
     def __init__(self, *, vocab_size: int, context: int = 128, streams: bool = False, **common: Any) -> None:
@@ -308,6 +310,9 @@ class TextData(DataModule):
             else Windows(tokens, self.context, self.seed, shift=name == "train")
             for name, tokens in splits.items()
         }
+
+    def require_weights(self, weights: str) -> None:
+        require_tokens_of(weights, self)
 
     def loader(self, split: str, *, shuffle: bool = False) -> Loader:
         """Batches of a split for this process; see `Order` and `StreamOrder`."""
@@ -422,18 +427,3 @@ class TokenData(TextData):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         require_same(self.known_codec, self.tokenizer)
-
-
-def require_same(codec: Codec | None, path: str | None) -> None:
-    """Refuse a tokeniser that is not the one of a checkpoint; a file that is gone is not needed.
-
-    Raises:
-        UserError: it names both.
-    """
-    if path is None or not isinstance(codec, TokenizerCodec) or not Path(path).expanduser().exists():
-        return
-    if (given := load_codec(path).fingerprint) != codec.fingerprint:
-        raise UserError(
-            f"data.tokenizer={path} is tokeniser {given}, and the checkpoint's is {codec.fingerprint}: give that "
-            "one, or data.tokenizer=null to take it from the checkpoint"
-        )

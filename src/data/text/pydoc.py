@@ -55,6 +55,8 @@ class Pydoc(CharacterData):
     training.
     """
 
+    at_hand = True
+
     def read_texts(self) -> dict[str, str]:
         return read_topics()
 
@@ -65,12 +67,16 @@ class PydocWords(WordData):
     About 77,000 words of training, 12,000 each of validation and test.
     """
 
+    at_hand = True
+
     def read_texts(self) -> dict[str, str]:
         return read_topics()
 
 
 class PydocTokens(TokenData):
     """The same text and splits by byte-level BPE, whose merges are those of the training text."""
+
+    at_hand = True
 
     def read_texts(self) -> dict[str, str]:
         return read_topics()

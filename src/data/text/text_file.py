@@ -6,7 +6,8 @@ from typing import Any
 
 from ...errors import UserError
 from ..reading import list_files
-from .base import ALPHABET, CharacterCodec, Codec, TextData, read_text, require_same
+from .base import ALPHABET, CharacterCodec, Codec, TextData, read_text
+from .same_tokens import require_same
 from .tokenizer import BERT, GPT, codec_of_text, load_codec, made_codec
 from .words import UNKNOWN_WORD, WordCodec, most_frequent, split_words
 
@@ -89,22 +90,6 @@ def require_vocabulary(by: str, share: float, max_tokens: int) -> None:
         raise UserError(f"data.max_tokens={max_tokens} must be at least 2, as in data.max_tokens=10000")
 
 
-def count_tokens(
-    path: str | None, by: str, share: float, max_tokens: int, fake: bool, tokenizer: str | None = None
-) -> int:
-    """The size of the vocabulary that `TextFile` will find; networks are built before the data are set up.
-
-    Raises:
-        UserError: see `read_splits`, `require_vocabulary` and `make_codec`.
-    """
-    require_vocabulary(by, share, max_tokens)
-    if fake:
-        return len(ALPHABET) + 1 if by == "character" else min(max_tokens, MADE_WORDS)
-    if tokenizer is not None:
-        return load_codec(tokenizer).vocab_size
-    return make_codec(read_splits(path, share)["train"], by, max_tokens).vocab_size
-
-
 class TextFile(TextData):
     """A user's own text, by character, word or subword, with the vocabulary of its training part.
 
@@ -134,6 +119,23 @@ class TextFile(TextData):
         require_vocabulary(by, share, max_tokens)
         self.path, self.by, self.share, self.max_tokens, self.tokenizer = path, by, share, max_tokens, tokenizer
         self.unit = UNITS[by]
+
+    @classmethod
+    def declare_vocab_size(
+        cls, path: str | None = None, by: str = "character", share: float = 0.05, max_tokens: int = 10_000,
+        tokenizer: str | None = None, fake: bool = False,
+    ) -> int:  # fmt: skip
+        """The tokens of the given tokeniser, or of the vocabulary of the training part.
+
+        Raises:
+            UserError: see `read_splits`, `require_vocabulary` and `make_codec`.
+        """
+        require_vocabulary(by, share, max_tokens)
+        if fake:
+            return len(ALPHABET) + 1 if by == "character" else min(max_tokens, MADE_WORDS)
+        if tokenizer is not None:
+            return load_codec(tokenizer).vocab_size
+        return make_codec(read_splits(path, share)["train"], by, max_tokens).vocab_size
 
     def read_texts(self) -> dict[str, str]:
         return read_splits(self.path, self.share)

@@ -73,11 +73,6 @@ def require_complete(path: str | Path | None) -> tuple[Path, dict[str, Any]]:
     return folder, index
 
 
-def count_stored_tokens(path: str | None, fake: bool) -> int:
-    """The size of the vocabulary of a folder of tokens; networks are built before the data are set up."""
-    return MADE_TOKENS if fake else int(require_complete(path)[1]["vocab_size"])
-
-
 def open_tokens(folder: Path, index: Mapping[str, Any]) -> tuple[TokenizerCodec, dict[str, StoredTokens]]:
     """The tokeniser and the tokens of each split.
 
@@ -135,6 +130,11 @@ class TokenFile(StoredText):
     def __init__(self, *, path: str | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.path = path
+
+    @classmethod
+    def declare_vocab_size(cls, path: str | None = None, fake: bool = False) -> int:
+        """The tokens of the folder's tokeniser."""
+        return MADE_TOKENS if fake else int(require_complete(path)[1]["vocab_size"])
 
     def read_tokens(self) -> Mapping[str, Tokens]:
         return super().read_tokens() if self.fake else self.open_folder(*require_complete(self.path))

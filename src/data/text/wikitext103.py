@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ...errors import UserError
 from ..download import fetch, fetch_checked
-from .base import Codec, Tokens, require_same
+from .base import Codec, Tokens
+from .same_tokens import require_same
 from .token_file import StoredText, require_complete
 from .token_writing import INDEX, MakeCodec, checksum, given, read_index, trainer, whole, write_tokens
 from .tokenizer import GPT, TokenizerCodec, load_codec
@@ -29,21 +30,6 @@ OFFICIAL = "https://s3.amazonaws.com/research.metamind.io/wikitext"
 MIRRORS = ("https://wikitext.smerity.com", f"https://web.archive.org/web/2020id_/{OFFICIAL}")
 SPLITS = {"train": "train", "val": "valid", "test": "test"}  # and their names in the files
 LINES = {"train": 1_801_350, "val": 3_760, "test": 4_358}  # as in torchtext
-
-
-def count_wikitext103_tokens(by: str, max_tokens: int, tokenizer: str | None, fake: bool) -> int:
-    """The size of the vocabulary of `WikiText103`.
-
-    Raises:
-        UserError: an unknown `by`.
-    """
-    if by not in BY:
-        raise UserError(f"data.by={by} must be word or bpe")
-    if fake:
-        return MADE
-    if by == "word":
-        return TYPES
-    return max_tokens if tokenizer is None else load_codec(tokenizer).vocab_size
 
 
 class WikiText103(StoredText):
@@ -78,6 +64,23 @@ class WikiText103(StoredText):
             raise UserError("data.tokenizer is for subwords: add data.by=bpe")
         self.root, self.by, self.tokenizer, self.max_tokens = Path(root).expanduser(), by, tokenizer, max_tokens
         self.unit = "word" if by == "word" else "token"
+
+    @classmethod
+    def declare_vocab_size(
+        cls, by: str = "word", max_tokens: int = 16_384, tokenizer: str | None = None, fake: bool = False
+    ) -> int:
+        """All types of words, or the tokens of a given tokeniser or of one that is trained.
+
+        Raises:
+            UserError: an unknown `by`.
+        """
+        if by not in BY:
+            raise UserError(f"data.by={by} must be word or bpe")
+        if fake:
+            return MADE
+        if by == "word":
+            return TYPES
+        return max_tokens if tokenizer is None else load_codec(tokenizer).vocab_size
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import torchvision.transforms.v2.functional as TF
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from torchatlas.data.images import augment
-from torchatlas.data.images.augment import Augmentation
+from torchatlas.data.images.augment import NUMBERS, Augmentation
 from torchatlas.data.images.base import crop_and_flip, fit_images
 from torchatlas.data.images.cifar import CIFAR10
+from torchatlas.data.images.policies import POLICIES
 from torchatlas.errors import UserError
 from torchatlas.zoo import config_text, options
 
@@ -120,8 +120,8 @@ def test_parts_do_not_disturb_one_another() -> None:
     kept = hidden != 0
     assert 0.5 < kept.float().mean() < 1
     assert torch.equal(hidden[kept], images[kept])
-    ends = [0, *(part.stop for part in augment.NUMBERS.values())]
-    assert [part.start for part in augment.NUMBERS.values()] == ends[:-1]  # no number decides two things
+    ends = [0, *(part.stop for part in NUMBERS.values())]
+    assert [part.start for part in NUMBERS.values()] == ends[:-1]  # no number decides two things
 
 
 def test_erased_is_the_mean_of_the_data() -> None:
@@ -131,7 +131,7 @@ def test_erased_is_the_mean_of_the_data() -> None:
     assert ((hidden >= 25 / 256) & (hidden <= 81 / 256)).all()
 
 
-@pytest.mark.parametrize("policy", augment.POLICIES)
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_no_step_waits_for_the_device(policy: str, channels: int) -> None:
     """On the meta device, which has no values, whatever asks for one fails."""
@@ -146,7 +146,7 @@ def test_no_step_waits_for_the_device(policy: str, channels: int) -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_pictures() -> None:
-    for policy in augment.POLICIES:
+    for policy in POLICIES:
         data = made(augment={**ALL, "policy": policy})
         images, labels, _, _ = data.splits["train"][0, torch.arange(64)]
         batch = images, labels, torch.arange(64)

@@ -16,9 +16,8 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms import InterpolationMode
 
 from torchatlas.counter import uniform
-from torchatlas.data.images.files import DRAWS, ENDINGS, load_crop, load_image, random_crop
-from torchatlas.data.images.image_folder import ImageFolder, find_classes
-from torchatlas.data.reading import list_files
+from torchatlas.data.images.files import DRAWS, load_crop, load_image, random_crop
+from torchatlas.data.images.image_folder import ImageFolder
 from torchatlas.errors import UserError
 
 # --- a user's own folder
@@ -176,18 +175,6 @@ def test_a_large_crop_of_a_jpeg_file_is_decoded_at_a_fraction_of_its_size(tmp_pa
     assert drafted > 10
 
 
-def test_images_are_listed_in_order(tmp_path: Path) -> None:
-    for name in ("b.png", "a/z.JPG", "a/c/d.jpeg", "a.b/x.png", "notes.txt", "a/.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    expected = sorted(
-        p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")
-    )
-    assert list_files(tmp_path, ENDINGS) == [path.as_posix() for path in expected]
-    with pytest.raises(OSError, match="nowhere"):
-        list_files(tmp_path / "nowhere", ENDINGS)
-
-
 def test_images_with_more_than_8_bits_are_refused(tmp_path: Path) -> None:
     """Pillow would cut their levels off at 255."""
     Image.fromarray(np.full((8, 8), 30_000, dtype=np.uint16)).save(tmp_path / "deep.png")
@@ -203,10 +190,3 @@ def test_of_a_very_long_image_the_middle_is_read(tmp_path: Path) -> None:
     image = load_image(tmp_path / "line.png", 1, 64)
     assert image.shape == (1, 64, 64)
     assert image.min() == image.max() == 200
-
-
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    for name in ("car", "plane", "train"):
-        (tmp_path / name).mkdir()
-        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
-    assert find_classes(tmp_path) == ["car", "plane", "train"]

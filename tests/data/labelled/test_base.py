@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from helpers.labelled import WORDS, sentences
 
-from torchatlas.data.labelled.base import EncodedText, Ragged, count_vocabulary, longest_first
+from torchatlas.data.labelled.base import EncodedText, longest_first
 from torchatlas.data.labelled.labeled_text import Examples, LabeledText
 from torchatlas.data.text.tokenizer import BERT, train_codec
 from torchatlas.errors import UserError
@@ -35,14 +34,6 @@ def given(pair: bool = False, n: int = 40) -> dict[str, Examples]:
 # --- tokens of texts
 
 
-def test_padded_rows() -> None:
-    rows = [[5, 6, 7], [], [8], [9, 9]]
-    ragged = Ragged(rows)
-    assert [ragged[i] for i in range(4)] == rows
-    assert ragged.padded(torch.tensor([2, 0, 3]), -1).tolist() == [[8, -1, -1], [5, 6, 7], [9, 9, -1]]
-    assert ragged.padded(torch.tensor([1])).shape == (1, 0)
-
-
 def test_the_longer_text_is_cut_first() -> None:
     """Against the rule itself, one token at a time."""
     for a in range(8):
@@ -66,9 +57,9 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
         LabeledText(vocab_size=60, num_classes=1)
     path = tmp_path / "tokenizer.json"
     train_codec(sentences(50), "word", 60, BERT).save(path)
-    size = count_vocabulary(str(path), 7)
+    size = EncodedText.declare_vocab_size(str(path))
     assert size == len(WORDS) + len(BERT)
-    assert count_vocabulary(None, 7) == 7
+    assert EncodedText.declare_vocab_size() == EncodedText.vocabulary
     data = Given(given(), vocab_size=size, tokenizer=str(path))
     data.setup()
     assert data.codec.unit == "word"

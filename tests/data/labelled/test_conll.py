@@ -29,8 +29,8 @@ def conll_folder(folder: Path, text: str = CONLL) -> Path:
 
 def test_conll_files(tmp_path: Path) -> None:
     folder = conll_folder(tmp_path)
-    assert conll.count_tags("nowhere", str(folder), -1, False) == 7  # O, and B- and I- of three kinds
-    assert conll.count_tags("nowhere", None, -1, True) == 9
+    assert conll.Conll.declare_num_classes("nowhere", str(folder)) == 7  # O, and B- and I- of three kinds
+    assert conll.Conll.declare_num_classes("nowhere", fake=True) == 9
     data = conll.Conll(num_classes=7, path=str(folder), vocab_size=80, batch_size=2, max_length=40, lowercase=False)
     data.setup()
     assert data.classes == ["B-MISC", "B-ORG", "B-PER", "I-MISC", "I-ORG", "I-PER", "O"]
@@ -73,7 +73,7 @@ def test_conll_words_that_do_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_mistakes_in_conll_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no train.txt or train.conll or eng.train.*licence"):
-        conll.count_tags(str(tmp_path), None, -1, False)
+        conll.Conll.declare_num_classes(str(tmp_path))
     for text, column, message in (
         ("a O\nb\n", -1, "line 2: 1 columns, where 2 are in the first line"),
         ("a O\n", 4, "line 1: 2 columns"),
@@ -82,7 +82,7 @@ def test_mistakes_in_conll_files(tmp_path: Path) -> None:
     ):
         folder = conll_folder(tmp_path, text)
         with pytest.raises(UserError, match=message):
-            conll.count_tags("nowhere", str(folder), column, False)
+            conll.Conll.declare_num_classes("nowhere", str(folder), column)
     conll_folder(tmp_path, "a O\nb B-X\n")
     (tmp_path / "test.conll").write_text("a B-Y\n")
     with pytest.raises(UserError, match="has the tag B-Y, which is none of those of training: B-X, I-X, O"):

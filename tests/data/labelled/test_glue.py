@@ -41,10 +41,10 @@ def test_tables_of_glue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         found = glue.read_tsv(path, facts)
         assert found.labels == expected.get(name, [0, 1])
         assert (None if found.pairs is None else found.pairs[0]) == second
-        assert glue.count_glue_classes(name) == len(facts.classes) == (3 if name == "mnli" else 2)
+        assert glue.Glue.declare_num_classes(name) == len(facts.classes) == (3 if name == "mnli" else 2)
     assert glue.read_tsv(tmp_path / "cola.tsv", glue.facts_of("cola")).texts[1] == 'The "gardener.'
     with pytest.raises(UserError, match=r"data\.name=sst is no classification task of GLUE.*sst2"):
-        glue.count_glue_classes("sst")
+        glue.Glue.declare_num_classes("sst")
     with pytest.raises(UserError, match="has no column gold_label"):
         glue.read_tsv(tmp_path / "rte.tsv", glue.facts_of("mnli"))
     (tmp_path / "rte.tsv").write_text("index\tsentence1\tsentence2\tlabel\n0\tA\tB\tmaybe\n")

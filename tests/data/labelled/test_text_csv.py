@@ -72,9 +72,7 @@ def test_mistakes_in_tables_of_texts(tmp_path: Path, compose: Callable[..., Any]
             path.write_text(rows)
         else:
             table(path, rows)
-        text_csv.count_text_classes(
-            str(path), columns.get("text", "text"), columns.get("pair"), columns.get("label", "label"), None, False
-        )
+        text_csv.TextCSV.declare_num_classes(str(path), **columns)
 
     good = [["text", "label"], ["a b", "x"], ["c d", "y"], ["e f", "x"], ["g", "y"], ["h", "y"]]
     read(good)
@@ -95,9 +93,9 @@ def test_mistakes_in_tables_of_texts(tmp_path: Path, compose: Callable[..., Any]
     with pytest.raises(UserError, match="line 2: a text and its label with one tab between them"):
         read("a\tx\nb\n", "my.txt")
     with pytest.raises(UserError, match="there is no file or folder"):
-        text_csv.count_text_classes(str(tmp_path / "none.csv"), "text", None, "label", None, False)
+        text_csv.TextCSV.declare_num_classes(str(tmp_path / "none.csv"))
     with pytest.raises(UserError, match=r"data=text_csv needs your file"):
-        text_csv.count_text_classes(None, "text", None, "label", None, False)
+        text_csv.TextCSV.declare_num_classes()
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=r"holds no train\.csv"):
         text_csv.find_files(tmp_path / "folder")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from helpers.masked import toy_documents
 
-from torchatlas.data.masked.masked_texts import TextFileMasked, WikiText2Masked, count_pieces, own_documents
+from torchatlas.data.masked.masked_texts import TextFileMasked, WikiText2Masked, own_documents
 from torchatlas.data.text import wikitext2
 from torchatlas.errors import UserError
 
@@ -18,9 +18,9 @@ def test_a_users_text(tmp_path: Path) -> None:
     assert [text for split in ("train", "val", "test") for text in splits[split]] == toy_documents(0, 40)
     sizes = {split: sum(map(len, texts)) for split, texts in splits.items()}
     assert all(0.05 < sizes[split] / sum(sizes.values()) <= 0.1 for split in ("val", "test"))
-    size = count_pieces(str(path), None, 0.1, 60, None, True, False)
+    size = TextFileMasked.declare_vocab_size(None, str(path), None, 0.1, 60)
     assert size == 60
-    assert count_pieces(str(path), None, 0.1, 8000, None, True, False) < 200  # there are no more
+    assert TextFileMasked.declare_vocab_size(None, str(path), None, 0.1, 8000) < 200  # there are no more
     data = TextFileMasked(path=str(path), share=0.1, max_tokens=60, vocab_size=60, context=32, batch_size=4)
     data.setup()
     assert "[UNK]" not in data.codec.pieces(data.splits["train"].tokens)
@@ -55,7 +55,7 @@ def test_mistakes_in_a_users_text_are_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=match):
             TextFileMasked(**{"vocab_size": 60, **options})
     file.write_text("\n\n".join(["word " * 9] * 4 + ["x"] * 4))
-    size = count_pieces(str(file), None, 0.01, 60, None, True, False)
+    size = TextFileMasked.declare_vocab_size(None, str(file), None, 0.01, 60)
     data = TextFileMasked(path=str(file), share=0.01, max_tokens=60, vocab_size=size)
     with pytest.raises(UserError, match=r"val: 0 documents have two tokens or more, .*: give more text, or divide"):
         data.setup()

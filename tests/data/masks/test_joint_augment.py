@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from torchatlas.counter import uniform
-from torchatlas.data.images.augment import inverse_affine, warp
+from torchatlas.data.images.geometry import inverse_affine, warp
 from torchatlas.data.masks import joint_augment
 from torchatlas.data.masks.joint_augment import (
     FIELD_STREAM,

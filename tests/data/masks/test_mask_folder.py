@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.masks import save
-from omegaconf import OmegaConf
 from PIL import Image
 
-from torchatlas.data.masks.mask_folder import MaskFolder, count_mask_classes
+from torchatlas.data.masks.mask_folder import MaskFolder
 from torchatlas.errors import UserError
 from torchatlas.run.restore import restored_data
 
@@ -41,7 +40,7 @@ def write(root: Path, coding: str, n: int, prefix: str = "") -> list[Any]:
 
 def mask_folder(root: Path, **options: Any) -> MaskFolder:
     colours = options.get("colours")
-    options = {"num_classes": count_mask_classes(str(root), False, colours), **options}
+    options = {"num_classes": MaskFolder.declare_num_classes(str(root), colours), **options}
     data = MaskFolder(**{"root": str(root), "in_channels": 3, "image_size": 16, "batch_size": 2, **options})
     data.setup()
     return data
@@ -130,7 +129,6 @@ def test_masks_of_another_folder_mean_what_they_did_in_training(tmp_path: Path) 
 
 
 def test_the_config_counts_the_classes(tmp_path: Path, compose: Callable[..., Any]) -> None:
-    OmegaConf.register_new_resolver("count_mask_classes", count_mask_classes, replace=True, use_cache=True)
     write(tmp_path, "indexed", 12)
     assert compose("model=mlp", "data=mask_folder", f"data.root={tmp_path}").data.num_classes == 3
     given = "data.colours={ground: 0, plant: 1, void: 2}"
@@ -179,7 +177,7 @@ def test_masks_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path) -> None:
             mask_folder(root)
     for i in range(12):
         save(root / "Labels", f"{i}.png", np.resize([1, 255], (16, 16)))
-    assert count_mask_classes(str(root), False) == 2
+    assert MaskFolder.declare_num_classes(str(root)) == 2
     given = {"ground": [0, 0, 0], "leaf": [0, 128, 0]}
     with pytest.raises(UserError, match=r"\d.png has the colour 200,0,0, which is of no class.*0,128,0"):
         mask_folder(folder("unknown", "coloured"), colours=given, share=0.3)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers.series import waves, write
 
-from torchatlas.data.series.series_csv import count_csv_series, count_series
+from torchatlas.data.series.series_csv import SeriesCSV
 from torchatlas.data.series.tables import read_table
 from torchatlas.errors import UserError
 from torchatlas.run.check import check
@@ -131,9 +131,9 @@ def test_mistakes_in_a_file_are_named(tmp_path: Path) -> None:
 
 def test_channels_are_counted_before_anything_is_built(tmp_path: Path, compose: Callable[..., Any]) -> None:
     path = write(waves(300), tmp_path / "a.csv")
-    assert count_series(2, ["a"], None) == 3
-    assert count_csv_series(str(path), None, None, ["oil"], fake=False) == 1
-    assert count_csv_series(None, None, None, [], fake=True) == 2
+    assert SeriesCSV.declare_in_channels(2, ["a"]) == 3
+    assert SeriesCSV.declare_out_channels(path=str(path), covariates=["oil"]) == 1
+    assert SeriesCSV.declare_out_channels(fake=True) == 2
     config = compose("model=d_linear", "data=series_csv", f"data.path={path}", "data.covariates=[oil]")
     assert (config.data.in_channels, config.data.out_channels) == (2, 1)
     assert (config.model.in_channels, config.model.out_channels, config.model.lookback) == (2, 1, 48)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.data import ready, whole
 
-from torchatlas.data.series.ucr import ARCHIVE, UCR, count_ucr_classes, prepare, read_series, stratified
+from torchatlas.data.series.ucr import ARCHIVE, UCR, prepare, read_series
 from torchatlas.errors import UserError
 
 
@@ -26,7 +26,7 @@ EQUAL = "2\t1.0\t2.0\t3.0\n-1\t3.0\t2.0\t4.0\n2\t5.0\t1.0\t0.0\n-1\t0.5\t0.0\t1.
 
 def test_ucr_series_are_normalised_and_labels_numbered(tmp_path: Path) -> None:
     ucr_folder(tmp_path, "Mine", EQUAL, "-1\t1\t3\t2\n")
-    assert count_ucr_classes(str(tmp_path), "Mine", fake=False) == 2
+    assert UCR.declare_num_classes("Mine", str(tmp_path)) == 2
     data = ready(UCR(name="Mine", num_classes=2, root=str(tmp_path)))
     assert data.classes == ["-1", "2"]
     assert {split: len(part) for split, part in data.splits.items()} == {"train": 2, "val": 2, "test": 1}
@@ -127,7 +127,7 @@ def test_archive_facts_are_held_against_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not the 2 of ECG200"):
         UCR(name="ECG200", num_classes=3, root=str(tmp_path))
     with pytest.raises(UserError, match=r"the archive has no GunPiont: did you mean GunPoint"):
-        count_ucr_classes(str(tmp_path), "GunPiont", fake=False)
+        UCR.declare_num_classes("GunPiont", str(tmp_path))
     with pytest.raises(UserError, match=r"must be the name of a set"):
         UCR(name="../GunPoint", num_classes=2)
     (folder / "ECG200_TEST.tsv").write_text(row * 99 + row.replace("1", "3", 1))
@@ -145,15 +145,6 @@ def test_the_archive_has_128_sets() -> None:
     assert all(facts.classes > 1 and min(facts.train) >= facts.classes - 1 for facts in ARCHIVE.values())
 
 
-def test_stratified_share_of_each_class() -> None:
-    labels = torch.tensor([0] * 40 + [1] * 10 + [2] * 2 + [3])
-    stay, taken = stratified(labels, 0.2)
-    assert torch.bincount(labels[taken], minlength=4).tolist() == [8, 2, 1, 0]
-    assert sorted(torch.cat([stay, taken]).tolist()) == list(range(53))
-    assert torch.equal(taken, stratified(labels, 0.2)[1])
-    assert taken.tolist() != [*range(8), 40, 41, 50]  # not the first ones
-
-
 def test_made_series_can_be_told_apart() -> None:
     """The frequency with the largest power is one more than the class."""
     data = ready(UCR(name="Adiac", num_classes=37, fake=True, batch_size=64))
@@ -161,7 +152,7 @@ def test_made_series_can_be_told_apart() -> None:
     power = torch.fft.rfft(x[..., 0]).abs()
     assert torch.equal(power.argmax(1) - 1, labels)
     assert len(data.classes) == 37
-    assert count_ucr_classes("nowhere", "Adiac", fake=True) == 37
+    assert UCR.declare_num_classes("Adiac", "nowhere", fake=True) == 37
 
 
 def test_a_set_of_the_archive_is_downloaded_once(tmp_path: Path, served: Callable[..., list[str]]) -> None:

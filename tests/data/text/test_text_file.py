@@ -7,7 +7,7 @@ import pytest
 from helpers.tokens import SIZES, SPECIALS, TEXT, codec
 
 from torchatlas.data.text.base import ALPHABET
-from torchatlas.data.text.text_file import TextFile, count_tokens, read_splits
+from torchatlas.data.text.text_file import TextFile, read_splits
 from torchatlas.data.text.tokenizer import GPT, train_codec
 from torchatlas.data.text.words import split_words
 from torchatlas.errors import UserError
@@ -17,7 +17,7 @@ from torchatlas.errors import UserError
 
 def own_text(**options: Any) -> TextFile:
     by, share, largest = options.get("by", "character"), options.get("share", 0.05), options.get("max_tokens", 10_000)
-    size = count_tokens(options["path"], by, share, largest, False)
+    size = TextFile.declare_vocab_size(options["path"], by, share, largest)
     data = TextFile(**{"vocab_size": size, "context": 8, "batch_size": 2, **options})
     data.setup()
     return data
@@ -104,7 +104,7 @@ def test_mistakes_in_a_text_are_named(tmp_path: Path) -> None:
 
 def test_made_data_have_the_declared_size() -> None:
     for by, size in (("character", len(ALPHABET) + 1), ("word", 1000)):
-        assert count_tokens(None, by, 0.05, 10_000, True) == size
+        assert TextFile.declare_vocab_size(None, by, fake=True) == size
         data = TextFile(by=by, vocab_size=size, fake=True, context=8, batch_size=4)
         data.setup()
         assert data.codec.vocab_size == size
@@ -119,7 +119,7 @@ def test_own_text_by_subwords(by: str, tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text(TEXT)
     for most in (SIZES[by], 100_000):
-        size = count_tokens(str(path), by, 0.1, most, False)
+        size = TextFile.declare_vocab_size(str(path), by, 0.1, most)
         assert size == most if most == SIZES[by] else size < most
         data = TextFile(path=str(path), by=by, share=0.1, max_tokens=most, vocab_size=size, context=8, batch_size=2)
         data.setup()
@@ -127,8 +127,8 @@ def test_own_text_by_subwords(by: str, tmp_path: Path) -> None:
         train = data.read_texts()["train"]
         assert data.codec.describe() == train_codec([train], by, most, SPECIALS[by]).describe()
     with pytest.raises(UserError, match=r"data.max_tokens=20 has no room"):
-        count_tokens(str(path), by, 0.1, 20, False)
-    assert count_tokens(None, by, 0.1, 500, True) == 500
+        TextFile.declare_vocab_size(str(path), by, 0.1, 20)
+    assert TextFile.declare_vocab_size(None, by, 0.1, 500, fake=True) == 500
     made = TextFile(by=by, vocab_size=500, fake=True, context=8, batch_size=2)
     made.setup()
     assert made.codec.vocab_size == 500
@@ -140,7 +140,7 @@ def test_a_wrong_tokeniser_is_refused(tmp_path: Path) -> None:
     path.write_text(TEXT)
     codec("bpe").save(given)
     options = {"path": str(path), "tokenizer": str(given), "vocab_size": 600, "context": 8, "batch_size": 2}
-    assert count_tokens(str(path), "character", 0.05, 10, False, str(given)) == 600
+    assert TextFile.declare_vocab_size(str(path), max_tokens=10, tokenizer=str(given)) == 600
     data = TextFile(**options)
     data.setup()
     assert data.codec.describe() == codec("bpe").describe()

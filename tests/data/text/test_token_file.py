@@ -11,7 +11,7 @@ from helpers.tokens import codec, load
 
 from torchatlas import cli
 from torchatlas.data.text.base import Streams, Windows
-from torchatlas.data.text.token_file import StoredTokens, TokenFile, count_stored_tokens
+from torchatlas.data.text.token_file import StoredTokens, TokenFile
 from torchatlas.data.text.tokenizer import load_codec
 from torchatlas.errors import UserError
 
@@ -84,7 +84,7 @@ def test_damaged_folders_are_refused(texts: Path, tmp_path: Path) -> None:
     (folder / "index.json").unlink()
     refuses("is no folder of tokens: write one with torchatlas prepare")
     with pytest.raises(UserError, match="needs a folder of tokens"):
-        count_stored_tokens(None, False)
+        TokenFile.declare_vocab_size(None)
     with pytest.raises(UserError, match="is not the 400 of this text"):
         TokenFile(path=str(folder), vocab_size=401, context=16).setup()
     with pytest.raises(UserError, match=r"are by tokeniser .* and the checkpoint's is"):

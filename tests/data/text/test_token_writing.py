@@ -16,7 +16,7 @@ import pytest
 from helpers.tokens import TEXT, codec
 
 from torchatlas import cli
-from torchatlas.data.text.token_file import TokenFile, count_stored_tokens
+from torchatlas.data.text.token_file import TokenFile
 from torchatlas.data.text.tokenizer import GPT, load_codec
 from torchatlas.errors import UserError
 
@@ -59,7 +59,7 @@ def test_tokens_of_files_are_those_of_their_texts(
         assert data.bytes_per_token[name] == size / len(part)
     sizes = [index["splits"][name]["bytes"] for name in ("train", "val", "test")]
     assert [size / sum(sizes) for size in sizes] == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
-    assert count_stored_tokens(str(folder), False) == 400
+    assert TokenFile.declare_vocab_size(str(folder)) == 400
 
 
 def test_a_tokeniser_without_an_end_has_empty_lines_between_documents(texts: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_sigkill(small: None, texts: Path, tmp_path: Path, capsys: pytest.Captur
     assert process.wait() == -signal.SIGKILL
     assert not (folder / "train.bin").exists()
     with pytest.raises(UserError, match="is not finished: type its torchatlas prepare again"):
-        count_stored_tokens(str(folder), False)
+        TokenFile.declare_vocab_size(str(folder))
     capsys.readouterr()
     write(texts, folder)
     printed = capsys.readouterr().out

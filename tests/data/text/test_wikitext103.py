@@ -8,7 +8,7 @@ from helpers.tokens import codec, load, made_text
 
 from torchatlas.data.text import wikitext103
 from torchatlas.data.text.base import codec_of
-from torchatlas.data.text.wikitext103 import WikiText103, count_wikitext103_tokens
+from torchatlas.data.text.wikitext103 import WikiText103
 from torchatlas.data.text.words import WordCodec, most_frequent, split_words
 from torchatlas.errors import UserError
 
@@ -47,7 +47,7 @@ def test_wikitext103_by_word(articles: Path) -> None:
 
 
 def test_wikitext103_by_bpe(articles: Path) -> None:
-    size = count_wikitext103_tokens("bpe", 300, None, False)
+    size = WikiText103.declare_vocab_size("bpe", 300, None)
     data = WikiText103(root=str(articles), by="bpe", max_tokens=300, vocab_size=size, context=8, batch_size=2)
     data.prepare_data()
     data.setup()
@@ -56,14 +56,14 @@ def test_wikitext103_by_bpe(articles: Path) -> None:
     assert data.unit == "token"
     codec("bpe").save(articles / "tokenizer.json")
     given = str(articles / "tokenizer.json")
-    size = count_wikitext103_tokens("bpe", 300, given, False)
+    size = WikiText103.declare_vocab_size("bpe", 300, given)
     other = WikiText103(root=str(articles), by="bpe", tokenizer=given, vocab_size=size, context=8, batch_size=2)
     other.prepare_data()
     other.setup()
     assert other.codec.describe() == codec("bpe").describe()
-    assert count_wikitext103_tokens("word", 300, None, False) == 267_735
+    assert WikiText103.declare_vocab_size("word", 300, None) == 267_735
     with pytest.raises(UserError, match=r"data.by=letter must be word or bpe"):
-        count_wikitext103_tokens("letter", 300, None, False)
+        WikiText103.declare_vocab_size("letter", 300, None)
     path = articles / "wikitext-103-raw" / "wiki.valid.raw"
     path.write_text("torn")
     with pytest.raises(UserError, match=r"wiki.valid.raw has 1 lines where 42 are right"):

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
+from torchatlas.data.labelled import pydoc_order
 from torchatlas.data.labelled.labeled_text import baselines_of
-from torchatlas.data.masked import pydoc_order
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from ..labelled.labeled_text import Examples, LabeledText
 from ..text.pydoc import SHARES, read_topics
+from .labeled_text import Examples, LabeledText
 
 CLASSES = ("original", "swapped")
 SHORTEST, LONGEST = 5, 28  # words of a sentence, as in Conneau et al. 2018, section 3
@@ -140,6 +140,7 @@ class PydocOrder(LabeledText):
     """
 
     classes = CLASSES
+    vocabulary = 4_000
 
     def __init__(self, *, num_classes: int = 2, swaps: int = 2, **common: Any) -> None:
         super().__init__(num_classes=num_classes, **common)

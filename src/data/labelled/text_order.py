@@ -3,8 +3,8 @@
 from typing import Any
 
 from ...errors import UserError
-from ..labelled.labeled_text import Examples, LabeledText
 from ..text.text_file import read_splits
+from .labeled_text import Examples, LabeledText
 from .pydoc_order import CLASSES, make_examples, places_to_swap, split_sentences
 
 
@@ -27,6 +27,7 @@ class TextOrder(LabeledText):
     """
 
     classes = CLASSES
+    vocabulary = 4_000
 
     def __init__(
         self, *, num_classes: int = 2, path: str | None = None, share: float = 0.05, swaps: int = 2, **common: Any
