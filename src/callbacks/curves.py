@@ -68,15 +68,6 @@ def writer_of(trainer: lightning.Trainer) -> SummaryWriter | None:
     return None
 
 
-def due(trainer: lightning.Trainer, every_n_epochs: int) -> bool:
-    """Whether pictures are drawn at this epoch's validation: every n epochs, and at the last one."""
-    epoch, interval = trainer.current_epoch + 1, trainer.check_val_every_n_epoch or 1
-    last = trainer.max_epochs is not None and 0 < trainer.max_epochs < epoch + interval
-    task = trainer.lightning_module
-    ended = isinstance(task, Task) and trainer.global_step >= task.plan.total
-    return epoch // every_n_epochs > (epoch - interval) // every_n_epochs or last or ended
-
-
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dotted keys; lists as text."""
     found: dict[str, Any] = {}

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ..analysis.modes import predicting
 from ..tasks.seq2seq import BEGIN
+from .text import plain
 
 MOST_LABELS = 60  # tokens of a side that a picture names
 
 
 def labels(codec: Any, tokens: Tensor) -> list[str]:
     """Each token as a text that shows, for pictures."""
-    # A dollar sign would begin a formula in matplotlib.
-    return [(piece.strip() or "␣").replace("$", r"\$") for piece in codec.pieces(tokens)]
+    return [plain(piece.strip() or "␣") for piece in codec.pieces(tokens)]
 
 
 def alignments(network: Any, source: Tensor, output: Tensor) -> list[Tensor]:

@@ -51,3 +51,13 @@ def agreement(confused: Tensor) -> dict[str, Tensor]:
     defined = spread > 1e-6
     figures = {"macro_f1": f1.mean()} | ({"f1": f1[1]} if len(f1) == 2 else {})
     return figures | {"matthews_correlation": torch.where(defined, covariance / spread.clamp(min=1e-6), 0.0)}
+
+
+def area_under(x: Tensor, y: Tensor) -> float:
+    """By trapezoids."""
+    return float(torch.trapezoid(y, x).abs())
+
+
+def average_precision(recall: Tensor, precision: Tensor) -> float:
+    """The sum over thresholds of precision times the rise in recall, which falls along torchmetrics' curves."""
+    return float(((recall[:-1] - recall[1:]) * precision[:-1]).sum())

@@ -1,20 +1,35 @@
 """TensorBoard's projector: the embedding of each token, with its text."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.tensorboard.writer import SummaryWriter
 
-from ..callbacks.base import Callback
 from ..callbacks.curves import writer_of
+from ..tasks.base import Task
+from .base import Pictures, Shown
 
 CONFIG = "projector_config.pbtxt"
 
 
-class Embeddings(Callback):
+class Points(NamedTuple):
+    """Points `n d` for the projector, with a text of each."""
+
+    points: Tensor
+    texts: list[str]
+
+    def write(self, writer: SummaryWriter, tag: str, epoch: int) -> None:
+        """In place of what was written under the tag before."""
+        shutil.rmtree(Path(writer.log_dir) / "00000" / tag, ignore_errors=True)
+        writer.add_embedding(self.points, self.texts, tag=tag, global_step=0)
+
+
+class Embeddings(Pictures):
     """Writes the embeddings of tokens for TensorBoard's projector, after the test or, without one, after training.
 
     A table is written for each embedding whose rows are the tokens of a codec of the data: `codec`, or `source_codec`
@@ -25,32 +40,29 @@ class Embeddings(Callback):
     """
 
     def __init__(self, most: int = 2000) -> None:
+        super().__init__()
         self.most = most
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.write(trainer, pl_module)
+        self.show(trainer, pl_module, "val", trainer.current_epoch)
 
-    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.write(trainer, pl_module)
-
-    def write(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def show(self, trainer: lightning.Trainer, module: lightning.LightningModule, split: str, epoch: int) -> None:
         """Replace what was written before."""
-        writer = writer_of(trainer)
-        if writer is None:
-            return
-        folder = Path(writer.log_dir)
-        (folder / CONFIG).unlink(missing_ok=True)
-        vars(writer).pop("_projector_config", None)  # what this writer has written before
-        codecs = codecs_of(trainer.datamodule)  # type: ignore[attr-defined]
-        for name, embedding in embeddings_of(module.network, codecs):  # type: ignore[arg-type]
+        if (writer := writer_of(trainer)) is not None:
+            (Path(writer.log_dir) / CONFIG).unlink(missing_ok=True)
+            vars(writer).pop("_projector_config", None)  # what this writer has written before
+            super().show(trainer, module, split, epoch)
+
+    def draw(self, task: Task, data: Any, split: str) -> Iterator[tuple[str, Shown]]:
+        codecs = codecs_of(data)
+        for name, embedding in embeddings_of(task.network, codecs):
             codec = codecs[name]
             weights = embedding.weight.detach()[: self.most].float().cpu()
             tokens = range(len(weights))
             pieces = getattr(codec, "pieces", None)
             texts = pieces(list(tokens)) if pieces else [codec.decode(torch.tensor([i])) for i in tokens]
-            shutil.rmtree(folder / "00000" / name, ignore_errors=True)
             # Quoted, since a token may be a tabulator or a line feed, or nothing that shows.
-            writer.add_embedding(weights, [repr(text) for text in texts], tag=name, global_step=0)
+            yield name, Points(weights, [repr(text) for text in texts])
 
 
 def codecs_of(data: Any) -> dict[str, Any]:

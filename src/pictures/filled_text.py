@@ -1,17 +1,16 @@
 """TensorBoard: what a masked language model writes in place of hidden tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import lightning
 import torch
 
-from ..callbacks.base import Callback
-from ..callbacks.curves import due, writer_of
+from ..drawing.text import verbatim
 from ..tasks.masked_lm import MaskedLM
+from .base import STAGES, Pictures, Shown
 
 
-class FilledText(Callback):
+class FilledText(Pictures):
     """The first validation samples with hidden tokens, each with the network's likeliest guesses.
 
     In the text each selected token stands as ⟦number⟧; below it, by number: the true token, what the network saw in
@@ -26,30 +25,18 @@ class FilledText(Callback):
         top: guesses for each token.
     """
 
+    task_class = MaskedLM
+
     def __init__(self, every_n_epochs: int = 5, samples: int = 4, top: int = 3) -> None:
-        self.every_n_epochs, self.samples, self.top = every_n_epochs, samples, top
+        super().__init__(every_n_epochs)
+        self.samples, self.top = samples, top
 
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if due(trainer, self.every_n_epochs):
-            self.write(trainer, pl_module, "validation", trainer.current_epoch + 1)
-
-    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.write(trainer, pl_module, "test", trainer.current_epoch)
-
-    @torch.no_grad()
-    def write(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str, epoch: int) -> None:
-        assert isinstance(module, MaskedLM)
-        writer = writer_of(trainer)
-        if writer is None:
-            return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    def draw(self, task: MaskedLM, data: Any, split: str) -> Iterator[tuple[str, Shown]]:
         pairs = data.splits["val"]
         indices = torch.linspace(0, len(pairs) - 1, min(self.samples, len(pairs))).long()
-        batch = tuple(x.to(module.device) if isinstance(x, torch.Tensor) else x for x in pairs[-1, indices])
+        batch = tuple(x.to(task.device) if isinstance(x, torch.Tensor) else x for x in pairs[-1, indices])
         hidden = data.transform(batch)
-        training = module.training
-        logits, next_logits = module.eval().network(*hidden[:4])
-        module.train(training)
+        logits, next_logits = task.network(*hidden[:4])
         guesses = logits.float().softmax(2).topk(min(self.top, logits.shape[2]), 2)
         foreign = next_logits.float().softmax(1)[:, 1].tolist()
         for i in range(len(indices)):
@@ -57,14 +44,12 @@ class FilledText(Callback):
                 data.codec.pieces,
                 *(x[i].tolist() for x in (batch[0], batch[1], hidden[0], hidden[3], hidden[4], *guesses)),
             )
-            if module.next_sentence:
+            if task.next_sentence:
                 truth = ("follows", "is of another document")[int(hidden[5][i])]
                 text += (
                     f"\n\nThe second piece {truth}; to the network that it does not follow is {foreign[i]:.0%} likely."
                 )
-            # Indented lines are a code block in TensorBoard's Markdown: nothing in the text is interpreted.
-            shown = "\n".join("    " + line for line in text.splitlines())
-            writer.add_text(f"{stage} text/hidden tokens {i + 1}", shown, epoch)
+            yield f"{STAGES[split]} text/hidden tokens {i + 1}", verbatim(text)
 
 
 def describe(

@@ -1,16 +1,14 @@
 """TensorBoard: what a language model writes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import lightning
-
-from ..callbacks.base import Callback
-from ..callbacks.curves import due, writer_of
+from ..drawing.text import verbatim
 from ..tasks.language_modeling import LanguageModeling
+from .base import STAGES, Pictures, Shown
 
 
-class TextSamples(Callback):
+class TextSamples(Pictures):
     """Sampled continuations of the first words or characters of the validation text, at several temperatures.
 
     What is written stands between ⟦ and ⟧.
@@ -24,29 +22,17 @@ class TextSamples(Callback):
         prompt: tokens of the validation text that are given.
     """
 
+    task_class = LanguageModeling
+
     def __init__(
         self, every_n_epochs: int = 5, length: int = 300, temperatures: Sequence[float] = (0.8,), prompt: int = 32
     ) -> None:
-        self.every_n_epochs, self.length, self.temperatures = every_n_epochs, length, list(temperatures)
-        self.prompt = prompt
+        super().__init__(every_n_epochs)
+        self.length, self.temperatures, self.prompt = length, list(temperatures), prompt
 
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if due(trainer, self.every_n_epochs):
-            self.write(trainer, pl_module, "validation", trainer.current_epoch + 1)
-
-    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.write(trainer, pl_module, "test", trainer.current_epoch)
-
-    def write(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str, epoch: int) -> None:
-        assert isinstance(module, LanguageModeling)
-        writer = writer_of(trainer)
-        if writer is None:
-            return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    def draw(self, task: LanguageModeling, data: Any, split: str) -> Iterator[tuple[str, Shown]]:
         prompt = data.splits["val"].tokens[: self.prompt]
         for temperature in self.temperatures:
-            tokens = module.generate(prompt, self.length, context=data.context, temperature=temperature)
+            tokens = task.generate(prompt, self.length, context=data.context, temperature=temperature)
             given, written = data.codec.decode(prompt), data.codec.decode(tokens[len(prompt) :])
-            # Indented lines are a code block in TensorBoard's Markdown: nothing in the text is interpreted.
-            text = "\n".join("    " + line for line in f"{given}{data.codec.joint}⟦{written}⟧".splitlines())
-            writer.add_text(f"{stage} text/temperature {temperature}", text, epoch)
+            yield f"{STAGES[split]} text/temperature {temperature}", verbatim(f"{given}{data.codec.joint}⟦{written}⟧")

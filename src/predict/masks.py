@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ..analysis.tiling import predict_tiled
 from ..data.masks.base import SegmentationData
+from ..drawing.overlay import overlay
 from ..errors import UserError
 from ..tasks.segmentation import Segmentation
 from .registry import answers
 
 log = logging.getLogger(__name__)
 TILE = 1024  # pixels of a side up to which an image is predicted at once
-OPACITY = 0.6  # of the mask over the image
 
 
 @answers(tasks=("segmentation",), reads=True, ends=" input=FILE output=FOLDER")
@@ -132,20 +132,3 @@ def write(
     painted = overlay(base / 255, classes, np.array(colours) / 255)
     Image.fromarray((painted * 255).round().astype(np.uint8)).save(path.with_name(f"{Path(name).name}_overlay.png"))
     return path
-
-
-def overlay(
-    image: NDArray[np.floating[Any]], mask: NDArray[np.integer[Any]], colours: NDArray[np.floating[Any]]
-) -> NDArray[np.floating[Any]]:
-    """Classes in their colours over an image, all from 0 to 1; a class whose colour is black is left as it is.
-
-    Args:
-        image: `h w 3`.
-        mask: `h w`; values that are no class, as 255, are left as they are.
-        colours: `k 3`.
-    """
-    known = mask < len(colours)
-    classes = np.where(known, mask, 0)
-    seen = colours.max(axis=1) > 0
-    painted = np.expand_dims(known & seen[classes], 2)
-    return np.where(painted, (1 - OPACITY) * image + OPACITY * colours[classes], image)

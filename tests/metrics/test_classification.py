@@ -3,9 +3,17 @@
 import pytest
 import torch
 from helpers.tasks import Constant
-from sklearn.metrics import f1_score, matthews_corrcoef
+from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
+from torchmetrics.classification import MulticlassPrecisionRecallCurve, MulticlassROC
 
-from torchatlas.metrics.classification import BINS, agreement, calibration_gaps, confusion
+from torchatlas.metrics.classification import (
+    BINS,
+    agreement,
+    area_under,
+    average_precision,
+    calibration_gaps,
+    confusion,
+)
 from torchatlas.tasks.classification import Classification, log_mean
 
 # --- classification of texts
@@ -42,3 +50,19 @@ def test_calibration_error_is_torchmetrics() -> None:
     assert log_mean(torch.tensor([[[0.0, 1.0]]])).isfinite().all()
     derived = Classification(Constant(logits)).derive({"loss": torch.tensor(1.0), "calibration_gaps": gaps})
     assert set(derived) == {"loss", "calibration_error"}
+
+
+# --- curves over thresholds
+
+
+def test_areas_are_scikit_learns() -> None:
+    labels = torch.randint(3, (200,))
+    probabilities = (torch.randn(200, 3) + torch.nn.functional.one_hot(labels, 3)).softmax(1)
+    fpr, tpr, _ = MulticlassROC(3)(probabilities, labels)
+    precision, recall, _ = MulticlassPrecisionRecallCurve(3)(probabilities, labels)
+    for k in range(3):
+        truth, score = (labels == k).numpy(), probabilities[:, k].numpy()
+        assert area_under(fpr[k], tpr[k]) == pytest.approx(roc_auc_score(truth, score), abs=1e-6)
+        assert average_precision(recall[k], precision[k]) == pytest.approx(
+            average_precision_score(truth, score), abs=1e-6
+        )

@@ -34,7 +34,7 @@ class Pictures:
 def test_pictures(latent_dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples of the same noise, the plane of two dimensions or walks along more; the random state stays."""
     written = Pictures()
-    monkeypatch.setattr("torchatlas.pictures.generation.writer_of", lambda _: written)
+    monkeypatch.setattr("torchatlas.pictures.base.writer_of", lambda _: written)
     task = ELBO(VAE(latent_dim=latent_dim))
     x, labels = batch_of(40)
     data = SimpleNamespace(
@@ -43,7 +43,8 @@ def test_pictures(latent_dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     trainer: Any = SimpleNamespace(datamodule=data)
     before = torch.get_rng_state()
-    GenerationPictures(samples=16).draw(trainer, task.train(), "val", 1)
+    GenerationPictures(samples=16).show(trainer, task.train(), "val", 1)
+    assert task.training
     assert torch.equal(torch.get_rng_state(), before)
     walks = {"validation/plane"} if latent_dim == 2 else {"validation/latent walk"}
     others = {f"validation/{name}" for name in ("reconstructions", "samples", "interpolations", "latent map")}

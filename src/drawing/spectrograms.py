@@ -1,0 +1,37 @@
+"""Spectrograms in a grid."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+RANGE = 8.0  # decades of power under the loudest that a spectrogram shows
+COLUMNS = 4
+
+
+def draw_spectrograms(clips: list[Tensor], sample_rate: int, titles: list[str], colours: list[str]) -> Figure:
+    """Logarithmic power over seconds and kilohertz, each with its title; eight decades under the loudest.
+
+    Args:
+        clips: waveforms of shape `n`.
+        sample_rate: in hertz.
+        titles, colours: of each.
+    """
+    window = max(16, sample_rate // 40)  # 25 ms
+    hann = torch.hann_window(window)
+    columns = min(COLUMNS, len(clips))
+    figure = Figure(figsize=(2.4 * columns, 1.9 * -(-len(clips) // columns)), layout="constrained")
+    for i, (clip, title, colour) in enumerate(zip(clips, titles, colours, strict=True)):
+        place = figure.add_subplot(-(-len(clips) // columns), columns, i + 1)
+        stft = torch.stft(
+            clip, window, max(1, window // 4), window=hann, center=True, pad_mode="constant", return_complex=True
+        )
+        power = (stft.abs().square() + 1e-12).log10()
+        top = float(power.max())
+        extent = (0.0, len(clip) / sample_rate, 0.0, sample_rate / 2000)
+        place.imshow(power.numpy(), origin="lower", aspect="auto", extent=extent, vmin=top - RANGE, vmax=top)
+        place.set_title(title, fontsize=8, color=colour)
+        place.tick_params(labelsize=6)
+        if i == 0:
+            place.set_xlabel("s", fontsize=7)
+            place.set_ylabel("kHz", fontsize=7)
+    return figure

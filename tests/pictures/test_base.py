@@ -1,0 +1,173 @@
+"""When pictures are due, what they are given, and that they leave no trace."""
+
+import random
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from torchatlas.errors import UserError
+from torchatlas.pictures import base
+from torchatlas.pictures.base import Pictures, Shown, due, evenly
+from torchatlas.pictures.forecast import ForecastPictures
+from torchatlas.pictures.sound import SoundPictures
+from torchatlas.tasks.classification import Classification
+
+
+class Writer:
+    """In place of TensorBoard's."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, Any, int]] = []
+
+    def add_figure(self, tag: str, figure: Figure, epoch: int) -> None:
+        self.written.append((tag, figure, epoch))
+
+    def add_text(self, tag: str, text: str, epoch: int) -> None:
+        self.written.append((tag, text, epoch))
+
+
+class Note:
+    """What writes itself."""
+
+    def write(self, writer: Any, tag: str, epoch: int) -> None:
+        writer.written.append((tag, self, epoch))
+
+
+class Careless(Pictures):
+    """Draws random numbers, and says what it was called for."""
+
+    def inputs(self, data: Any, batch: Any) -> Figure | None:
+        torch.rand(1)
+        return Figure()
+
+    def start(self, task: Any, data: Any, split: str) -> None:
+        self.calls = [f"start {split}"]
+
+    def collect(self, task: Any, outputs: Any, batch: Any) -> None:
+        self.calls.append(f"collect {outputs} {batch}")
+
+    def gather(self, task: Any, split: str) -> None:
+        self.calls.append(f"gather {split}")
+
+    def draw(self, task: Any, data: Any, split: str) -> Iterator[tuple[str, Shown]]:
+        assert not task.training
+        assert not torch.is_grad_enabled()
+        random.random()
+        np.random.rand()
+        torch.rand(1)
+        yield "figure", Figure()
+        yield "text", "words"
+        yield "note", Note()
+
+
+@pytest.fixture
+def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
+    made = Writer()
+    monkeypatch.setattr(base, "writer_of", lambda _: made)
+    return made
+
+
+def trainer_at(epoch: int, **changes: Any) -> Any:
+    given = {"current_epoch": epoch, "check_val_every_n_epoch": 1, "max_epochs": 10, "lightning_module": None}
+    return SimpleNamespace(**given | {"loggers": ["one"], "datamodule": SimpleNamespace(kind="")} | changes)
+
+
+def validated(pictures: Pictures, trainer: Any, task: Any, stage: str = "validation") -> None:
+    """As Lightning calls it."""
+    getattr(pictures, f"on_{stage}_epoch_start")(trainer, task)
+    getattr(pictures, f"on_{stage}_batch_end")(trainer, task, "outputs", "batch", 0)
+    getattr(pictures, f"on_{stage}_epoch_end")(trainer, task)
+
+
+def test_pictures_are_drawn_when_they_are_due(writer: Writer) -> None:
+    pictures, task = Careless(every_n_epochs=4), Classification(nn.Linear(1, 2))
+    epochs = []
+    for epoch in range(10):
+        pictures.calls = []
+        validated(pictures, trainer_at(epoch), task)
+        epochs += [epoch + 1] if pictures.calls else []
+    assert epochs == [4, 8, 10]
+    assert pictures.calls == ["start val", "collect outputs batch", "gather val"]
+    assert [(tag, epoch) for tag, _, epoch in writer.written[-3:]] == [("figure", 10), ("text", 10), ("note", 10)]
+    writer.written.clear()
+    validated(pictures, trainer_at(10), task, "test")
+    assert pictures.calls == ["start test", "collect outputs batch", "gather test"]
+    assert [epoch for *_, epoch in writer.written] == [10, 10, 10]
+    pictures.calls = []
+    validated(pictures, trainer_at(3, loggers=[]), task)
+    validated(Careless(), trainer_at(9), task)  # of the test set alone
+    assert pictures.calls == []
+    assert len(writer.written) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [3, 6, 7]),  # every third, and the last
+        ({"check_val_every_n_epoch": 2}, [4, 6]),  # the first validation behind each third; there is none behind 6
+        ({"max_epochs": -1}, [3, 6]),
+    ],
+)
+def test_due(changes: dict[str, Any], expected: list[int]) -> None:
+    every = changes.get("check_val_every_n_epoch", 1)
+    given = {"max_epochs": 7} | changes
+    assert [e for e in range(every, 8, every) if due(trainer_at(e - 1, **given), 3)] == expected
+
+
+def test_they_leave_no_trace(writer: Writer) -> None:
+    """In the random states and in the modes of the network."""
+    layers = nn.Linear(1, 2), nn.BatchNorm1d(2)
+    task = Classification(nn.Sequential(*layers)).train()
+    layers[1].eval()
+    pictures = Careless(every_n_epochs=1)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]
+    pictures.on_fit_start(trainer_at(0), task)
+    pictures.on_train_batch_start(trainer_at(0), task, "batch", 0)
+    validated(pictures, trainer_at(0), task)
+    assert len(writer.written) == 4
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert task.training
+    assert [layer.training for layer in layers] == [True, False]
+
+
+def test_a_step_calls_nothing_after_the_first(writer: Writer) -> None:
+    """Lightning passes over hooks that cannot be called; see `callbacks.base`."""
+    task = Classification(nn.Linear(1, 2))
+    for pictures, first in ((Careless(every_n_epochs=1), True), (ForecastPictures(), False)):
+        pictures.on_fit_start(trainer_at(0), task)
+        assert callable(pictures.on_train_batch_start) is first
+    pictures = Careless(every_n_epochs=1)
+    for _ in range(2):  # a second training, too, begins with its inputs
+        pictures.on_fit_start(trainer_at(0), task)
+        pictures.on_train_batch_start(trainer_at(0), task, "batch", 0)
+        assert not callable(pictures.on_train_batch_start)
+    assert [tag for tag, *_ in writer.written] == ["inputs/training samples as the network gets them"] * 2
+
+
+def test_of_other_data_nothing_is_drawn(writer: Writer) -> None:
+    pictures = SoundPictures(every_n_epochs=1)
+    trainer = trainer_at(0, datamodule=SimpleNamespace(kind="image"))
+    pictures.setup(trainer, nn.Linear(1, 1), "fit")  # type: ignore[arg-type]
+    validated(pictures, trainer, Classification(nn.Linear(1, 2)))
+    assert writer.written == []
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    with pytest.raises(UserError, match="ForecastPictures draws what task=forecasting does, and this run "):
+        ForecastPictures().setup(trainer_at(0), Classification(nn.Linear(1, 2)), "fit")
+    for wrong in (0, -1, 2.5, True):
+        with pytest.raises(UserError, match=rf"every_n_epochs={wrong} of the callback ForecastPictures must be"):
+            ForecastPictures(every_n_epochs=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("size", "number", "expected"), [(10, 4, [0, 3, 6, 9]), (3, 8, [0, 1, 2]), (5, 1, [0])])
+def test_evenly(size: int, number: int, expected: list[int]) -> None:
+    assert evenly(size, number).tolist() == expected
