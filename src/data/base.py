@@ -40,6 +40,7 @@ class DataModule(lightning.LightningDataModule):
     # when a run goes on, no key of the data can change but those that say where files are and how they are read
     fixed: ClassVar[Mapping[str, str]] = {"": "the data are those of the checkpoint"}
     free: ClassVar[tuple[str, ...]] = ("root", "path", "num_workers", "memory")
+    kind: ClassVar[str] = ""  # what an input is, where callbacks are for that alone: see `run.build.callbacks_of`
     of_images: ClassVar[bool] = False  # whether an input is an image, which tasks make and `augment=` changes
     classes: Sequence[str] = ()  # their names in the order of the labels, where there are labels
     endings: ClassVar[tuple[str, ...]] = ()  # of the files that `read` takes; none: it takes no file

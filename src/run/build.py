@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import get_class, instantiate
+from lightning.pytorch.callbacks import Checkpoint
 
 from ..callbacks.base import NoProfiler
 from ..data.base import DataModule
@@ -60,15 +61,18 @@ def build_trainer(
     options["precision"] = precision(options["precision"], options["accelerator"])
     if options["gradient_clip_algorithm"] not in ("norm", "value"):
         raise UserError(f"trainer.gradient_clip_algorithm={options['gradient_clip_algorithm']} must be norm or value")
-    made = [build_callback(callback, config) for callback in config["callbacks"].values() if callback is not None]
+    made = [build_callback(callback, config) for callback in callbacks_of(config).values()]
     _require_devices(options)
     chosen = [*first, *(callback for callback in made if getattr(callback, "enabled", True)), *callbacks]
     for callback in chosen:
         leave_out(callback, lightning.Callback)
     # The run's end is the task's plan, since Lightning repeats part of an epoch when a run that is limited by steps
     # goes on; the number of epochs follows when the data are known.
+    options = options | {"max_epochs": -1, "max_steps": -1}
+    if not any(isinstance(callback, Checkpoint) for callback in made):
+        options["enable_checkpointing"] = False  # else Lightning writes some of its own
     trainer: lightning.Trainer = instantiate(
-        options | {"max_epochs": -1, "max_steps": -1},
+        options,
         callbacks=chosen,
         logger=[instantiate(logger, folder) for logger in config["logger"].values() if logger is not None],
         plugins=[CheckpointFiles()],
@@ -76,6 +80,16 @@ def build_trainer(
         default_root_dir=str(folder),
     )
     return trainer
+
+
+def callbacks_of(config: Any) -> dict[str, dict[str, Any]]:
+    """The callbacks that a config asks for, by name.
+
+    One that is null is left out, and one whose `_kind_` is not the `kind` of the data, of which nothing is imported.
+    """
+    kind = get_class(config["data"]["_target_"]).kind  # type: ignore[attr-defined]
+    asked = {name: dict(given) for name, given in config["callbacks"].items() if given is not None}
+    return {name: given for name, given in asked.items() if given.pop("_kind_", kind) == kind}
 
 
 def build_callback(given: Any, config: Any) -> lightning.Callback:

@@ -36,7 +36,7 @@ from ..storage.run_folder import RUNS
 from ..tasks.base import Task
 from ..training.threads import cores
 from .assemble import assemble
-from .build import build_trainer
+from .build import build_trainer, callbacks_of
 from .devices import device_of
 
 WARM_UP = 3  # steps that are not measured
@@ -63,14 +63,15 @@ def estimate(plain: dict[str, Any], model: str, data_name: str, samples: int = 1
     found.device = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     if found.processes > 1:
         found.notes.append(f"measured on one of {found.processes} devices, without the exchange of gradients")
-        if device.type == "cpu" and plain["callbacks"].get("threads", {}).get("number", 0) is None:
-            plain["callbacks"]["threads"]["number"] = max(1, cores() // found.processes)
+        threads = plain["callbacks"].get("threads") or {}
+        if device.type == "cpu" and threads.get("number", 0) is None:
+            threads["number"] = max(1, cores() // found.processes)
     limit_val_batches = options["limit_val_batches"]
     options |= {
         "devices": 1, "strategy": "auto", "sync_batchnorm": False, "limit_val_batches": 0, "profiler": None,
         "fast_dev_run": False, "enable_checkpointing": False,
     }  # fmt: skip
-    own = {key: value for key, value in plain["callbacks"].items() if str(value["_target_"]).endswith(STEP_CALLBACKS)}
+    own = {key: value for key, value in callbacks_of(plain).items() if str(value["_target_"]).endswith(STEP_CALLBACKS)}
     torch.manual_seed(plain["seed"])
     parts = assemble(plain | {"weights": None})
     data, task = parts.data, parts.task

@@ -112,7 +112,7 @@ def _known_keys(words: Sequence[str]) -> list[str]:
     chosen = [f"{group}={name}" for group, _, name in pairs if group in GROUPS and name in options(group)]
     with hydra.initialize_config_module("torchatlas.configs", version_base="1.3"):
         config = hydra.compose("train", overrides=chosen)
-    return [key for key in _keys(config) if "_target_" not in key and "_partial_" not in key]
+    return [key for key in _keys(config) if not key.endswith("_")]
 
 
 def _keys(node: DictConfig, prefix: str = "") -> list[str]:

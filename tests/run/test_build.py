@@ -10,7 +10,7 @@ from helpers import Train
 from torch import nn
 
 from torchatlas.errors import UserError
-from torchatlas.run.build import compile_network, shutil
+from torchatlas.run.build import callbacks_of, compile_network, shutil
 from torchatlas.storage.checkpoints import read
 
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
@@ -31,6 +31,17 @@ def test_compiled_names_stay_clean(train: Train, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "compiled" / "1"
     assert not any("_orig_mod" in key for key in weights(folder))
     train(f"resume={folder}", "compile=false", "trainer.max_epochs=2")
+
+
+def test_callbacks_of_other_data_are_left_out() -> None:
+    """And not imported: there is no module of that name."""
+    pictures = {"_target_": "nowhere.Pictures", "_kind_": "sound", "clips": 3}
+    given = {"sounds": pictures, "curves": {"_target_": "nowhere.Curves"}, "record": None}
+    for name, expected in (("images.digits.Digits", ["curves"]), ("sound.fsdd.FSDD", ["sounds", "curves"])):
+        found = callbacks_of({"data": {"_target_": f"torchatlas.data.{name}"}, "callbacks": given})
+        assert list(found) == expected
+        assert found.get("sounds", {}).keys() <= {"_target_", "clips"}
+    assert "_kind_" in pictures
 
 
 def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,7 @@ class SoundData(DataModule):
     """
 
     tasks = ("classification",)
+    kind = "sound"
     endings = ENDINGS
     classes: Sequence[str] = ()
 
