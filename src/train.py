@@ -88,16 +88,19 @@ def execute(
     trainer = build_trainer(plain, folder, callbacks, first=[begin])
     if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")
-    stopped = None
+    stopped, over = None, False
     try:
         trainer.fit(task, datamodule=parts.data, ckpt_path=None if path is None else str(path), weights_only=True)
         best = folder / "checkpoints" / "best.ckpt"
         if plain["test"] and best.exists():
             trainer.test(task, datamodule=parts.data, ckpt_path=str(best), verbose=False, weights_only=True)
+        elif plain["test"]:
+            log.info("no test: callbacks.checkpoint, which keeps the best weights, is left out")
+        over = True
     except Stopped as error:
         stopped = error.number
     finally:  # an interrupted run, too, ends with the way to go on
-        if trainer.is_global_zero and (folder / "checkpoints").exists():
+        if trainer.is_global_zero and (over or (folder / "checkpoints").exists()):
             use = usage(Trained.of(task, parts.data, parts.data.describe()["kind"]))
             print_summary(folder, trainer.global_step >= task.plan.total, use)
     if stopped is not None:

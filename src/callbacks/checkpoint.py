@@ -81,6 +81,7 @@ class Checkpoint(Callback, CheckpointCallback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Task)
+        pl_module.close_epoch("train")  # else its sums would be in the checkpoint, and in the next epoch's figures
         self.judge(trainer, pl_module)
         loop = trainer.fit_loop
         if self.end is not None:  # the run ends within an epoch, and could go on there

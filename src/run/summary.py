@@ -69,10 +69,9 @@ def print_summary(folder: Path, finished: bool, use: tuple[str, str]) -> None:
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
     command, words = use
-    for label, text in (
-        ("run folder", str(shown(folder))),
-        ("dashboard", f"{uv}tensorboard --logdir {quoted}"),
-        ("go on", f"{uv}{train} resume={quoted}{more}"),
-        ("use it", f"{uv}torchatlas {command} ckpt={quoted}{words}"),
-    ):
+    lines = {"run folder": str(shown(folder)), "dashboard": f"{uv}tensorboard --logdir {quoted}"}
+    if any((folder / "checkpoints").glob("*.ckpt")):
+        lines["go on"] = f"{uv}{train} resume={quoted}{more}"
+        lines["use it"] = f"{uv}torchatlas {command} ckpt={quoted}{words}"
+    for label, text in lines.items():
         console.print(f"{label:<11} {text}", markup=False, highlight=False, soft_wrap=True)
