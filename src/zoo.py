@@ -98,7 +98,8 @@ def settings(words: Sequence[str]) -> list[str]:
 
 def _settings(group: str, name: str) -> list[str]:
     """Those of one choice, and of the choice that it begins with."""
-    text, found = config_text(group, name), []
+    text = config_text(group, name)
+    found: list[str] = []
     bases = [base for base in re.findall(r"^  - (\w+)$", text, re.MULTILINE) if base in options(group)]
     package = match[1] if (match := re.search(r"@package ([a-z_.]+)$", text, re.MULTILINE)) else group
     path = [(-1, "" if package == "_global_" else f"{package}.")]  # the sections around a line, by their indent
@@ -106,7 +107,8 @@ def _settings(group: str, name: str) -> list[str]:
         while path[-1][0] >= len(indent):
             path.pop()
         path.append((len(indent), f"{path[-1][1]}{key}."))
-        found += [path[-1][1][:-1]] if value.strip() else []
+        if value.strip() and not value.startswith(" ${"):  # a section, or what follows another key
+            found.append(path[-1][1][:-1])
     return list(dict.fromkeys([key for base in bases for key in _settings(group, base)] + found))
 
 

@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Key:
-    """A parameter: `name` in Python, `key` on the command line, what its values are, and its line of help."""
+    """A parameter: `name` in Python, `key` on the command line, what its values are, its help and an example of it."""
 
     name: str
     key: str
@@ -52,6 +52,7 @@ class Key:
     optional: bool = False
     positional: bool = False
     help: str = ""
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def read(name: str) -> Command:
     helps, others = helps_of(parts.get("Args", "")), function.args.vararg
     return Command(
         place.path.stem if place.path.parent == FOLDER else name, place,
-        {key.key: key for key in keys_of(function.args, helps)},
+        {key.key: key for key in keys_of(function.args, helps, parts.get("Examples", ""))},
         annotated(others.annotation).get("key", "") if others else None, helps.get(others.arg, "") if others else "",
         first.rstrip("."), text.strip(), parts.get("Examples", "").strip(),
     )  # fmt: skip
@@ -155,7 +156,7 @@ def helps_of(text: str) -> dict[str, str]:
     return {name.strip("* "): about for names, _, about in lines for name in names.split(",")}
 
 
-def keys_of(arguments: ast.arguments, helps: Mapping[str, str]) -> list[Key]:
+def keys_of(arguments: ast.arguments, helps: Mapping[str, str], examples: str) -> list[Key]:
     """The parameters of a signature, without `*words`."""
     named = [*arguments.posonlyargs, *arguments.args]
     absent = [None] * (len(named) - len(arguments.defaults))
@@ -164,10 +165,20 @@ def keys_of(arguments: ast.arguments, helps: Mapping[str, str]) -> list[Key]:
         Key(
             name=argument.arg, default=REQUIRED if default is None else ast.literal_eval(default),
             positional=argument in arguments.posonlyargs, help=helps.get(argument.arg, ""),
-            **{"key": argument.arg} | annotated(argument.annotation),
+            example=shown_in(examples, argument.arg), **{"key": argument.arg} | annotated(argument.annotation),
         )
         for argument, default in found
     ]  # fmt: skip
+
+
+def shown_in(examples: str, key: str) -> str:
+    """The value that a key has in one of the examples.
+
+    >>> shown_in('translate ckpt=runs/a input="Ein Hund."', "input")
+    '"Ein Hund."'
+    """
+    match = re.search(rf"""(?<=\s){key}=("[^"]*"|'[^']*'|\S+)""", examples)
+    return match[1] if match else ""
 
 
 def annotated(node: ast.expr | None) -> dict[str, Any]:

@@ -146,15 +146,14 @@ def converted(key: Key, text: str) -> Any:
     """
     if key.optional and text == "null":
         return None
-    if key.many:
-        return tuple(single(key, part.strip()) for part in text.split(",") if part.strip())
-    return single(key, text)
+    parts = [part.strip() for part in text.split(",") if part.strip()] if key.many else [text]
+    if not any(parts) and key.default not in ("", ()):
+        raise UserError(f"{key.key}= is empty: give a value{example(key)}")
+    return tuple(single(key, part) for part in parts) if key.many else single(key, text)
 
 
 def single(key: Key, text: str) -> Any:
     """One value; a key that is called like a group of configs takes their names."""
-    if not text and key.default != "":
-        raise UserError(f"{key.key}= is empty: give a value{example(key)}")
     if key.key in GROUPS and text not in options(key.key):
         raise UserError(f"there is no {key.key} {text!r}{nearest(text, options(key.key))}")
     if key.choices and text not in key.choices:
@@ -166,9 +165,9 @@ def single(key: Key, text: str) -> Any:
 
 
 def example(key: Key) -> str:
-    """`, as in top=5`, with the default where there is one; nothing where there is nothing to be shown."""
+    """`, as in top=5`: the default, a choice, or what the command's examples have; else nothing."""
     default = None if key.default is REQUIRED else key.default
-    value = default or (key.choices or (EXAMPLES.get(key.kind),))[0]
+    value = default or next(iter(key.choices), None) or key.example or EXAMPLES.get(key.kind)
     return f", as in {key.key}={written(value)}" if value else ""
 
 

@@ -103,7 +103,7 @@ def test_plan_of_several_processes(here: Path) -> None:
 
 
 def test_plan_of_a_batch_that_does_not_fit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchatlas.analysis.flops.free_memory", lambda device: 100)
+    monkeypatch.setattr("torchatlas.run.measure.free_memory", lambda device: 100)
     found = cli.run(["plan", *SMALL, "samples=1"])
     assert found.seconds is None
     assert found.measured_steps == 0

@@ -91,7 +91,7 @@ def test_what_translate_refuses(train: Train, terminal: Any, tmp_path: Path) -> 
     folder = train("model=seq2seq", *small, *QUICK)
     digits = train(*QUICK)
     for arguments, said in (
-        (["input="], "input= is empty: give a value"),
+        (["input="], 'input= is empty: give a value, as in input="Ein Hund läuft."'),
         (["input= "], "there is nothing to translate"),
         (["input=nowhere.txt"], "there is no file nowhere.txt"),
         (["input=word1", "beams=0"], "beams=0 must be a positive whole number"),
