@@ -34,7 +34,7 @@ from ..errors import UserError
 from ..run import build
 from ..run.assemble import assemble
 from ..run.check import check
-from ..run.compose import composed
+from ..run.compose import composed, require_config_words
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
 from ..run.devices import device_of
 from ..storage.random_state import kept_random_state
@@ -305,9 +305,7 @@ def lr_range(
         torchatlas lr_range model=mlp data=digits steps=60
     """
     check_range(low, high, steps)
-    for word in words:
-        if word.startswith(("-", "~", "hydra.", "hydra/", "resume=", "seeds=")):
-            raise UserError(f"{word} has no place here, where a new network is trained for some steps: leave it out")
+    require_config_words(words, "here, where a new network is trained for some steps")
     threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings(), logged_by(ConsoleHandler(), "%(message)s"), kept_random_state():

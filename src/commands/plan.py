@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from ..analysis.estimate import Estimate, compared_rows, comparison, rows
 from ..errors import UserError
 from ..run.check import check, check_training
-from ..run.compose import composed, register_resolvers
+from ..run.compose import composed, register_resolvers, require_config_words
 from ..run.console import ConsoleHandler, logged_by, print_table, quiet_libraries
 from ..run.measure import estimate
 from ..run.reopen import flat
@@ -47,9 +47,7 @@ def plan(*words: Annotated[str, "training"], samples: int = 12, output: str = ""
     """
     if samples < 1:
         raise UserError(f"samples={samples} must be a positive whole number of steps, as in samples=12")
-    for word in words:
-        if word.startswith(("-", "~", "hydra.", "hydra/", "resume=", "seeds=")):
-            raise UserError(f"{word} has no place here, where a new network is tried for some steps: leave it out")
+    require_config_words(words, "here, where a new network is tried for some steps")
     path = Path(output).expanduser() if output else None
     if path is not None and path.suffix != ".json":
         raise UserError(f"output={path} must end in .json")

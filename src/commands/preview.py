@@ -11,7 +11,7 @@ from ..data.images.base import ImageData
 from ..data.masks.files import IGNORED
 from ..errors import UserError
 from ..run.build import build_data
-from ..run.compose import composed
+from ..run.compose import composed, require_config_words
 
 LARGEST = 64  # rows or columns
 
@@ -41,6 +41,7 @@ def preview(*words: Annotated[str, "training"], n: int = 8, epochs: int = 6, out
     if path.suffix != ".png":
         raise UserError(f"output={path} must end in .png, as in output=preview.png")
 
+    require_config_words(words, "here, where no network is trained")
     data = build_data(composed(words).plain()["data"])
     if not isinstance(data, ImageData):
         raise UserError("the chosen data have no images to preview: type one that has, as in data=cifar10")

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..zoo import GROUPS, options
 from .mistakes import MISTAKES, explain
 from .values import check_values
 
+OF_RUNS = ("-", "~", "hydra.", "hydra/", "resume=", "seeds=")  # how words begin that say how a run is started
 OPTIONAL = {"augment", "experiment", "debug"}  # groups of which a run may have none
 
 
@@ -60,6 +61,20 @@ def composed(words: Sequence[str]) -> Composed:
             return _checked(config, overrides, words)
     except MISTAKES as error:
         raise error if isinstance(error, UserError) else UserError(explain(error, words)) from error
+
+
+def require_config_words(words: Sequence[str], where: str, refused: Collection[str] = OF_RUNS) -> None:
+    """Refuse words that choose no config but how runs are started.
+
+    Args:
+        refused: how such words begin; `--config-dir` is none of them.
+
+    Raises:
+        UserError: it names the word, and where it has no place.
+    """
+    for word in words:
+        if word.startswith(tuple(refused)) and not word.startswith("--config-dir"):
+            raise UserError(f"{word} has no place {where}: leave it out")
 
 
 def handed_over(config: DictConfig, words: Sequence[str]) -> Composed:

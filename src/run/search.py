@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, O
 
 from ..errors import UserError
 from ..zoo import GROUPS, options
+from .compose import require_config_words
 
 TRIALS = 20
 SAMPLERS = ("tpe", "random")
@@ -117,8 +118,10 @@ def key_of(word: str) -> str:
 
 def add_word(search: Search, word: str) -> None:
     """Put one word among the fixed or the searched ones."""
-    if word.startswith(("hydra.", "hydra/", "seeds=", "-")):
-        raise UserError(f"{word} has no place in a sweep, each of whose trials is one run: leave it out")
+    require_config_words([word], "in a sweep, each of whose trials is one run", ("-", "hydra.", "hydra/", "seeds="))
+    if word.startswith("--config-dir"):
+        search.fixed.append(word)
+        return
     override = OverridesParser.create().parse_override(LOG.sub(r"\1\2tag(log,interval(\3))\4", word))
     key = override.get_key_element()
     if key in {*search.space, *map(key_of, search.fixed)}:

@@ -11,6 +11,7 @@ from torchatlas import cli
 from torchatlas.commands.preview import name_label
 from torchatlas.data.images.cifar import CIFAR10
 from torchatlas.errors import UserError
+from torchatlas.zoo import config_text
 
 # --- in the data module
 
@@ -49,9 +50,27 @@ def test_soft_labels_are_told_as_shares() -> None:
         (["model=lstm_lm"], "no images"),
         (["n=0"], "n=0 must be a whole number from 1 to"),
         (["epochs=many"], "epochs=many must be a whole number, as in epochs=6"),
+        (["-m"], "-m has no place here, where no network is trained"),
+        (["resume=auto"], "resume=auto has no place here"),
+        (["seed=abc"], "seed=abc must be a whole number"),
+        (["data.flip=maybe"], "data.flip=maybe must be true or false"),
+        (["data=null"], "data"),
         (["output=grid.jpg"], r"output=grid.jpg must end in .png"),
     ],
 )
 def test_preview_tells_mistakes(arguments: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         cli.run(["preview", *arguments])
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_configs_of_the_users_own(before: bool, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    text = config_text("data", "digits").replace("image_size: 8", "image_size: 8  # as they are")
+    (tmp_path / "mine" / "data" / "own.yaml").write_text(text)
+    folder, words = ["--config-dir", str(tmp_path / "mine")], ["data=own", "n=1", "epochs=1"]
+    path = tmp_path / "own.png"
+    typed = [*folder, *words] if before else [*words, *folder]
+    assert cli.run(["preview", *typed, f"output={path}"]) == path
+    with pytest.raises(UserError, match="there is no such folder"):
+        cli.run(["preview", *words, f"--config-dir={tmp_path / 'nowhere'}"])
