@@ -66,8 +66,7 @@ def test_preview_tells_mistakes(arguments: list[str], sentence: str) -> None:
 @pytest.mark.parametrize("before", [True, False])
 def test_configs_of_the_users_own(before: bool, tmp_path: Path) -> None:
     (tmp_path / "mine" / "data").mkdir(parents=True)
-    text = config_text("data", "digits").replace("image_size: 8", "image_size: 8  # as they are")
-    (tmp_path / "mine" / "data" / "own.yaml").write_text(text)
+    (tmp_path / "mine" / "data" / "own.yaml").write_text(config_text("data", "digits"))
     folder, words = ["--config-dir", str(tmp_path / "mine")], ["data=own", "n=1", "epochs=1"]
     path = tmp_path / "own.png"
     typed = [*folder, *words] if before else [*words, *folder]
