@@ -11,10 +11,10 @@ from torchatlas.data.images import boxes
 
 def test_erase_equals_torchvision() -> None:
     images = pictures()
-    boxes = [torch.randint(0, n, (B,)) for n in (14, 12, 9, 9)]
+    places = [torch.randint(0, n, (B,)) for n in (14, 12, 9, 9)]
     zero = torch.zeros(1, 1, 1, dtype=torch.uint8)
     erase = lambda image, *box: TF.erase(image, *box, zero)  # noqa: E731
-    assert worst(boxes.erase(images, *boxes), images, erase, *(b.tolist() for b in boxes)) == 0
+    assert worst(boxes.erase(images, *places), images, erase, *(b.tolist() for b in places)) == 0
 
 
 def test_random_erasing_has_torchvisions_sizes() -> None:

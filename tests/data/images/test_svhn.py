@@ -49,8 +49,8 @@ def test_svhn_is_what_torchvision_reads(svhn: Path, tmp_path: Path) -> None:
 
     more = ready(make_svhn(tmp_path / "here", extra=True))
     extra = torchvision.datasets.SVHN(str(svhn), "extra")
-    assert torch.equal(more.read(True)[0][30:], torch.from_numpy(extra.data))
-    assert more.read(True)[1][30:].tolist() == extra.labels.tolist()
+    assert torch.equal(more.read_images(True)[0][30:], torch.from_numpy(extra.data))
+    assert more.read_images(True)[1][30:].tolist() == extra.labels.tolist()
     assert len(more.splits["train"]) == 45
     assert torch.equal(more.splits["test"].images, data.splits["test"].images)
 

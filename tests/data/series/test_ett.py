@@ -20,7 +20,7 @@ def test_ett_has_the_windows_of_the_papers(monkeypatch: pytest.MonkeyPatch) -> N
         values = RNG.normal(size=(rows, 7))
         values[8640 * per_hour :] += 100
         times = np.datetime64("2016-07-01T00:00:00") + np.arange(rows) * np.timedelta64(3600 // per_hour, "s")
-        monkeypatch.setattr(data, "read", lambda t=times, v=values: Table("date", columns, [], t, "h", v))
+        monkeypatch.setattr(data, "read_table", lambda t=times, v=values: Table("date", columns, [], t, "h", v))
         data.setup()
         sizes = {name: len(split) for name, split in data.splits.items()}
         month = 2880 * per_hour
