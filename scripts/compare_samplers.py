@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
+from torchatlas.run.devices import device_of
 from torchatlas.run.restore import restore
 from torchatlas.tasks.diffusion import Diffusion
 
@@ -58,7 +59,7 @@ def main() -> None:
     _, task, about = restore(options.ckpt)
     if not isinstance(task, Diffusion):
         parser.error(f"{options.ckpt} is of {task.name}, not of a diffusion")
-    task.to("cuda" if torch.cuda.is_available() else "cpu")
+    task.place(device_of())
     n, k = options.columns, len(about["data"]["classes"])
     labels = torch.arange(n) % k if task.conditional else None
     options.output.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from torchatlas.generate.samplers import timesteps
 from torchatlas.run.build import build_network, build_task
 from torchatlas.run.compose import register_resolvers
+from torchatlas.run.devices import device_of
 from torchatlas.tasks.diffusion import Diffusion
 
 
@@ -69,7 +70,8 @@ def main() -> None:
         chosen = overrides or ["model=ddpm_small"]
         config: Any = OmegaConf.to_container(compose("train", ["name=sampling", *chosen]), resolve=True)
     task: Any = build_task(config["task"], build_network(config["model"]))
-    task = task.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    task.place(device_of())
+    task.eval()
     print(f"{' '.join(chosen)}: {options.rounds} rounds of {options.steps} steps, {options.images} images")
     for sampler in ("ddpm", "ddim"):
         steps = timesteps(task.steps, options.steps)

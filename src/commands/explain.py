@@ -63,7 +63,8 @@ def explain(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         path, task, about = restore(ckpt)
-        task.float().to(device)
+        task.float()
+        task.place(device)
         checkpoint = Trained.of_checkpoint(task, about)
         explainer = find_explainer(path, task, checkpoint)
         known = explainer.file().METHODS

@@ -57,7 +57,7 @@ def fill(ckpt: str, text: str = "", input: str = "", output: str = "", *, top: i
     codec = tokenizer_of(described["tokenizer"])
     if not 1 <= top <= codec.vocab_size:
         raise UserError(f"top={top} must be from 1 to the {codec.vocab_size} tokens")
-    task.to(device_of())
+    task.place(device_of())
     rows = fill_texts(task, codec, texts, context=described["context"], top=top)
     if output:
         with Path(output).open("w", newline="", encoding="utf-8") as file:

@@ -84,7 +84,7 @@ def generate(
     options: dict[str, Any] = {"context": None if task.carry else described["context"], "cache": cache}
     end = codec.tokenizer.token_to_id(GPT[0]) if isinstance(codec, TokenizerCodec) else None
     options |= {"end": end}
-    task.to(device_of())
+    task.place(device_of())
     live = sys.stdout.isatty()
     stop, tokens, started = stop.replace("\\n", "\n"), 0, time.perf_counter()
     written: list[str] = []

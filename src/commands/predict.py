@@ -66,7 +66,8 @@ def predict(
     )  # fmt: skip
     if "output" in answerer.options:  # it writes its files itself
         options["output"], output = output, ""
-    rows = answerer.load()(task.to(device_of()), reader(about), input, **options)
+    task.place(device_of())
+    rows = answerer.load()(task, reader(about), input, **options)
     if output:
         with Path(output).open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0].keys())

@@ -197,7 +197,8 @@ def open_sets(
         if not hasattr(task, "sample"):
             raise UserError(f"{checkpoint} was trained for {task.name}, and cannot make images of its own")
         labels = getattr(data.splits["train"], "labels", None) if getattr(task, "conditional", False) else None
-        samples = generate(task.to(device), n, seed=seed, batch=batch, labels=labels, options=options)
+        task.place(device)
+        samples = generate(task, n, seed=seed, batch=batch, labels=labels, options=options)
         about |= {"samples": str(checkpoint), **{f"samples_{key}": value for key, value in options.items()}}
         if labels is not None:
             about["samples_classes"] = "as frequent as in training"

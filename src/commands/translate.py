@@ -73,7 +73,7 @@ def translate(
                 f"line {number} has {length} {source_codec.unit}s, more than the {limit} that the network can "
                 "read: divide it"
             )
-    task.to(device_of())
+    task.place(device_of())
     started = time.perf_counter()
     found: list[Tensor] = [torch.zeros(0, dtype=torch.int64) for _ in sentences]
     order = sorted((i for i in range(len(sources)) if sources.lengths[i]), key=lambda i: int(sources.lengths[i]))

@@ -65,7 +65,7 @@ def classifier_extractor(where: str, device: torch.device) -> Extractor:
     heads = getattr(task.network, "heads", ())
     if not isinstance(task, Classification) or data["kind"] != "image" or not heads:
         raise UserError(f"classifier={where} is no classifier of images: name the run folder of one")
-    task.to(device)
+    task.place(device)
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (data["mean"], data["std"]))
     caught: list[Tensor] = []
     task.network.get_submodule(heads[-1]).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))

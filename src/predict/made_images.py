@@ -94,7 +94,8 @@ def maker(where: str, command: str, what: str) -> tuple[Path, Any, dict[str, Any
     checkpoint = Trained.of_checkpoint(task, about)
     if find(command, checkpoint) is None:
         raise UserError(f"{path} was trained for {task.name}, and cannot {what}: {other_way(command, checkpoint)}")
-    return path, task.to(device_of()), about
+    task.place(device_of())
+    return path, task, about
 
 
 def labels_of(task: Any, about: dict[str, Any], given: str, n: int) -> Tensor | None:

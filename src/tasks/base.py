@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..training import optimizers
 from ..training.durations import Duration, Plan
 from ..training.hooks import leave_out
+from ..training.memory_format import lay_out, lay_out_state
 from ..training.planning import Behind, describe_plan, make_plan
 from ..training.schedules import Schedule
 
@@ -156,8 +157,13 @@ class Task(lightning.LightningModule):
         return means
 
     def setup(self, stage: str) -> None:
-        if getattr(self.network, "convolutional", False):
-            self.network.to(memory_format=torch.channels_last)
+        # Lightning moves the task to the device of the trainer after this.
+        lay_out(self.network, self.device if self._trainer is None else self.trainer.strategy.root_device)
+
+    def place(self, device: torch.device | str) -> None:
+        """Move the task to a device, without a trainer, in the memory format in which it computes there."""
+        self.to(device)
+        lay_out(self.network, device)
 
     def forward(self, *inputs: Tensor) -> Any:
         return self.network(*inputs)
@@ -296,6 +302,7 @@ class Task(lightning.LightningModule):
     def on_train_start(self) -> None:
         """The optimiser's options are those of the config, also where a checkpoint has brought others."""
         (optimizer,) = self.trainer.optimizers
+        lay_out_state(optimizer)
         for group, own in zip(optimizer.param_groups, self.own_options, strict=True):
             group.update({key: value for key, value in own.items() if key != "lr"})
         rates = [own["lr"] for own in self.own_options]

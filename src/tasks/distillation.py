@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..training.memory_format import lay_out
 from .base import MakeOptimizer, MakeSchedule
 from .classification import Classification, inputs_of
 
@@ -103,8 +104,7 @@ class Distillation(Classification):
             self.scale, self.shift = own_std / std, (own_mean - mean) / std
         dtype = next(self.network.parameters()).dtype
         network = teacher.network.requires_grad_(False).to(self.device, dtype)
-        if getattr(network, "convolutional", False):
-            network.to(memory_format=torch.channels_last)
+        lay_out(network, self.trainer.strategy.root_device)
         return network.eval()
 
     def criterion(

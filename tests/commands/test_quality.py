@@ -16,6 +16,7 @@ from torchatlas.errors import UserError
 from torchatlas.metrics.images import frechet_distance, inception_score, kernel_distance
 from torchatlas.predict import image_sets
 from torchatlas.predict.image_features import Extractor
+from torchatlas.tasks.base import Task
 
 
 def stub(path: Path, device: torch.device) -> Extractor:
@@ -70,7 +71,7 @@ def test_quality_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         quality(**folders, metrics=("neighbours",))
 
 
-class Maker(nn.Module):
+class Maker(Task):
     """A task that makes noise."""
 
     name, conditional = "elbo", False
@@ -80,7 +81,7 @@ class Maker(nn.Module):
 
 
 def test_quality_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "restore", lambda _: (Path("best.ckpt"), Maker(), {}))
+    monkeypatch.setattr(command, "restore", lambda _: (Path("best.ckpt"), Maker(nn.Identity()), {}))
     monkeypatch.setattr(
         image_sets,
         "restored_data",

