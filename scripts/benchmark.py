@@ -21,11 +21,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from torchatlas.callbacks.base import NoProfiler
-from torchatlas.run.build import build_callback, build_data, build_network, build_task, precision
+from torchatlas.run.build import build_callback, build_data, build_network, build_task
 from torchatlas.run.compose import register_resolvers
 from torchatlas.run.console import quiet_libraries
 from torchatlas.storage.checkpoints import CheckpointFiles
 from torchatlas.training.durations import Plan
+from torchatlas.training.precision import precision
 
 
 class Stopwatch(lightning.Callback):
@@ -62,10 +63,10 @@ def build(config: Any) -> tuple[Any, Any]:
 def bare(config: Any, steps: int, warmup: int) -> float:
     """Seconds per step of a plain PyTorch loop."""
     data, task = build(config)
-    task.setup("fit")
     on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
     device = torch.device("cuda" if on_gpu else "cpu")
     task.to(device).train()
+    task.setup("fit")
     optimizer = task.build_optimizer()
     schedule = task.make_schedule(optimizer, Plan(steps, config["data"]["batch_size"], steps + warmup))
     loader, done, start = data.train_dataloader(), 0, 0.0

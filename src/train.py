@@ -38,6 +38,7 @@ from .run.summary import describe_changes, print_summary
 from .run.usage import help_text
 from .storage.files import read_metrics
 from .storage.run_folder import find_checkpoint, is_series, note_folder, require_new
+from .training.precision import require_precision
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def execute(
     task = parts.task
     begin = Begin(folder, plain, composed.words, parts, path)
     trainer = build_trainer(plain, folder, callbacks, first=[begin])
+    require_precision(task.network, str(trainer.precision), trainer.strategy.root_device)
     if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")
     stopped, over = None, False

@@ -1,7 +1,7 @@
 """The command `torchatlas evaluate`: figures of a checkpoint on a split of its data."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import lightning
 import torch
@@ -12,6 +12,7 @@ from ..run.console import quiet_libraries
 from ..run.devices import device_of
 from ..run.restore import restore, restored_data
 from ..storage.files import write_json
+from ..training.precision import precision_to_evaluate
 from ..training.threads import cores, divide
 
 
@@ -43,13 +44,15 @@ def evaluate(
     data = restored_data(about, data_root)
     data.prepare_data()
     data.setup("test")
+    device = device_of()
     threads, data.num_workers = divide(
-        cores(), in_memory=data.in_memory, on_gpu=device_of().type == "cuda", workers=data.num_workers
+        cores(), in_memory=data.in_memory, on_gpu=device.type == "cuda", workers=data.num_workers
     )
     torch.set_num_threads(threads)
     quiet_libraries()
+    precision: Any = precision_to_evaluate(config["trainer"]["precision"], device)
     trainer = lightning.Trainer(
-        accelerator="auto", devices=1, precision=config["trainer"]["precision"], logger=False, callbacks=[],
+        accelerator="auto", devices=1, precision=precision, logger=False, callbacks=[],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False,
     )  # fmt: skip

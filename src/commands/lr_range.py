@@ -31,7 +31,6 @@ from torch.optim import Optimizer
 
 from ..data.base import PURE, DataModule
 from ..errors import UserError
-from ..run import build
 from ..run.assemble import assemble
 from ..run.check import check
 from ..run.compose import composed, require_config_words
@@ -40,13 +39,14 @@ from ..run.devices import device_of
 from ..storage.random_state import kept_random_state
 from ..tasks.base import Task
 from ..tasks.segmentation import Segmentation
+from ..training.precision import AUTOCAST, require_precision
+from ..training.precision import precision as chosen_precision
 from ..training.threads import cores, divide
 
 MEMORY = 0.9  # of the average that tells when to stop: at 100 steps, about ten of them count
 NEIGHBOUR = 0.8  # weight of the next step in the smoothed curve, at 100 steps
 RUN_AWAY = 4.0  # times the lowest smoothed loss
 LEAST_STEPS = 10
-AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 DRAWINGS = (".pdf", ".png", ".svg")
 
 
@@ -330,7 +330,7 @@ def tested(words: Sequence[str], low: float, high: float, steps: int, output: st
         raise UserError("the range test trains all layers from its first step: add task.freeze=null")
     trainer = plain["trainer"]
     device = device_of(trainer["accelerator"])
-    precision = build.precision(trainer["precision"], trainer["accelerator"])
+    precision = chosen_precision(trainer["precision"], trainer["accelerator"])
     random.seed(plain["seed"])
     np.random.seed(plain["seed"])
     torch.manual_seed(plain["seed"])
@@ -340,6 +340,7 @@ def tested(words: Sequence[str], low: float, high: float, steps: int, output: st
         print(line)
     if not task.automatic_optimization:
         raise UserError(f"the task {task.name} has several optimisers, for which there is no range test")
+    require_precision(task.network, precision, device)
     task.to(device, PURE.get(precision))
     task.setup("fit")
     computing, data.num_workers = divide(

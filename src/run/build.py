@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..storage.checkpoints import CheckpointFiles
 from ..tasks.base import Task
 from ..training.hooks import leave_out
+from ..training.precision import precision
 
 
 def build_network(config: Any) -> torch.nn.Module:
@@ -119,11 +120,3 @@ def compile_network(network: torch.nn.Module) -> None:
     if not torch.cuda.is_available() and not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))):
         raise UserError("compile=true needs a C++ compiler, which is not there: install g++, or leave compile=false")
     network.compile()
-
-
-def precision(wanted: str, accelerator: str) -> str:
-    """`auto` becomes bf16-mixed on a CUDA GPU that computes in bf16, and 32-true elsewhere."""
-    if wanted != "auto":
-        return wanted
-    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"

@@ -34,6 +34,7 @@ from ..errors import UserError
 from ..metrics.figures import amount
 from ..storage.run_folder import RUNS
 from ..tasks.base import Task
+from ..training.precision import require_precision
 from ..training.threads import cores
 from .assemble import assemble
 from .build import build_trainer, callbacks_of
@@ -86,6 +87,7 @@ def estimate(plain: dict[str, Any], model: str, data_name: str, samples: int = 1
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(plain | {"callbacks": own, "logger": {}}, Path(folder), [probe])
         found.precision = str(trainer.precision)
+        require_precision(task.network, found.precision, trainer.strategy.root_device)
         try:
             trainer.fit(task, datamodule=data)
         except _EnoughError:
