@@ -13,10 +13,12 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, Transformer
+from hydra.errors import HydraException
 
 from ..errors import UserError
 from ..zoo import GROUPS, options
 from .compose import require_config_words
+from .mistakes import explain
 
 TRIALS = 20
 SAMPLERS = ("tpe", "random")
@@ -117,12 +119,19 @@ def key_of(word: str) -> str:
 
 
 def add_word(search: Search, word: str) -> None:
-    """Put one word among the fixed or the searched ones."""
+    """Put one word among the fixed or the searched ones.
+
+    Raises:
+        UserError: Hydra cannot read it, it has no place in a sweep, or its key is given twice.
+    """
     require_config_words([word], "in a sweep, each of whose trials is one run", ("-", "hydra.", "hydra/", "seeds="))
     if word.startswith("--config-dir"):
         search.fixed.append(word)
         return
-    override = OverridesParser.create().parse_override(LOG.sub(r"\1\2tag(log,interval(\3))\4", word))
+    try:
+        override = OverridesParser.create().parse_override(LOG.sub(r"\1\2tag(log,interval(\3))\4", word))
+    except HydraException as error:
+        raise UserError(explain(error, [word])) from error
     key = override.get_key_element()
     if key in {*search.space, *map(key_of, search.fixed)}:
         raise UserError(f"{key} is given twice: leave one out")
