@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,22 @@ def tree(tmp_path: Path) -> Path:
         path.write_text(text)
         if path.parent.parent == tmp_path and path.suffix == ".py":
             path.with_name("__init__.py").touch()
+    install(tmp_path)
     return tmp_path
+
+
+def install(folder: Path) -> None:
+    """What pip would write of the entry points of the package there."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    metadata = folder / f"{project['name']}-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    groups = (
+        [f"[{group}]", *(f"{k} = {v}" for k, v in names.items())] for group, names in project["entry-points"].items()
+    )
+    (metadata / "entry_points.txt").write_text("\n".join(line for group in groups for line in group))
 
 
 def test_each_example_runs(tree: Path) -> None:
