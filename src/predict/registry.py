@@ -130,10 +130,12 @@ def declared(module: str, command: str, source: str) -> Iterator[Answerer]:
     ('answer', ('span',), ('top',))
     """
     for node in ast.parse(source).body:
-        for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        options = tuple(argument.arg for argument in node.args.kwonlyargs)
+        for call in node.decorator_list:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == answers.__name__:
                 said = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-                options = tuple(argument.arg for argument in node.args.kwonlyargs)
                 yield Answerer(command, module, node.name, options=options, **said)
 
 

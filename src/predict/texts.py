@@ -68,7 +68,7 @@ def rows_of_tags(
         end = int(last[begin])
         entity = text[words[begin][0] : words[end][1]]
         probability = round(float(certain[begin : end + 1].min()), 6)
-        found.append({"entity": entity, "kind": classes[tags[begin]][2:], "probability": probability})
+        found.append({"entity": entity, "kind": classes[int(tags[begin])][2:], "probability": probability})
     return found or [{"entity": "", "kind": "", "probability": ""}]
 
 

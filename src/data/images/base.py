@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NotRequired, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -36,14 +36,9 @@ class ImageValues(TypedDict):
 
 
 class ImageDescription(ImageValues):
-    """Images with labels.
-
-    Attributes:
-        resize: pixels of a file's shorter side before the centre is cut out; None: `image_size`.
-    """
+    """Images with labels."""
 
     kind: Literal["image"]
-    resize: NotRequired[int | None]
 
 
 class InMemoryImages:

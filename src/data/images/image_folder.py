@@ -19,6 +19,12 @@ from .files import ENDINGS, ImageFiles
 MADE_CLASSES = 10  # of made data
 
 
+class FolderDescription(ImageDescription):
+    """Image files; `resize` are the pixels of the shorter side before the centre is cut out, or None."""
+
+    resize: int | None
+
+
 class ImageFolder(ImageData):
     """Images in one folder per class.
 
@@ -129,7 +135,7 @@ class ImageFolder(ImageData):
         self.std = (squares / count - mean**2).clamp(min=1e-4).sqrt().tolist()
         self.given_statistics = True
 
-    def describe(self) -> ImageDescription:
+    def describe(self) -> FolderDescription:
         return {**super().describe(), "resize": self.resize}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NotRequired
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -74,14 +74,12 @@ class SegmentationDescription(ImageValues):
         colours: of the classes, red, green and blue from 0 to 255.
         full_size: side of the whole images, of which `image_size` is a part.
         ignore_index: the class of pixels that do not count.
-        codes: of a user's masks, each value or colour with its class, see `read_codes`.
     """
 
     kind: Literal["segmentation"]
     colours: list[list[int]]
     full_size: int
     ignore_index: int
-    codes: NotRequired[list[list[int]]]
 
 
 class SegmentationData(ImageData):

@@ -174,6 +174,12 @@ def given_codes(colours: Colours) -> dict[int, int]:
     return codes
 
 
+class MaskFolderDescription(SegmentationDescription):
+    """A user's masks; `codes` are each value or colour with its class, see `read_codes`."""
+
+    codes: list[list[int]]
+
+
 class MaskFolder(FileSegmentation):
     """Images in one folder and masks in another.
 
@@ -301,7 +307,7 @@ class MaskFolder(FileSegmentation):
         self.mean, self.std = mean.tolist(), (squares - mean**2).clamp(min=1e-4).sqrt().tolist()
         self.given_statistics = True
 
-    def describe(self) -> SegmentationDescription:  # type: ignore[override]  # see `SegmentationData`
+    def describe(self) -> MaskFolderDescription:
         return {**super().describe(), "codes": [list(pair) for pair in sorted(self._codes.items())]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypedDict
+from typing import Any, ClassVar, Literal, Protocol, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -344,8 +344,7 @@ class TextData(DataModule):
         return Given([{"file": str(path)} for path in paths], texts, size=1)
 
     def describe(self) -> TextDescription:
-        about: Any = self.codec.describe()
-        return {**about, "context": self.context}
+        return cast(TextDescription, {**self.codec.describe(), "context": self.context})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The numbers of the tokens are those of the checkpoint, even where the text has changed since."""
