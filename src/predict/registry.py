@@ -88,6 +88,7 @@ class Answerer:
         return importlib.import_module(self.module)
 
     def load(self) -> Callable[..., Any]:
+        """The function."""
         found: Callable[..., Any] = getattr(self.file(), self.function)
         return found
 
