@@ -19,7 +19,6 @@ from torchatlas.data.reading import find_files, list_files
 from torchatlas.data.sound.sound_folder import SoundFolder
 from torchatlas.errors import UserError
 
-
 ENDINGS = (".png", ".jpg", ".jpeg")
 
 

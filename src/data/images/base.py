@@ -151,6 +151,7 @@ class ImageData(DataModule):
         self.crop_padding, self.flip = crop_padding, flip
         self.augment = Augmentation.of(augment or {}, in_channels=in_channels, image_size=image_size)
         self.own_statistics = mean is not None or std is not None
+        self.given_statistics = mean is not None and std is not None
         self.mean = _per_channel(self.mean if mean is None else mean, in_channels)
         self.std = _per_channel(self.std if std is None else std, in_channels)
         self._statistics: tuple[Any, Tensor] = None, torch.empty(0)
@@ -237,7 +238,7 @@ class ImageData(DataModule):
         if not self.own_statistics:
             same = self.in_channels == len(mean)
             mean, std = (list(v) if same else [sum(v) / len(v)] * self.in_channels for v in (mean, std))
-            self.load_state_dict({"mean": mean, "std": std})
+            self.normalize_by(mean, std)
             lines.append(f"images are normalised as for these weights: mean {_short(mean)}, spread {_short(std)}")
         if self.image_size != image_size:
             lines.append(
@@ -274,10 +275,14 @@ class ImageData(DataModule):
     def describe(self) -> ImageDescription:
         return {"kind": "image", **self.values()}
 
+    def normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take these statistics, per channel on the scale 0..1; none are computed then."""
+        self.mean, self.std, self.given_statistics = mean, std, True
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """A resumed run normalises with the statistics of its first start; classes have the names of that."""
-        self.mean, self.std = state_dict["mean"], state_dict["std"]
-        self.classes = state_dict.get("classes", self.classes)
+        self.normalize_by(state_dict["mean"], state_dict["std"])
+        self.classes = list(state_dict["classes"])
 
 
 def _per_channel(values: Sequence[float], channels: int) -> list[float]:

@@ -56,7 +56,6 @@ class ImageFolder(ImageData):
         random_resized_crop: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.given_statistics = kwargs.get("mean") is not None and kwargs.get("std") is not None
         super().__init__(**kwargs)
         if not 0 < share < 0.5:
             raise UserError(f"data.share={share} must be between 0 and 0.5")
@@ -137,7 +136,3 @@ class ImageFolder(ImageData):
 
     def describe(self) -> FolderDescription:
         return {**super().describe(), "resize": self.resize}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self.given_statistics = True

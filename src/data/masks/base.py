@@ -315,9 +315,8 @@ class SegmentationData(ImageData):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        if "colours" in state_dict:  # else it is the statistics of published weights
-            self.full_size = state_dict["full_size"]
-            self.colours = [(red, green, blue) for red, green, blue in state_dict["colours"]]
+        self.full_size = state_dict["full_size"]
+        self.colours = [(red, green, blue) for red, green, blue in state_dict["colours"]]
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,6 @@ class MaskFolder(FileSegmentation):
         statistics_samples: int = 500,
         **kwargs: Any,
     ) -> None:
-        self.given_statistics = kwargs.get("mean") is not None and kwargs.get("std") is not None
         super().__init__(**kwargs)
         if not 0 < share < 0.5:
             raise UserError(f"data.share={share} must be between 0 and 0.5")
@@ -317,7 +316,6 @@ class MaskFolder(FileSegmentation):
             UserError: masks have been read already, and meant something else.
         """
         super().load_state_dict(state_dict)
-        self.given_statistics = True
         codes: dict[int, int] = dict(state_dict["codes"])
         if self.splits and codes != self._codes:
             changed = min(set(codes.items()) ^ set(self._codes.items()))[0]

@@ -128,6 +128,14 @@ def test_masks_of_another_folder_mean_what_they_did_in_training(tmp_path: Path) 
         changed.load_state_dict(about)
 
 
+def test_images_are_normalised_as_for_published_weights() -> None:
+    """As an encoder's weights expect it, before any mask is read."""
+    data = MaskFolder(in_channels=3, image_size=16, num_classes=2, fake=True)
+    said = data.preprocess_as([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 224)
+    assert data.describe()["mean"] == [0.485, 0.456, 0.406]
+    assert said[0].startswith("images are normalised as for these weights: mean 0.485")
+
+
 def test_the_config_counts_the_classes(tmp_path: Path, compose: Callable[..., Any]) -> None:
     write(tmp_path, "indexed", 12)
     assert compose("model=mlp", "data=mask_folder", f"data.root={tmp_path}").data.num_classes == 3
