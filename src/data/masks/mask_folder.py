@@ -306,7 +306,7 @@ class MaskFolder(FileSegmentation):
         self.mean, self.std = mean.tolist(), (squares - mean**2).clamp(min=1e-4).sqrt().tolist()
         self.given_statistics = True
 
-    def describe(self) -> MaskFolderDescription:
+    def describe(self) -> MaskFolderDescription:  # type: ignore[override]  # see `SegmentationData`
         return {**super().describe(), "codes": [list(pair) for pair in sorted(self._codes.items())]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
