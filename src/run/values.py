@@ -47,6 +47,6 @@ def _compare(old: Any, new: Any, key: str) -> None:
 
 def _example(key: str, old: Any) -> str:
     if isinstance(old, DictConfig):
-        return f"{key}.{next(iter(old))}="
+        return f"{key}.{next(map(str, old))}="
     shown = str(OmegaConf.to_container(old)) if isinstance(old, ListConfig) else str(old).lower()
     return f"{key}={shown.replace(' ', '')}"

@@ -116,7 +116,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """The resolved config, which a resumed run reads again."""
     from omegaconf import OmegaConf
 
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)), sync=True)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))), sync=True)
 
 
 def begin(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
