@@ -273,7 +273,7 @@ class ImageData(DataModule):
         }
 
     def describe(self) -> ImageDescription:
-        return {"kind": "image", **self.values()}
+        return {"kind": "image", **self.values()}  # type: ignore[typeddict-item]  # of a folder with `resize`
 
     def normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Take these statistics, per channel on the scale 0..1; none are computed then."""

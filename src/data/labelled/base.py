@@ -110,7 +110,7 @@ class EncodedText(DataModule):
     """
 
     endings = (".txt",)
-    length_option = "max_length"
+    length_option: ClassVar[str | None] = "max_length"
     vocabulary: ClassVar[int] = 10_000  # tokens of a tokeniser that is trained, unless the config says otherwise
 
     def __init__(

@@ -65,7 +65,7 @@ class MaskedText(DataModule):
     tasks = ("masked_lm",)
     targets = "masked"
     network = "bert_tiny"
-    length_option = "context"
+    length_option: ClassVar[str | None] = "context"
     advice: ClassVar[str] = "give a longer text"  # where there are too few documents
     vocabulary: ClassVar[int] = 8192  # tokens of a tokeniser that is trained, unless the config says otherwise
 

@@ -307,7 +307,7 @@ class SegmentationData(ImageData):
     def describe(self) -> SegmentationDescription:  # type: ignore[override]  # a kind of its own
         return {
             "kind": "segmentation",
-            **self.values(),
+            **self.values(),  # type: ignore[typeddict-item]
             "colours": [[int(level) for level in colour] for colour in self.colours],
             "full_size": self.full_size,
             "ignore_index": self.ignore_index,

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -119,7 +119,7 @@ class ParallelData(DataModule):
     endings = TEXT_FILES
     targets = "step"
     network = "seq2seq"
-    length_option = "max_length"
+    length_option: ClassVar[str | None] = "max_length"
     source_codec: TokenizerCodec
     target_codec: TokenizerCodec
 

@@ -236,7 +236,7 @@ class TextData(DataModule):
     endings = TEXT_FILES
     targets = "step"
     network = "lstm_lm"
-    length_option = "context"
+    length_option: ClassVar[str | None] = "context"
     unit: str
 
     def __init__(self, *, vocab_size: int, context: int = 128, streams: bool = False, **common: Any) -> None:
