@@ -29,6 +29,7 @@ from ..run.build import build_trainer
 from ..run.check import check, limits
 from ..run.compose import Composed, composed, register_resolvers
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
+from ..run.mistakes import in_a_sentence
 from ..run.reopen import reopened
 from ..run.search import Search, as_word, begun, continued, values_of
 from ..run.trust import require_trusted
@@ -133,10 +134,11 @@ def prepare(search: Search) -> None:
     first = {key: d.choices[0] if hasattr(d, "choices") else d.low for key, d in search.space.items()}
     groups = [key for key in search.space if key in GROUPS]
     for values in [*({**first, key: name} for key in groups for name in values_of(search.space[key])[1:]), first]:
-        config = compose(search, values).config
-        plain: Any = OmegaConf.to_container(config)
-        if build_trainer(plain, Path()).world_size > 1:
-            raise UserError("the trials of a sweep have one process each: add trainer=cpu or trainer=gpu")
+        with in_a_sentence(search.words(values)):
+            config = compose(search, values).config
+            plain: Any = OmegaConf.to_container(config)
+            if build_trainer(plain, Path()).world_size > 1:
+                raise UserError("the trials of a sweep have one process each: add trainer=cpu or trainer=gpu")
     task: Any = get_class(config.task._target_)
     search.seed, search.figure, search.mode = config.seed, f"val/{task.monitor}", task.mode
     lengths = [Duration.parse(limit, "duration") for limit in limits(plain)]
@@ -221,8 +223,9 @@ def run_trial(study: Any, trial: Any, search: Search) -> None:
         try:
             if "pruned" not in trial.user_attrs:
                 words = search.quiet + search.words(values)
-                asked = compose(search, values) if path is None else reopened(folder, path, words=words)
-                figure = train.execute(asked, folder, path, alone=True, callbacks=[Report(trial)])
+                with in_a_sentence(words):
+                    asked = compose(search, values) if path is None else reopened(folder, path, words=words)
+                    figure = train.execute(asked, folder, path, alone=True, callbacks=[Report(trial)])
             if "pruned" in trial.user_attrs:
                 study.tell(trial, state=TrialState.PRUNED)
             elif figure is None or not math.isfinite(figure):

@@ -16,7 +16,7 @@ from ..data.contract import declared
 from ..errors import UserError, debug_words, nearest
 from ..storage.run_folder import new_folder
 from ..zoo import GROUPS, options
-from .mistakes import MISTAKES, explain
+from .mistakes import in_a_sentence
 from .values import check_values
 
 OF_RUNS = ("-", "~", "hydra.", "hydra/", "resume=", "seeds=")  # how words begin that say how a run is started
@@ -55,12 +55,9 @@ def composed(words: Sequence[str]) -> Composed:
         UserError: a word that no config has, or a value of another kind; it names what is meant.
     """
     register_resolvers()
-    try:
-        with _hydra(list(words)) as overrides:
-            config = hydra.compose("train", overrides, return_hydra_config=True)
-            return _checked(config, overrides, words)
-    except MISTAKES as error:
-        raise error if isinstance(error, UserError) else UserError(explain(error, words)) from error
+    with in_a_sentence(words), _hydra(list(words)) as overrides:
+        config = hydra.compose("train", overrides, return_hydra_config=True)
+        return _checked(config, overrides, words)
 
 
 def require_config_words(words: Sequence[str], where: str, refused: Collection[str] = OF_RUNS) -> None:

@@ -47,6 +47,19 @@ def answered(words: Sequence[str]) -> Iterator[None]:
         refuse(error.__cause__ if logged and isinstance(error.__cause__, OSError) else error, words)
 
 
+@contextlib.contextmanager
+def in_a_sentence(words: Sequence[str]) -> Iterator[None]:
+    """What the libraries say of a mistake becomes a `UserError`.
+
+    Args:
+        words: what was typed, where a right word is looked for.
+    """
+    try:
+        yield
+    except MISTAKES as error:
+        raise error if isinstance(error, UserError) else UserError(explain(error, words)) from error
+
+
 def interrupted() -> NoReturn:
     """The one answer to Ctrl-C."""
     logging.shutdown()

@@ -13,12 +13,11 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, Transformer
-from hydra.errors import HydraException
 
 from ..errors import UserError
 from ..zoo import GROUPS, options
 from .compose import require_config_words
-from .mistakes import explain
+from .mistakes import in_a_sentence
 
 TRIALS = 20
 SAMPLERS = ("tpe", "random")
@@ -128,10 +127,8 @@ def add_word(search: Search, word: str) -> None:
     if word.startswith("--config-dir"):
         search.fixed.append(word)
         return
-    try:
+    with in_a_sentence([word]):
         override = OverridesParser.create().parse_override(LOG.sub(r"\1\2tag(log,interval(\3))\4", word))
-    except HydraException as error:
-        raise UserError(explain(error, [word])) from error
     key = override.get_key_element()
     if key in {*search.space, *map(key_of, search.fixed)}:
         raise UserError(f"{key} is given twice: leave one out")

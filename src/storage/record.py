@@ -72,11 +72,11 @@ def _changes() -> str:
 
 
 def command_line(words: Sequence[str]) -> str:
-    """What was typed, without the folder of the program."""
-    program = Path(sys.argv[0]).name
-    if Path(sys.argv[0]).parent.name in ("src", "torchatlas") and program == "train.py":
-        return shlex.join(["torchatlas", "train", *words])
-    return shlex.join(["python", program, *words])
+    """What was typed, `python train.py ...` or `torchatlas train ...`; of a sweep's trial what would make its run."""
+    program = Path(sys.argv[0])
+    if program.name == "train.py" and program.parent.name not in ("src", "torchatlas"):
+        return shlex.join(["python", "train.py", *words])
+    return shlex.join(["torchatlas", "train", *words])
 
 
 def write_record(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
