@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from ..data.sound.files import FULL_SCALE
 from ..drawing.spectrograms import draw_spectrograms
 from ..drawing.text import plain
 from ..tasks.classification import Classification
 from .base import STAGES, Pictures, Shown, evenly
 
 RIGHT, WRONG = "tab:green", "tab:red"
-FULL_SCALE = 2.0**15  # of int16, as which sound data have their waveforms
 
 
 class Clip(NamedTuple):

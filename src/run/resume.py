@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..storage import run_folder
 from ..storage.run_folder import find_checkpoint, folder_of, is_series, require_plain
 from ..zoo import GROUPS
+from .build import callbacks_of
 from .saved import saved_config
 
 # What decides which numbers the steps so far have computed: with another of these it is another run. What is so of a
@@ -39,10 +40,10 @@ def declared(config: DictConfig) -> tuple[dict[str, str], set[str]]:
     config, beside what its base classes say; the key "" is all of the part.
     """
     parts = {"task": config.task, "data": config.data}
-    parts |= {f"callbacks.{name}": callback for name, callback in config.callbacks.items() if callback}
+    parts |= {f"callbacks.{name}": callback for name, callback in callbacks_of(config).items()}
     fixed, free = dict(FIXED), set()
     for part, values in parts.items():
-        for cls in get_class(values._target_).__mro__:
+        for cls in get_class(values["_target_"]).__mro__:
             fixed |= {f"{part}.{key}".rstrip("."): reason for key, reason in vars(cls).get("fixed", {}).items()}
             free |= {f"{part}.{key}" for key in vars(cls).get("free", ())}
     return fixed, free
