@@ -27,7 +27,7 @@ from .predict.registry import Trained, usage
 from .run.assemble import assemble
 from .run.begin import Begin
 from .run.build import build_trainer
-from .run.check import check, check_training
+from .run.check import check_training, fits
 from .run.compose import Composed, handed_over, register_resolvers, understood
 from .run.console import quiet_libraries
 from .run.mistakes import answered
@@ -59,7 +59,7 @@ def run(config: DictConfig, words: Sequence[str]) -> float | None:
     else:
         require_new(folder)
         composed = handed_over(config, words)
-        check(composed.config, composed.choices["model"], composed.choices["data"])
+        fits(composed)
         if composed.config.seeds is not None:
             return run_series(execute, composed, folder)
     return execute(composed, folder, path, alone=hydra_config.mode == RunMode.MULTIRUN)

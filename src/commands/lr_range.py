@@ -32,7 +32,7 @@ from torch.optim import Optimizer
 from ..data.base import PURE, DataModule
 from ..errors import UserError
 from ..run.assemble import assemble
-from ..run.check import check
+from ..run.check import fits
 from ..run.compose import composed, require_config_words
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
 from ..run.devices import device_of
@@ -319,7 +319,7 @@ def tested(words: Sequence[str], low: float, high: float, steps: int, output: st
     """See `lr_range`."""
     asked = composed(words)
     model, chosen = asked.choices["model"], asked.choices["data"]
-    check(asked.config, model, chosen)
+    fits(asked)
     path = Path(output or f"lr_range-{model}-{chosen}.png").expanduser()
     if path.suffix not in DRAWINGS:
         raise UserError(f"output={path} must end in {', '.join(DRAWINGS)}")

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from ..analysis.estimate import Estimate, compared_rows, comparison, rows
 from ..errors import UserError
-from ..run.check import check, check_training
+from ..run.check import check_training, fits
 from ..run.compose import composed, register_resolvers, require_config_words
 from ..run.console import ConsoleHandler, logged_by, print_table, quiet_libraries
 from ..run.measure import estimate
@@ -94,7 +94,7 @@ def configured(words: Sequence[str], folder: Path | None) -> tuple[dict[str, Any
     else:
         asked = composed(words)
         config, model, data = asked.config, asked.choices["model"], asked.choices["data"]
-        check(config, model, data)
+        fits(asked)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return plain, model, data
 

@@ -26,7 +26,7 @@ from .. import train
 from ..errors import UserError
 from ..metrics.figures import format_figure
 from ..run.build import build_trainer
-from ..run.check import check, limits
+from ..run.check import fits, limits
 from ..run.compose import Composed, composed, register_resolvers
 from ..run.console import ConsoleHandler, logged_by, quiet_libraries
 from ..run.mistakes import in_a_sentence
@@ -153,7 +153,7 @@ def compose(search: Search, values: dict[str, Any]) -> Composed:
     if search.resumed:
         require_trusted(plain)
     asked = replace(asked, config=DictConfig(plain))
-    check(asked.config, asked.choices["model"], asked.choices["data"])
+    fits(asked)
     return asked
 
 

@@ -11,6 +11,7 @@ from ..callbacks.curves import forget_after
 from ..storage.checkpoints import keep_as
 from ..storage.record import begin
 from ..storage.run_folder import require_space, shown
+from ..tasks.base import Task
 from .assemble import Parts
 from .summary import describe_run
 
@@ -39,7 +40,8 @@ class Begin(lightning.Callback):
         self.folder, self.plain, self.words, self.parts, self.path = folder, plain, words, parts, path
         self.events = list(folder.glob("events.out.tfevents.*"))
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_planned(self, trainer: lightning.Trainer, task: Task) -> None:
+        """See `Task.configure_optimizers`."""
         if not trainer.is_global_zero:
             return
         begin(self.folder, self.plain, self.words)

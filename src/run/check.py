@@ -15,6 +15,8 @@ from ..tasks.base import Chosen, Task
 from ..training.durations import Duration, Plan
 from ..zoo import config_text, model_card, options
 from .build import build_data, build_network, build_task
+from .compose import Composed
+from .mistakes import in_a_sentence
 from .weights import of_network
 
 LONG = Plan(steps_per_epoch=10**6, samples_per_step=100, total=10**9, seconds_per_step=1e-3)  # of a dry run
@@ -41,6 +43,16 @@ def limits(config: Any) -> list[str]:
 
 def _positive(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number > 0
+
+
+def fits(asked: Composed) -> None:
+    """See `check`.
+
+    Raises:
+        UserError: for each mistake, those that a library's exception tells of too.
+    """
+    with in_a_sentence(asked.words):
+        check(asked.config, asked.choices["model"], asked.choices["data"])
 
 
 def check(config: DictConfig, model: str, data: str) -> None:

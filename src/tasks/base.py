@@ -280,6 +280,10 @@ class Task(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
+        """Plan, optimiser and schedule; then each callback that has it is called with `on_planned(trainer, task)`.
+
+        Nothing has been computed by then. A run that goes on and has come to its end has nothing after it.
+        """
         self.plan = make_plan(self, self.limits, self.seconds_per_step)
         if self.steps_behind > self.plan.total:
             raise UserError(
@@ -294,9 +298,17 @@ class Task(lightning.LightningModule):
             raise UserError(f"task.freeze={self.frozen_for} needs one process: add trainer.devices=1")
         optimizer = self.build_optimizer()
         self.own_options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-        if self.make_schedule is None:
+        schedule = None if self.make_schedule is None else self.make_schedule(optimizer, self.plan)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if (planned := getattr(callback, "on_planned", None)) is not None:
+                planned(self.trainer, self)
+        if schedule is None:
             return optimizer
-        schedule = self.make_schedule(optimizer, self.plan)
+        if self.trainer.is_global_zero:
+            log.info(describe_plan(self.plan, schedule.lengths))
+            if self.layer_decay != 1:
+                rates = [own["lr"] for own in self.own_options]
+                log.info("learning rates by layer: %.2g of the first to %.2g of the last", min(rates), max(rates))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -305,13 +317,8 @@ class Task(lightning.LightningModule):
         lay_out_state(optimizer)
         for group, own in zip(optimizer.param_groups, self.own_options, strict=True):
             group.update({key: value for key, value in own.items() if key != "lr"})
-        rates = [own["lr"] for own in self.own_options]
         for schedule in self.schedules:
-            schedule.restart(rates)
-            if self.trainer.is_global_zero:
-                log.info(describe_plan(self.plan, schedule.lengths))
-        if self.layer_decay != 1 and self.trainer.is_global_zero:
-            log.info("learning rates by layer: %.2g of the first to %.2g of the last", min(rates), max(rates))
+            schedule.restart([own["lr"] for own in self.own_options])
         if self.trainer.global_step < self.frozen_steps:
             self.freeze_backbone(True)
         self.stop_at_the_end()
