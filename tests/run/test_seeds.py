@@ -35,11 +35,11 @@ def test_seeds(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 
     real = program.execute
 
-    def stops_at_the_second(config: Any, *rest: Any, **more: Any) -> Any:
-        executed.append(config.seed)
+    def stops_at_the_second(asked: Any, *rest: Any, **more: Any) -> Any:
+        executed.append(asked.config.seed)
         if executed == [5, 6]:
             raise KeyboardInterrupt
-        return real(config, *rest, **more)
+        return real(asked, *rest, **more)
 
     monkeypatch.setattr(program, "execute", stops_at_the_second)
     with pytest.raises(SystemExit) as exit_:
