@@ -21,11 +21,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from torchatlas.callbacks.base import NoProfiler
-from torchatlas.run.build import build_callback, build_data, build_network, build_task
+from torchatlas.run.build import build_callback, build_data, build_network, build_task, callbacks_of
 from torchatlas.run.compose import register_resolvers
 from torchatlas.run.console import quiet_libraries
 from torchatlas.storage.checkpoints import CheckpointFiles
 from torchatlas.training.durations import Plan
+from torchatlas.training.hooks import leave_out
 from torchatlas.training.precision import precision
 
 
@@ -92,8 +93,10 @@ def trained(config: Any, steps: int, warmup: int, *, full: bool) -> float:
     data, task = build(config)
     watch = Stopwatch(warmup)
     with tempfile.TemporaryDirectory() as folder:
-        callbacks = [build_callback(c, config) for c in config["callbacks"].values()] if full else []
+        callbacks = [build_callback(c, config) for c in callbacks_of(config).values()] if full else []
         callbacks = [callback for callback in callbacks if getattr(callback, "enabled", True)]
+        for callback in callbacks:
+            leave_out(callback, lightning.Callback)
         loggers = [instantiate(logger, Path(folder)) for logger in config["logger"].values()] if full else False
         task.limits = [f"{steps + warmup}st"]
         changed = {"max_epochs": -1, "limit_val_batches": 0, "plugins": [CheckpointFiles()], "profiler": NoProfiler()}
