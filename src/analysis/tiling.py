@@ -10,12 +10,12 @@ input is a shift of the answer.
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..models.contract import Fitting, claims
 from .layers import Calls
 
 PROBE = 256  # pixels of the image on which receptive fields are followed
@@ -44,7 +44,7 @@ def mirror_to_fit(network: nn.Module, x: Tensor, stride: int = 1) -> Tensor:
         x: images of any size.
         stride: of which the size is a multiple, too, if the network has no margin.
     """
-    margin = getattr(network, "margin", 0)
+    margin = claims(network).margin
     for axis in (-2, -1):
         size = x.shape[axis]
         total = fitting(network, size + 2 * margin if margin else -(-size // stride) * stride)
@@ -55,8 +55,7 @@ def mirror_to_fit(network: nn.Module, x: Tensor, stride: int = 1) -> Tensor:
 
 def fitting(network: nn.Module, side: int) -> int:
     """The smallest side from `side` pixels up that a network takes."""
-    fits: Any = getattr(network, "fits", None)
-    return side if fits is None else int(fits(side))
+    return network.fits(side) if isinstance(network, Fitting) else side
 
 
 def crop(logits: Tensor, height: int, width: int) -> Tensor:
@@ -93,7 +92,7 @@ def reach_of(network: nn.Module, in_channels: int) -> Reach | None:
     Raises:
         ValueError: the network has not one answer for each pixel.
     """
-    margin = getattr(network, "margin", 0)
+    margin = claims(network).margin
     state = {
         name: value.to("meta") for name, value in itertools.chain(network.named_parameters(), network.named_buffers())
     }
@@ -137,7 +136,7 @@ def predict_tiled(network: nn.Module, x: Tensor, tile: int, overlap: int | None 
         UserError: tiles so small that nothing is left of them.
     """
     h, w = x.shape[-2:]
-    margin = getattr(network, "margin", 0)
+    margin = claims(network).margin
     side = fitting(network, tile)
     if max(mirror_to_fit(network, x).shape[-2:]) <= side:
         return predict_whole(network, x)

@@ -14,6 +14,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from ..models.contract import Exemplified
 from ..storage.files import read_metrics
 from ..tasks.base import Task
 from .base import Callback
@@ -119,12 +120,14 @@ class Curves(Callback):
 
     def draw_graph(self, task: Task) -> None:
         """The network's graph for an example input, without a trace in the random state."""
+        if not isinstance(task.network, Exemplified):
+            return
         assert self.writer is not None
         devices = [task.device] if task.device.type == "cuda" else []
         network, was_training = task.network, task.network.training
         with torch.random.fork_rng(devices), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer is deprecated and says so; the graph tab knows no other
-            inputs = tuple(x.to(task.device) for x in network.example_input())  # type: ignore[operator]
+            inputs = tuple(x.to(task.device) for x in network.example_input())
             try:
                 self.writer.add_graph(network.eval(), inputs)
             except Exception as error:  # a network that cannot be traced still trains

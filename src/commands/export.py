@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError
+from ..models.contract import Exemplified, claims
 from ..run.build import build_network
 from ..run.restore import restore
 from ..storage.files import write_json
@@ -91,7 +92,11 @@ def export(
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): name a folder with output=FOLDER") from error
 
-    network: Any = task.network.float().cpu()
+    network = task.network.float().cpu()
+    if not isinstance(network, Exemplified):
+        raise UserError(
+            f"{type(network).__name__} has no example_input, with whose answers a file is compared: give the class one"
+        )
     name, model, data = about["config"]["name"], about["config"]["model"], about["data"]
     metadata = {"name": name, "model": json.dumps(model), "data": json.dumps(data), "torchatlas": __version__}
     metadata["task"] = json.dumps(about["config"]["task"])  # whether outputs are logits, which noise there was
@@ -153,13 +158,16 @@ def _reason(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def _write(format_: str, network: Any, metadata: dict[str, str], folder: Path, free_length: bool) -> dict[str, Any]:
+def _write(
+    format_: str, network: nn.Module, metadata: dict[str, str], folder: Path, free_length: bool
+) -> dict[str, Any]:
     """Write the file of a format, check it and give it its name; returns what `export.json` says of it."""
     with (
         _quiet(),
         torch.random.fork_rng(devices=[]),
         tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as part,
     ):
+        assert isinstance(network, Exemplified)
         torch.manual_seed(0)
         examples = [
             tuple(x[:, :length] if free_length and _is_text(x) else x for x in network.example_input(batch))
@@ -217,8 +225,8 @@ def _describe(names: list[str], examples: list[Tensors]) -> list[dict[str, Any]]
 
 
 def _trace(network: nn.Module, inputs: Tensors, signature: Signature) -> ExportedProgram:
-    if hasattr(network, "no_graph"):
-        raise ValueError(network.no_graph)
+    if reason := claims(network).no_graph:
+        raise ValueError(reason)
     free = [[i for i, size in enumerate(entry["shape"]) if isinstance(size, str)] for entry in signature["inputs"]]
     dynamic = tuple(dict.fromkeys(axes, Dim.DYNAMIC) for axes in free)
 

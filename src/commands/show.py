@@ -11,6 +11,7 @@ from yaml import YAMLError
 
 from ..analysis.layers import Row, failing_layer, layer_table, shape_text
 from ..errors import UserError, nearest
+from ..models.contract import Exemplified
 from ..run.console import print_table
 from ..zoo import config_text, create_model, model_card
 
@@ -48,7 +49,8 @@ def _computed(name: str, values: dict[str, Any], device: str) -> tuple[nn.Module
     """The network, an input of one sample, and the layers."""
     try:
         with torch.device(device):
-            network: Any = create_model(name, **values)
+            network = create_model(name, **values)
+            assert isinstance(network, Exemplified)
             inputs = network.example_input(1)
     except NotImplementedError:
         raise

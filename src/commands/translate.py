@@ -13,6 +13,7 @@ from ..data.text.base import UNKNOWN
 from ..drawing.alignments import alignments, draw_alignments, labels
 from ..errors import UserError
 from ..generate.beams import beam_search
+from ..models.contract import Attention
 from ..predict.registry import Trained, answers, wrong_command
 from ..run.devices import device_of
 from ..run.restore import reader, restore
@@ -60,13 +61,13 @@ def translate(
         raise UserError(f"alignment={alignment} shows one sentence, and {input} has {len(sentences)}: give one")
     if alignment and Path(alignment).suffix != ".png":
         raise UserError(f"alignment={alignment} must end in .png, as in alignment=alignment.png")
-    if alignment and not any(hasattr(module, "written_out") for module in task.network.modules()):
+    if alignment and not any(isinstance(module, Attention) for module in task.network.modules()):
         raise UserError(f"{type(task.network).__name__} does not attend to its source: leave out alignment")
     source_codec, target_codec = data.source_codec, data.target_codec
     if alignment and not len(sources[0]):
         raise UserError(f"alignment={alignment} needs a sentence with a {source_codec.unit}")
     tell_unknown(sentences, source_codec)
-    limit = getattr(task.network, "limit", None)
+    limit = task.claims.limit
     for number, length in enumerate(sources.lengths.tolist(), start=1):
         if limit is not None and length > limit:
             raise UserError(

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..analysis.modes import predicting
+from ..models.contract import Attention, EncoderDecoder
 from ..tasks.seq2seq import BEGIN
 from .text import plain
 
@@ -19,18 +20,19 @@ def labels(codec: Any, tokens: Tensor) -> list[str]:
     return [plain(piece.strip() or "␣") for piece in codec.pieces(tokens)]
 
 
-def alignments(network: Any, source: Tensor, output: Tensor) -> list[Tensor]:
+def alignments(network: nn.Module, source: Tensor, output: Tensor) -> list[Tensor]:
     """How much each token of an output, and its end, looks at each token of its source.
 
     Args:
-        network: encoder and decoder. Modules that attend have `written_out`, and leave their `weights`, `b h t s`.
+        network: encoder and decoder, of which some modules are `Attention`.
         source: tokens `s`.
         output: tokens `t` without <bos> and <eos>.
 
     Returns:
         `t+1 s` for each module of the decoder that attends to the source, the mean over its heads, on the CPU.
     """
-    attending: list[Any] = [module for module in network.modules() if hasattr(module, "written_out")]
+    assert isinstance(network, EncoderDecoder)
+    attending = [module for module in network.modules() if isinstance(module, Attention)]
     target = F.pad(output.to(source.device), (1, 0), value=BEGIN)[None]
     # What attends to the source is known by the width of its weights: with a step of padding, where both are as long.
     width = len(source) + (len(source) == target.shape[1])

@@ -1,8 +1,6 @@
 """What a network attends to: the weights of its attention, recorded, and followed through its layers.
 
-A module that attends has the attribute `written_out`: where it is true, its forward computes attention by the formula
-and leaves the weights of its last call, `b h t s`, in `weights`. Row t says how much step t takes from each of s steps,
-and sums to one.
+Modules that attend are `Attention`.
 """
 
 import contextlib
@@ -11,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..models.contract import Attention
 
 
 @contextlib.contextmanager
@@ -28,12 +28,13 @@ def recorded(network: nn.Module) -> Iterator[dict[str, Tensor]]:
         computed as before.
     """
     maps: dict[str, Tensor] = {}
-    modules: dict[str, Any] = {name: m for name, m in network.named_modules() if hasattr(m, "written_out")}
+    modules = {name: module for name, module in network.named_modules() if isinstance(module, Attention)}
     before = {name: (module.written_out, module.weights) for name, module in modules.items()}
 
     def keeper(name: str) -> Any:
-        def keep(module: Any, *_: Any) -> None:
-            maps[name] = module.weights
+        def keep(module: nn.Module, *_: Any) -> None:
+            if isinstance(module, Attention) and module.weights is not None:
+                maps[name] = module.weights
 
         return keep
 

@@ -12,6 +12,7 @@ from ..analysis.modes import predicting
 from ..data.base import DataModule
 from ..data.images.base import ImageDescription
 from ..errors import UserError
+from ..models.contract import claims, positions_of
 from ..run.restore import training_data
 from . import methods as ex
 
@@ -108,19 +109,21 @@ class Subject:
     @property
     def special_tokens(self) -> int:
         """Tokens before those of the patches; 0: the network has no patches."""
-        return int(getattr(self.network, "special_tokens", 0))
+        return claims(self.network).special_tokens or 0
 
     @property
     def unasked(self) -> tuple[str, ...]:
         """Methods that are left out in silence unless they are named."""
-        return () if hasattr(self.network, "special_tokens") else ("attention",)
+        return ("attention",) if claims(self.network).special_tokens is None else ()
 
     @cached_property
     def token_layers(self) -> list[str]:
         """Names of the layers that give the tokens of all patches."""
         if not self.special_tokens:
             return []
-        count = len(self.network.positions[0])  # type: ignore[index, arg-type]
+        positions = positions_of(self.network)
+        assert isinstance(positions, Tensor)
+        count = len(positions[0])
         return [call.name for call in self.calls if call.name and call.made[1:2] == (count,) and len(call.made) == 3]
 
     @cached_property

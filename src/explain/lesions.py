@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..analysis.modes import evaluating
+from ..models.transformer import EncoderLayer
 from .methods import BATCH, Call, hooked, outputs, trace
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -90,8 +91,8 @@ def lesions(network: nn.Module, x: Tensor) -> tuple[list[Lesion], list[str]]:
 
 def sublayers_of(block: Call) -> list[Lesion]:
     """Attention and MLP of a Transformer's layer that normalises before them, so that zeros are nothing added."""
-    layer: Any = block.module
-    if not (hasattr(getattr(layer, "attention", None), "written_out") and getattr(layer, "norm_first", False)):
+    layer = block.module
+    if not (isinstance(layer, EncoderLayer) and layer.norm_first):
         return []
     return [
         Lesion(f"{block.name}.attention", "branch", (layer.attention.output,)),

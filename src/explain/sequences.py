@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..analysis.modes import evaluating, predicting
 from ..data.text.base import TextData, read_text
 from ..errors import UserError
+from ..models.contract import Exemplified, claims
 from ..models.tcn import TCN
 from ..predict.registry import answers
 from ..run.restore import reader, training_data
@@ -68,7 +69,8 @@ def look(task: Task, about: dict[str, Any], given: str) -> Sequences:
         module: Any = training_data(about["config"], about["data"])
     except UserError as error:
         print(f"noise is taken: {error}")
-        (x,) = network.example_input(BATCH)  # type: ignore[operator]
+        assert isinstance(network, Exemplified)
+        (x,) = network.example_input(BATCH)
         return Sequences(network, config, x.to(device), "noise", words(x[0]) if not x.is_floating_point() else [])
     split = module.splits["val"]
     if codec is not None:
@@ -124,7 +126,7 @@ def gradient_by_distance(network: nn.Module, x: Tensor, seed: int = 0) -> Tensor
     try:
         with evaluating(network), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             answers = network(captured[0] if not embeddings else x)
-            if getattr(network, "targets", "step") == "step":
+            if claims(network).targets in (None, "step"):
                 answers = answers[:, -1]
             answers = answers.flatten(1)
             squares = torch.zeros(x.shape[1])

@@ -16,6 +16,7 @@ from ..data.text.tokenizer import TokenizerCodec
 from ..drawing.alignments import labels
 from ..errors import UserError
 from ..generate.decoding import greedy
+from ..models.contract import Attention, claims, positions_of
 from ..models.transformer import Positions
 from ..predict.registry import answers
 from ..run.restore import reader
@@ -59,7 +60,7 @@ class Attending:
 
 def applies(network: nn.Module) -> bool:
     """Whether a network has attention that can be drawn."""
-    return any(hasattr(module, "written_out") for module in network.modules())
+    return any(isinstance(module, Attention) for module in network.modules())
 
 
 def names_of(codec: Codec, tokens: Tensor) -> list[str]:
@@ -88,7 +89,7 @@ def look(task: Task, about: dict[str, Any], given: str) -> Attending:
     """
     data: Any = reader(about)
     config, device = about["config"]["model"], task.device
-    network: Any = task.network
+    network = task.network
     text, source = text_of(given)
     if isinstance(task, SequenceToSequence):
         return look_at_translation(task, data, config, text, source)
@@ -99,7 +100,7 @@ def look(task: Task, about: dict[str, Any], given: str) -> Attending:
     else:
         assert isinstance(codec, TokenizerCodec)
         begin, end = codec.number("[CLS]", "<s>"), codec.number("[SEP]", "</s>")
-        most = min(SHOWN, getattr(network, "max_length", SHOWN))
+        most = min(SHOWN, claims(network).max_length or SHOWN)
         tokens = torch.cat([torch.tensor([begin]), tokens[: most - 2], torch.tensor([end])])
     if len(tokens) < 2:
         raise UserError(f"{source} has {len(tokens)} tokens where at least 2 are needed")
@@ -144,7 +145,7 @@ def look_at_translation(
     tokens = codec.encode(line.lower() if data.lowercase else line).to(device)
     if not len(tokens):
         raise UserError(f"{source} has no tokens")
-    limit = getattr(network, "limit", None) or 10**9
+    limit = claims(network).limit or 10**9
     if len(tokens) > limit:
         raise UserError(f"{source} has {len(tokens)} tokens, more than the {limit} that the network can read")
     lengths = torch.tensor([len(tokens)], device=device)
@@ -200,9 +201,9 @@ def draw_maps(maps: list[Tensor], rows: list[str], columns: list[str]) -> Figure
     return figure
 
 
-def position_table(network: Any) -> Tensor | None:
+def position_table(network: nn.Module) -> Tensor | None:
     """What is added for each position, `t d`; None where nothing is."""
-    found = getattr(network, "positions", None)
+    found = positions_of(network)
     if isinstance(found, Positions):
         if found.kind == "learned":
             found = found.embedding.weight
@@ -218,7 +219,7 @@ def position_table(network: Any) -> Tensor | None:
 def draw_positions(subject: Any) -> Drawn:
     """The encoding of each position, and how like those of two positions are (the cosine of their angle)."""
     table = position_table(subject.network)
-    found = getattr(subject.network, "positions", None)
+    found = positions_of(subject.network)
     if table is None and isinstance(found, Positions) and found.kind == "alibi":
         bias = found.bias(64, 64, subject.device)
         assert bias is not None

@@ -1,10 +1,8 @@
 """From logits to text: sampling and greedy decoding, in batches, with or without a cache; `beams` has beam search.
 
-Language models map tokens `b t` to logits `b t v`. With a method `advance(tokens, state) -> (logits, state)` they go on
-from a state: that of a recurrent network, or the keys and values of attention. Encoder-decoder networks have
-`read(source, lengths) -> state` and `advance(target, state) -> (logits, state)`. A state is a tensor, or tuples, lists
-and dictionaries of tensors, whose rows are the batch, on axis 0 or on the network's `state_axis`. A network with the
-attribute `limit` sees at most so many tokens.
+Language models map tokens `b t` to logits `b t v`. If they are `Stateful` they go on from a state: that of a recurrent
+network, or the keys and values of attention. Networks that read a source are an `EncoderDecoder`. A network with the
+claim `limit` sees at most so many tokens.
 
 All functions here put the network into eval mode and give each of its modules its own mode back; they leave autocast
 and the global random numbers alone.
@@ -12,13 +10,14 @@ and the global random numbers alone.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..analysis.modes import predicting
 from ..errors import UserError
+from ..models.contract import EncoderDecoder, Stateful, claims
 
 PIECE = 1024  # tokens of a long prompt that a recurrent network reads at once
 DIVERGED = "the network's logits are no numbers: its training has diverged, take an earlier checkpoint"
@@ -111,11 +110,11 @@ class Reader:
     """
 
     def __init__(self, network: nn.Module, first: Any, window: int | None, cache: bool) -> None:
-        self.network: Any = network
+        self.network, self.stateful = network, cast(Stateful, network)
         self.first, self.window = first, window
         self.state, self.known = first, 0  # after so many tokens
-        self.cache = cache and hasattr(network, "advance")
-        self.axis: int = getattr(network, "state_axis", 0)
+        self.cache = cache and isinstance(network, Stateful)
+        self.axis = claims(network).state_axis
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits `b v` of what follows tokens `b n`, whose beginning is that of the last call."""
@@ -123,14 +122,15 @@ class Reader:
         if self.cache and not slides:
             new = tokens[:, self.known :]
             for piece in new.split(PIECE, 1) if self.window is None else [new]:
-                logits, self.state = self.network.advance(piece, self.state)
+                logits, self.state = self.stateful.advance(piece, self.state)
             self.known = tokens.shape[1]
         elif self.first is not None:
-            logits, _ = self.network.advance(tokens, self.first)
+            logits, _ = self.stateful.advance(tokens, self.first)
         else:
             logits = self.network(tokens[:, -self.window :] if slides and self.window else tokens)
             self.state = None  # which is of no use any more
-        return logits[:, -1]  # type: ignore[no-any-return]
+        last: Tensor = logits[:, -1]
+        return last
 
     def select(self, rows: Tensor) -> None:
         """See `select`."""
@@ -142,8 +142,8 @@ class Reader:
 
 def text_reader(network: nn.Module, context: int | None, cache: bool) -> Reader:
     """Of a language model, whose window is that of its limit and context; a recurrent network has none."""
-    limit = getattr(network, "limit", None)
-    if limit is None and hasattr(network, "advance"):
+    limit = claims(network).limit
+    if limit is None and isinstance(network, Stateful):
         return Reader(network, None, None, cache)
     sizes = [size for size in (context, limit) if size is not None]
     return Reader(network, None, min(sizes, default=None), cache)
@@ -266,10 +266,10 @@ def _until(tokens: Tensor, end: int) -> Tensor:
     return tokens[: int(places[0, 0])] if len(places) else tokens
 
 
-def target_reader(network: Any, source: Tensor, lengths: Tensor | None, cache: bool) -> Reader:
+def target_reader(network: nn.Module, source: Tensor, lengths: Tensor | None, cache: bool) -> Reader:
     """Of an encoder-decoder network that has read."""
     device = device_of(network)
-    state = network.read(source.to(device), None if lengths is None else lengths.to(device))
+    state = cast(EncoderDecoder, network).read(source.to(device), None if lengths is None else lengths.to(device))
     return Reader(network, state, None, cache)
 
 
@@ -282,7 +282,7 @@ def most_tokens(network: nn.Module, rows: int, max_length: int | Tensor) -> list
     most = [max_length] * rows if isinstance(max_length, int) else [int(number) for number in max_length.tolist()]
     if most and min(most) < 1:
         raise UserError(f"max_length={min(most)} must be positive")
-    limit = getattr(network, "limit", None)
+    limit = claims(network).limit
     return most if limit is None else [min(number, limit) for number in most]
 
 

@@ -14,6 +14,7 @@ from ..drawing.images import draw_images
 from ..drawing.sequences import draw_sequences
 from ..drawing.text import MAX_CLASSES_WITH_NAMES, plain
 from ..metrics.classification import BINS, area_under, average_precision
+from ..models.contract import OfImages
 from ..tasks.base import Task
 from .base import STAGES, Pictures, Shown
 
@@ -122,12 +123,12 @@ class ClassificationPictures(Pictures):
             yield "network/first-layer filters", draw_images(filters)
 
 
-def first_filters(network: Any) -> Tensor | None:
+def first_filters(network: nn.Module) -> Tensor | None:
     """The weights of the first layer that sees the image, `n c h w` from 0 to 1, of at most 64 filters."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer.in_channels in (1, 3):
             weights = layer.weight
-        elif isinstance(layer, nn.Linear) and hasattr(network, "image_size"):
+        elif isinstance(layer, nn.Linear) and isinstance(network, OfImages):
             size, channels = network.image_size, network.in_channels
             if layer.in_features != channels * size**2 or channels not in (1, 3):
                 return None

@@ -86,7 +86,7 @@ class GenerationPictures(Pictures):
 
     def draw_samples(self, task: Any, data: Any, options: dict[str, Any]) -> Figure:
         columns = max(1, round(self.samples**0.5))
-        if not getattr(task.network, "conditional", False):
+        if not task.conditional:
             images = task.sample(self.samples, **options)
             return draw_grid(images[: columns * (self.samples // columns)].unflatten(0, (-1, columns)))
         names = [str(name) for name in data.classes][:MAX_CLASSES_WITH_NAMES]

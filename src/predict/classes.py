@@ -43,7 +43,7 @@ def classify(
     torch.manual_seed(seed)
     rows: list[Row] = []
     for x, *rest, _ in data.batches(samples, task.device):
-        inputs = inputs_of(task.network, x, rest)
+        inputs = inputs_of(task.claims, x, rest)
         each = task.predict(*inputs)[None] if task.averaged is None else task.averaged(task.network, *inputs)
         spreads = each.std(0, correction=0).cpu() if task.averaged is not None else [None] * each.shape[1]
         for probabilities, spread in zip(each.mean(0).cpu(), spreads, strict=True):

@@ -62,7 +62,7 @@ def classifier_extractor(where: str, device: torch.device) -> Extractor:
     """
     path, task, about = restore(where)
     data: ImageDescription = about["data"]
-    heads = getattr(task.network, "heads", ())
+    heads = task.claims.heads
     if not isinstance(task, Classification) or data["kind"] != "image" or not heads:
         raise UserError(f"classifier={where} is no classifier of images: name the run folder of one")
     task.place(device)

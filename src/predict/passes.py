@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError, nearest
+from ..models.contract import DroppingAttention
 from ..tasks.base import Task
 from ..tasks.classification import Classification
 
@@ -65,9 +66,9 @@ def views(kind: str) -> list[Callable[[Tensor], Tensor]]:
 
 def drops(module: nn.Module) -> bool:
     """Whether a module drops something in training: a dropout layer, or attention that drops weights."""
-    return isinstance(module, nn.modules.dropout._DropoutNd) or (
-        hasattr(module, "written_out") and bool(getattr(module, "dropout", 0.0))
-    )
+    if isinstance(module, DroppingAttention):
+        return bool(module.dropout)
+    return isinstance(module, nn.modules.dropout._DropoutNd)
 
 
 def passes(kind: str, samples: int) -> Callable[..., Tensor]:

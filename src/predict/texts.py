@@ -35,7 +35,7 @@ def find_entities(task: TokenClassification, data: Conll, given: str) -> list[Ro
     samples = data.read(given)
     judged: list[list[Tensor]] = [[] for _ in samples.about]
     for text, (x, *rest, labels) in zip(samples.texts, data.batches(samples, task.device), strict=True):
-        judged[text].append(task.predict(*inputs_of(task.network, x, rest))[labels != IGNORED].cpu())
+        judged[text].append(task.predict(*inputs_of(task.claims, x, rest))[labels != IGNORED].cpu())
     rows = []
     for about, words, pieces in zip(samples.about, samples.words, judged, strict=True):
         certain, tags = torch.cat(pieces).max(1)
@@ -88,7 +88,7 @@ def answer_questions(task: Span, data: Squad, given: str) -> list[Row]:
     samples = data.read(given)
     tables = []
     for tokens, lengths, segments, *_ in data.batches(samples, task.device):
-        logits = task.network.eval()(*inputs_of(task.network, tokens, [lengths, segments]))
+        logits = task.network.eval()(*inputs_of(task.claims, tokens, [lengths, segments]))
         tables.append(window_scores(logits, lengths, segments).cpu())
     table = torch.cat(tables)
     said = choose(table, samples.samples)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..analysis.layers import failing_layer
 from ..data.base import DataModule
 from ..errors import UserError
+from ..models.contract import Fitting
 from ..tasks.base import Chosen, Task
 from ..training.durations import Duration, Plan
 from ..zoo import config_text, model_card, options
@@ -198,7 +199,8 @@ def _sizes(config: DictConfig) -> Sequence[int]:
     if "image_size" not in config.data:
         return ()
     with contextlib.suppress(Exception), torch.device("meta"):
-        network: Any = build_network(config.model)
+        network = build_network(config.model)
+        assert isinstance(network, Fitting)
         return (network.fits(config.data.image_size), 28, 32, 64, 224)
     return (28, 32, 64, 224)
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..analysis.modes import predicting
+from ..models.contract import Coding, Variational
 from .base import MakeOptimizer, MakeSchedule
 from .image_making import ImageMaking
 
@@ -35,10 +36,15 @@ class LatentTask(ImageMaking):
 
     def __init__(self, network: nn.Module, *arguments: Any, **common: Any) -> None:
         super().__init__(network, *arguments, **common)
-        if not all(hasattr(network, part) for part in ("encode", "decode", "latent_dim")):
+        if not isinstance(network, Coding):
             raise ValueError(
                 f"{type(network).__name__} has no encoder and decoder: use a network that has, as in model=vae"
             )
+
+    @property
+    def coding(self) -> Coding:
+        """The network, as what it was found to be."""
+        return cast(Coding, self.network)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -128,7 +134,7 @@ class Autoencoding(LatentTask):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if hasattr(network, "variance"):
+        if isinstance(network, Variational):
             raise ValueError(f"{type(network).__name__} gives distributions of codes: use task=elbo")
         for key, value, known in (
             ("error", error, ("mse", "bce")),
@@ -144,7 +150,7 @@ class Autoencoding(LatentTask):
                 f"task.sparsity_weight={sparsity_weight} and task.contraction={contraction} must not be negative, and "
                 f"task.sparsity_target={sparsity_target} must be between 0 and 1"
             )
-        if sparsity == "kl" and getattr(network, "code", None) != "sigmoid":
+        if sparsity == "kl" and self.claims.code != "sigmoid":
             raise ValueError("task.sparsity=kl is of codes between 0 and 1: use model.code=sigmoid or task.sparsity=l1")
         self.error, self.corruption, self.corruption_level = error, corruption, corruption_level
         self.sparsity, self.sparsity_weight, self.sparsity_target = sparsity, sparsity_weight, sparsity_target
@@ -165,11 +171,10 @@ class Autoencoding(LatentTask):
             return {"loss": self.distance(output, x), **out}
         if self.sparsity == "none" and not self.contraction:
             return {"loss": self.distance(self.network(given), x)}
-        network: Any = self.network
         if self.contraction:
             given = given.detach().requires_grad_()
-        z = network.encode(given)
-        loss, out = self.distance(network.decode(z), x), {}
+        z = self.coding.encode(given)
+        loss, out = self.distance(self.coding.decode(z), x), {}
         if self.sparsity != "none":
             out["metrics/sparsity_penalty"] = self.sparsity_weight * self.density(z.float())
         if self.contraction:
@@ -218,12 +223,11 @@ class Autoencoding(LatentTask):
         return (ρ * (ρ / rate).log() + (1 - ρ) * ((1 - ρ) / (1 - rate)).log()).sum()
 
     def code(self, x: Tensor) -> Tensor:
-        network: Any = self.network
-        return network.encode(x)  # type: ignore[no-any-return]
+        codes: Tensor = self.coding.encode(x)
+        return codes
 
     def picture(self, z: Tensor) -> Tensor:
-        network: Any = self.network
-        return self.of_pixels(network.decode(z))
+        return self.of_pixels(self.coding.decode(z))
 
     # --- principal components
 
@@ -244,10 +248,9 @@ class Autoencoding(LatentTask):
 
         if self.components is None:
             train = torch.cat(list(rows(data, "train", MOST)))
-            network: Any = self.network
-            if min(train.shape) < network.latent_dim:
+            if min(train.shape) < self.coding.latent_dim:
                 return None
-            self.components = PCA(network.latent_dim, random_state=0).fit(train.numpy())
+            self.components = PCA(self.coding.latent_dim, random_state=0).fit(train.numpy())
         total = count = 0.0
         for part in rows(data, stage):
             x = part.numpy()

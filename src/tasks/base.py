@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import UserError
+from ..models.contract import Claims, claims
 from ..training import optimizers
 from ..training.durations import Duration, Plan
 from ..training.hooks import leave_out
@@ -67,6 +68,7 @@ class Task(lightning.LightningModule):
             batch statistics. 100% leaves it so.
 
     Attributes:
+        claims: what the network says of itself.
         plan: the run's length in optimiser steps, made when training begins.
         epochs_behind, steps_behind, ended: see `Behind`; the epoch within which a run ended counts, where it stays so.
     """
@@ -102,7 +104,8 @@ class Task(lightning.LightningModule):
             raise ValueError(f"task.l1={l1} must not be negative")
         if not 0 < layer_decay <= 1:
             raise ValueError(f"task.layer_decay={layer_decay} must be over 0 and at most 1")
-        if freeze is not None and not getattr(network, "heads", ()):
+        self.claims: Claims = claims(network)
+        if freeze is not None and not self.claims.heads:
             raise ValueError(f"task.freeze={freeze}: {type(network).__name__} names no heads to be trained alone")
         if freeze is not None:
             Duration.parse(freeze, "task.freeze")
@@ -330,10 +333,9 @@ class Task(lightning.LightningModule):
 
     def new_modules(self) -> list[nn.Module]:
         """What is trained while the backbone is frozen: all beside the `trunk`, where the network names one."""
-        network: Any = self.network
-        if trunk := getattr(network, "trunk", ""):
-            return [module for name, module in network.named_children() if name != trunk]
-        return [network.get_submodule(name) for name in network.heads]
+        if trunk := self.claims.trunk:
+            return [module for name, module in self.network.named_children() if name != trunk]
+        return [self.network.get_submodule(name) for name in self.claims.heads]
 
     def freeze_backbone(self, frozen: bool) -> None:
         """Take all but the heads out of training, or back into it."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..metrics.classification import accuracy, agreement, calibration_gaps, confusion
+from ..models.contract import Claims
 from .base import MakeOptimizer, MakeSchedule, Task
 
 MAX_CLASSES = 20  # of texts, for which all confusions are counted
@@ -60,7 +61,7 @@ class Classification(Task):
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, *lengths, labels = batch
-        inputs = inputs_of(self.network, x, lengths)
+        inputs = inputs_of(self.claims, x, lengths)
         if self.training:
             output = self.network(*inputs)
             logits, *auxiliary = output if isinstance(output, tuple) else (output,)
@@ -86,8 +87,8 @@ class Classification(Task):
     def of_labels(self, logits: Tensor, auxiliary: list[Tensor], labels: Tensor, share: float = 1.0) -> Tensor:
         """Cross-entropy with smoothed labels, times `share`, and that of auxiliary heads with their weight."""
         loss = share * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        weight = self.claims.auxiliary_weight
         for other in auxiliary:
-            weight: Any = self.network.auxiliary_weight
             loss = loss + weight * F.cross_entropy(other, labels, label_smoothing=self.label_smoothing)
         return loss
 
@@ -103,9 +104,9 @@ class Classification(Task):
         return self.network.eval()(*inputs).float().softmax(1)  # type: ignore[no-any-return]
 
 
-def inputs_of(network: nn.Module, x: Tensor, lengths: list[Tensor]) -> tuple[Tensor, ...]:
+def inputs_of(network: Claims, x: Tensor, lengths: list[Tensor]) -> tuple[Tensor, ...]:
     """What a network gets of a batch: the lengths and the segments too, where there are any and it can use them."""
-    taken = 2 if getattr(network, "paired", False) else 1 if getattr(network, "variable_length", False) else 0
+    taken = 2 if network.paired else 1 if network.variable_length else 0
     return (x, *lengths[:taken])
 
 

@@ -12,6 +12,7 @@ from ..analysis.modes import evaluating
 from ..errors import UserError, nearest
 from ..generate.noise_schedule import NoiseSchedule, Prediction
 from ..generate.samplers import Noise, timesteps, walk
+from ..models.contract import Conditional
 from .image_making import ImageMaking
 
 EVALUATION_SEED = 0  # of the steps and the noise of validation and test, the same in each epoch
@@ -77,7 +78,8 @@ class Diffusion(ImageMaking):
             raise UserError(f"task.unconditional={unconditional} must be from 0 to under 1")
         self.noise_schedule = NoiseSchedule(noise_schedule, steps)
         self.steps, self.prediction, self.variance, self.unconditional = steps, prediction, variance, unconditional
-        self.conditional = bool(getattr(network, "conditional", False))
+        self.conditional = isinstance(network, Conditional) and network.conditional
+        self.no_class = network.num_classes if isinstance(network, Conditional) else 0  # the label of no class
         self.generator = torch.Generator()
 
     def step(self, batch: Any) -> dict[str, Tensor]:
@@ -90,7 +92,7 @@ class Diffusion(ImageMaking):
             epsilon = torch.randn_like(x0)
             if self.conditional and self.unconditional:
                 hidden = torch.rand(b, device=device) < self.unconditional
-                labels = labels.masked_fill(hidden, self.network.num_classes)  # type: ignore[arg-type]
+                labels = labels.masked_fill(hidden, self.no_class)
         else:
             t, epsilon = self.evaluation_noise(x0)
         noisy = self.noise_schedule.add_noise(x0, t, epsilon)
@@ -173,7 +175,7 @@ class Diffusion(ImageMaking):
         """
         steps = torch.full((len(x),), t, device=x.device)
         if guidance and labels is not None:
-            none = torch.full_like(labels, self.network.num_classes)  # type: ignore[arg-type]
+            none = torch.full_like(labels, self.no_class)
             both = self.answer(x.repeat(2, 1, 1, 1), steps.repeat(2), torch.cat([labels, none]))
             conditional, free = both.chunk(2)
             # Of x0 and v, too, the mixture is the same: both are linear in ε where x is given.
@@ -193,7 +195,7 @@ class Diffusion(ImageMaking):
             if labels is not None or guidance:
                 raise UserError("this network was not trained with classes: leave out class= and guidance=")
             return None
-        k: Any = self.network.num_classes
+        k = self.no_class
         if not math.isfinite(guidance):
             raise UserError(f"guidance={guidance} must be a number, as in guidance=2")
         if guidance and labels is None:
@@ -234,9 +236,8 @@ class Diffusion(ImageMaking):
         Args:
             start, start_step: images that have the noise of a step; None: noise alone.
         """
-        network: Any = self.network
         labels = self.guided(labels, guidance, n)
-        shape = (n, network.in_channels, network.image_size, network.image_size)
+        shape = (n, *self.image_shape)
         noise = Noise(seed, shape, first, self.device)
         total = self.steps if start_step is None else start_step + 1
         sequence = timesteps(total, steps or self.default_steps(sampler, total))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..models.contract import claims
 from ..training.memory_format import lay_out
 from .base import MakeOptimizer, MakeSchedule
 from .classification import Classification, inputs_of
@@ -119,9 +120,9 @@ class Distillation(Classification):
                 teacher.to(x.device, x.dtype)
             seen = x * self.scale + self.shift
         with torch.no_grad():
-            v = teacher(*inputs_of(teacher, seen, lengths))
+            v = teacher(*inputs_of(claims(teacher), seen, lengths))
         taught = logits
-        if getattr(self.network, "distilled", False):
+        if self.claims.distilled:
             taught, *auxiliary = auxiliary
         w = self.weight_of_teacher
         return self.of_labels(logits, auxiliary, labels, 1 - w) + w * self.imitation(taught, v)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..generate.samplers import Noise
+from ..models.contract import Variational
 from ..training.durations import Duration
 from .autoencoding import AT_ONCE, LatentTask
 from .base import MakeOptimizer, MakeSchedule
@@ -76,11 +77,11 @@ class ELBO(LatentTask):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if not hasattr(network, "variance"):
+        if not isinstance(network, Variational):
             raise ValueError(
                 f"{type(network).__name__} gives no distribution of codes: use model=vae, or task=autoencoding"
             )
-        self.learnt = getattr(network, "variance", "fixed") != "fixed"
+        self.learnt = network.variance != "fixed"
         if likelihood not in ("bernoulli", "gaussian"):
             raise ValueError(f"task.likelihood={likelihood} must be bernoulli or gaussian")
         if likelihood == "bernoulli" and self.learnt:
@@ -130,9 +131,8 @@ class ELBO(LatentTask):
         if self.training:
             output, μ, log_σ2 = self.network(x)
         else:
-            network: Any = self.network
-            μ, log_σ2 = network.encode(x)
-            output = network.decode(μ + (0.5 * log_σ2).exp() * self.normal(μ.shape, μ))
+            μ, log_σ2 = self.coding.encode(x)
+            output = self.coding.decode(μ + (0.5 * log_σ2).exp() * self.normal(μ.shape, μ))
         reconstruction = self.nll(output, x).mean()
         divergence = kl(μ.float(), log_σ2.float())  # b d
         out = {"metrics/reconstruction": reconstruction, "metrics/kl": divergence.sum(1).mean()}
@@ -166,15 +166,14 @@ class ELBO(LatentTask):
 
         log (1/K) Σ_k p(x, z_k) / q(z_k|x) with z_1, ..., z_K from q(z|x), which lies under log p(x) and tends to it.
         """
-        network: Any = self.network
-        μ, log_σ2 = network.encode(x)
+        μ, log_σ2 = self.coding.encode(x)
         total: Tensor | None = None
         at_once = max(1, AT_ONCE // len(x))
         for first in range(0, samples, at_once):
             k = min(at_once, samples - first)
             ε = self.normal((k, *μ.shape), μ)
             z = μ + (0.5 * log_σ2).exp() * ε
-            nll = self.nll(network.decode(z.flatten(0, 1)), x.expand(k, *x.shape).flatten(0, 1)).view(k, len(x))
+            nll = self.nll(self.coding.decode(z.flatten(0, 1)), x.expand(k, *x.shape).flatten(0, 1)).view(k, len(x))
             # log p(z) - log q(z|x): the constants are the same
             log_w = -nll + 0.5 * (ε.float().square() + log_σ2.float() - z.float().square()).sum(2)
             part = log_w.logsumexp(0)
@@ -190,22 +189,19 @@ class ELBO(LatentTask):
         if mean is not None and square is not None:
             means = means | {"active_units": (square - mean.square() > ACTIVE).float().sum()}
         if self.likelihood == "gaussian" or self.binarize:
-            network: Any = self.network
-            dimensions = network.in_channels * network.image_size**2
-            bits = (means["reconstruction"] + means["kl"]) / (dimensions * math.log(2))
+            bits = (means["reconstruction"] + means["kl"]) / (math.prod(self.image_shape) * math.log(2))
             means = means | {"bits_per_dim": bits + (LEVEL_BITS if self.likelihood == "gaussian" else 0)}
         return means
 
     # --- codes and pictures
 
     def code(self, x: Tensor) -> Tensor:
-        network: Any = self.network
-        return network.encode(x)[0]  # type: ignore[no-any-return]
+        mean: Tensor = self.coding.encode(x)[0]
+        return mean
 
     def picture(self, z: Tensor) -> Tensor:
         """The means of p(x|z)."""
-        network: Any = self.network
-        output: Tensor = network.decode(z)
+        output = self.coding.decode(z)
         if self.likelihood == "bernoulli":
             return output.sigmoid()
         return output.chunk(2, 1)[0] if self.learnt else output
@@ -227,8 +223,7 @@ class ELBO(LatentTask):
             raise UserError("this network makes images of no chosen class: leave the class out")
         if options:
             raise UserError(f"samples of the task elbo have no {', '.join(options)}: leave it out")
-        network: Any = self.network
-        return self.images(Noise(seed, (n, network.latent_dim), first, self.device)(0))
+        return self.images(Noise(seed, (n, self.coding.latent_dim), first, self.device)(0))
 
 
 def kl(μ: Tensor, log_σ2: Tensor) -> Tensor:

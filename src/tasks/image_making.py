@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ..errors import UserError
+from ..models.contract import OfImages
 from .base import Chosen, Task
 
 
@@ -15,6 +16,7 @@ class ImageMaking(Task):
     """
 
     pixels: ClassVar[tuple[float, float]] = (0.0, 1.0)  # black and white, as the network gets them
+    conditional: bool = False  # whether images of a chosen class can be made
 
     @classmethod
     def check(cls, chosen: Chosen) -> None:
@@ -28,3 +30,17 @@ class ImageMaking(Task):
                 raise UserError(
                     f"the task {cls.name} needs pixels from {black:g} to {white:g}: leave out data.mean and data.std"
                 )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the network's images.
+
+        Raises:
+            UserError: the network does not say.
+        """
+        if not isinstance(self.network, OfImages):
+            raise UserError(
+                f"{type(self.network).__name__} does not say which images it makes: give it the attributes in_channels "
+                "and image_size"
+            )
+        return self.network.in_channels, self.network.image_size, self.network.image_size

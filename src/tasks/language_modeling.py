@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..generate.decoding import continue_
+from ..models.contract import Stateful, claims
 from .base import Task
 from .ngram import WittenBellTrigram
 from .sparse_ngram import SparseWittenBellTrigram
@@ -52,8 +53,8 @@ class LanguageModeling(Task):
 
     def __init__(self, *arguments: Any, carry: bool = False, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        if carry and (not hasattr(self.network, "advance") or hasattr(self.network, "limit")):
-            limit = getattr(self.network, "limit", None)
+        limit = self.claims.limit
+        if carry and (limit is not None or not isinstance(self.network, Stateful)):
             why = "has no state to carry" if limit is None else f"sees at most {limit} tokens in all"
             raise ValueError(f"task.carry=true needs a recurrent network, and {type(self.network).__name__} {why}")
         self.carry = carry
@@ -64,7 +65,7 @@ class LanguageModeling(Task):
     @classmethod
     def suits(cls, network: type[nn.Module]) -> bool:
         """Not one that reads both directions, and so cannot be asked for the next token."""
-        return not getattr(network, "paired", False)
+        return not claims(network).paired
 
     @property
     def unit(self) -> str:
@@ -94,7 +95,7 @@ class LanguageModeling(Task):
         Raises:
             UserError: the network does not claim to be causal.
         """
-        if not getattr(self.network, "causal", False):
+        if not self.claims.causal:
             raise UserError(
                 f"{type(self.network).__name__} is not causal: it sees the tokens that it would have to predict; use "
                 "a network in one direction, as in model=lstm_lm"
@@ -111,10 +112,9 @@ class LanguageModeling(Task):
         state = self.states.get(stage)
         if state is not None:
             state = _each(state, lambda s: s[:, : len(tokens)].contiguous())
-        network: Any = self.network
-        logits, state = network.advance(tokens, state)
+        logits, state = cast(Stateful, self.network).advance(tokens, state)
         self.states = {**self.states, stage: _each(state, Tensor.detach)}
-        return logits  # type: ignore[no-any-return]
+        return logits
 
     def weight(self, batch: Any) -> int:
         return batch[0].shape[0] * (batch[0].shape[1] - 1)  # type: ignore[no-any-return]
@@ -210,14 +210,13 @@ class LanguageModeling(Task):
             context: tokens that the network sees at once; beyond them it knows what its state has kept.
         """
         device = next(self.network.parameters()).device
-        network: Any = self.network
         total, state = 0.0, None
         for start in range(0, len(tokens) - 1, context):
             window = tokens[None, start : start + context + 1].to(device)
             if self.carry:
-                logits, state = network.advance(window[:, :-1], state)
+                logits, state = cast(Stateful, self.network).advance(window[:, :-1], state)
             else:
-                logits = network(window[:, :-1])
+                logits = self.network(window[:, :-1])
             total += float(F.cross_entropy(logits[0], window[0, 1:], reduction="sum"))
         return total
 

@@ -43,7 +43,7 @@ class Polyphonic(Task):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if not getattr(network, "causal", True):
+        if self.claims.causal is False:
             raise ValueError(f"{type(network).__name__} sees the future, which it has to predict: use a causal network")
 
     def step(self, batch: Any) -> dict[str, Tensor]:

@@ -102,7 +102,7 @@ class Segmentation(Task):
 
         Training refuses images that the network cannot divide, as evaluation does not: it has images of any size.
         """
-        if self.training and not getattr(self.network, "margin", 0):
+        if self.training and not self.claims.margin:
             return self.network(x)
         h, w = x.shape[-2:]
         output = self.network(mirror_to_fit(self.network, x))
@@ -123,8 +123,7 @@ class Segmentation(Task):
             weights = self.weights_of(batch)
             loss = self.loss(pixels(logits), labels, weights)
             for other in auxiliary:
-                share: Any = self.network.auxiliary_weight
-                loss = loss + share * self.loss(pixels(other), labels, weights)
+                loss = loss + self.claims.auxiliary_weight * self.loss(pixels(other), labels, weights)
             return out | {"loss": loss}
         flat = pixels(logits)
         if "dice" in self.criterion:

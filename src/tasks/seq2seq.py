@@ -1,7 +1,7 @@
 """Sequence to sequence: a target, token by token, from a source."""
 
 import logging
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..generate.beams import beam_search
 from ..generate.decoding import greedy
+from ..models.contract import EncoderDecoder
 from ..training.durations import Duration
 from .base import MakeOptimizer, MakeSchedule, Task
 
@@ -80,7 +81,7 @@ class SequenceToSequence(Task):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if not (hasattr(network, "read") and hasattr(network, "advance")):
+        if not isinstance(network, EncoderDecoder):
             raise ValueError(
                 f"{type(network).__name__} has no encoder and decoder: use a network that has, as in model=transformer"
             )
@@ -124,7 +125,7 @@ class SequenceToSequence(Task):
         Raises:
             UserError: it names the length.
         """
-        limit = getattr(self.network, "limit", None)
+        limit = self.claims.limit
         for split, pairs in self.data.splits.items():
             lengths = getattr(pairs, "lengths", None)
             if limit is None or lengths is None:
@@ -189,7 +190,7 @@ class SequenceToSequence(Task):
 
     def sampled(self, source: Tensor, lengths: Tensor, inputs: Tensor, probability: float) -> Tensor:
         """Logits `b t v` where some of the inputs are the network's own tokens; no gradient passes through these."""
-        network: Any = self.network
+        network = cast(EncoderDecoder, self.network)
         state = network.read(source, lengths)
         token, found = inputs[:, :1], []
         # chance is the CPU's generator's, which a checkpoint keeps

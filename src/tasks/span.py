@@ -55,7 +55,7 @@ class Span(Task):
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         tokens, lengths, segments, starts, ends, places = batch
-        logits = self.network(*inputs_of(self.network, tokens, [lengths, segments]))
+        logits = self.network(*inputs_of(self.claims, tokens, [lengths, segments]))
         steps = torch.arange(tokens.shape[1], device=tokens.device)
         masked = logits.float().masked_fill((steps >= lengths[:, None])[..., None], torch.finfo(torch.float32).min)
         start, end = masked.unbind(-1)

@@ -57,7 +57,7 @@ class TokenClassification(Task):
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         tokens, *lengths, labels = batch
-        logits = self.network(*inputs_of(self.network, tokens, lengths))
+        logits = self.network(*inputs_of(self.claims, tokens, lengths))
         if self.classes and logits.shape[-1] != self.classes:
             raise UserError(
                 f"{type(self.network).__name__} gives {logits.shape[-1]} values for each token where the data have "

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..models.contract import claims
+
 MakeOptimizer = Callable[[Any], Optimizer]
 
 
@@ -95,7 +97,7 @@ def layers(network: nn.Module) -> list[list[nn.Parameter]]:
                 found.append(own)
 
     visit(network)
-    heads = {id(p) for name in getattr(network, "heads", ()) for p in network.get_submodule(name).parameters()}
+    heads = {id(p) for name in claims(network).heads for p in network.get_submodule(name).parameters()}
     last = [p for layer in found if heads & set(map(id, layer)) for p in layer]
     return [layer for layer in found if not heads & set(map(id, layer))] + ([last] if last else [])
 

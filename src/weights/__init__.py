@@ -18,6 +18,8 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..models.contract import OfImages, claims
+from ..models.googlenet import GoogLeNet
 from ..version import __version__
 from . import (
     akamaster,
@@ -145,7 +147,7 @@ def _plan_of_all_or_trunk(network: nn.Module, found: Found) -> _Plan:
     Raises:
         UserError: neither fits.
     """
-    trunk: str | None = getattr(network, "trunk", None)
+    trunk = claims(network).trunk
     begin = f"{trunk}."
     try:
         return _plan(network, found)
@@ -177,7 +179,7 @@ def _plan(network: nn.Module, found: Found) -> _Plan:
             best = plan if plan.fitting >= best.fitting and not naming.refused else best
     if best.stem is not None and 2 * (best.fitting + 1) >= best.total:
         given, ours = best.stem
-        if hasattr(network, "patch_size"):
+        if claims(network).patch_size is not None:
             raise UserError(
                 f"{found.where} holds weights for patches of {given}x{given} pixels, and here they are {ours}x{ours}: "
                 f"use model.patch_size={given} and data.image_size=224"
@@ -263,7 +265,7 @@ def _try(network: nn.Module, found: Found, naming: Naming) -> _Plan:
         elif key == "positions" and (moved := adapt_positions(theirs, ours, network)) is not None:
             plan.tensors[key] = moved
             plan.changed += 1
-            before, now = (len(x[0]) - int(network.special_tokens) for x in (theirs, ours))  # type: ignore[arg-type]
+            before, now = (len(x[0]) - (claims(network).special_tokens or 0) for x in (theirs, ours))
             plan.adapted.append(f"{key}: of {before} patches in the weights, interpolated to {now}")
         else:
             plan.reshaped.append(_difference(key, theirs, ours))
@@ -284,7 +286,7 @@ def _fresh_heads(
 ) -> tuple[str, ...]:
     """Prefixes of the heads that are for another number of classes, each said in the plan."""
     fresh = []
-    for head in getattr(network, "heads", ()):
+    for head in claims(network).heads:
         for key in own:
             theirs = given.get(key)
             if (
@@ -340,7 +342,7 @@ def adapt_positions(theirs: Tensor, ours: Tensor, network: nn.Module) -> Tensor 
     Returns:
         `1 t d` as ours; None where these are no positions of a grid.
     """
-    special = getattr(network, "special_tokens", None)
+    special = claims(network).special_tokens
     if special is None or theirs.ndim != 3 or theirs[:, :0].shape != ours[:, :0].shape:
         return None
     before, now = (math.isqrt(max(0, x.shape[1] - special)) for x in (theirs, ours))
@@ -355,9 +357,9 @@ def _report(network: nn.Module, found: Found, plan: _Plan) -> Report:
     preprocessing = found.preprocessing
     if plan.source == "torchvision":
         preprocessing = preprocessing or torchvision_weights.preprocessing_of_file(Path(found.where).name)
-        if preprocessing and _module(network) == "googlenet" and not getattr(network, "transform_input", False):
+        if preprocessing and isinstance(network, GoogLeNet) and not network.transform_input:
             preprocessing = replace(preprocessing, **torchvision_weights.TRANSFORMED)
-    size = getattr(network, "image_size", None)
+    size = network.image_size if isinstance(network, OfImages) else None
     adapted = list(plan.adapted)
     if preprocessing and size and size < SMALL <= preprocessing.image_size:
         adapted.append(

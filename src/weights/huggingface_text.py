@@ -10,6 +10,9 @@ from typing import Any
 from torch import nn
 
 from ..errors import UserError
+from ..models.bert import Bert
+from ..models.gpt import GPT
+from ..models.transformer import EncoderLayer
 from .layout import Layout
 
 SOURCE = "Hugging Face"
@@ -77,19 +80,20 @@ TASKS = {
 GELU_TANH = ("gelu_new", "gelu_pytorch_tanh")
 
 
-def config_of(network: Any) -> dict[str, Any]:
+def config_of(network: nn.Module) -> dict[str, Any]:
     """The config.json of transformers for one of our networks.
 
     Raises:
         UserError: transformers has no such network.
     """
-    kind = type(network).__name__
-    if kind not in ("Bert", "GPT"):
+    if not isinstance(network, Bert | GPT):
+        kind = type(network).__name__
         raise UserError(f"Hugging Face's layout is for bert_*, gpt* and vit_* networks, and this is a {kind}")
     layer = network.layers[0]
+    assert isinstance(layer, EncoderLayer)
     vocab_size, dim = network.embedding.weight.shape
     heads, depth = layer.attention.heads, len(network.layers)
-    if kind == "Bert":
+    if isinstance(network, Bert):
         return {
             "model_type": "bert", "architectures": [TASKS[network.targets]], "vocab_size": vocab_size,
             "hidden_size": dim, "num_hidden_layers": depth, "num_attention_heads": heads,

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
+from ..models.contract import OfImages
+from ..models.transformer import EncoderLayer
+from ..models.vit import ViT
 from .huggingface_text import LAYOUTS, config_of
 from .layout import Layout
 
@@ -60,7 +63,7 @@ SPECIAL = {
 SMALL = 64  # pixels under which convolutional networks have a form that torchvision has not
 
 
-def torchvision_state(network: Any) -> dict[str, Tensor]:
+def torchvision_state(network: nn.Module) -> dict[str, Tensor]:
     """The state dict under torchvision's names; those of its convolutional networks are ours.
 
     Raises:
@@ -68,16 +71,16 @@ def torchvision_state(network: Any) -> dict[str, Tensor]:
     """
     from .torchvision_weights import NETWORKS
 
-    if type(network).__name__ == "ViT":
+    if type(network) is ViT:
         return TORCHVISION_VIT.write(network.state_dict())
     if type(network).__module__.rpartition(".")[2] not in NETWORKS:
         raise UserError(f"torchvision has no network as {type(network).__name__}: leave out the format torchvision")
-    if getattr(network, "image_size", SMALL) < SMALL:
+    if isinstance(network, OfImages) and network.image_size < SMALL:
         raise UserError("torchvision has no form of its networks for small images: leave out the format torchvision")
     return dict(network.state_dict())
 
 
-def write_folder(network: Any, folder: Path, about: dict[str, Any] | None = None) -> None:
+def write_folder(network: nn.Module, folder: Path, about: dict[str, Any] | None = None) -> None:
     """Write config.json and model.safetensors, which transformers reads, and what it needs to prepare inputs.
 
     Args:
@@ -90,7 +93,7 @@ def write_folder(network: Any, folder: Path, about: dict[str, Any] | None = None
         UserError: transformers has no such network.
     """
     about = about or {}
-    config = vit_config(network) if type(network).__name__ == "ViT" else config_of(network)
+    config = vit_config(network) if type(network) is ViT else config_of(network)
     layout = HUGGING_FACE_VIT if config["model_type"] == "vit" else LAYOUTS[config["model_type"]]
     if (classes := about.get("classes")) and "num_labels" in config:
         del config["num_labels"]
@@ -122,9 +125,10 @@ def write_folder(network: Any, folder: Path, about: dict[str, Any] | None = None
         )
 
 
-def vit_config(network: Any) -> dict[str, Any]:
+def vit_config(network: ViT) -> dict[str, Any]:
     """The config.json of transformers for a ViT."""
     layer = network.layers[0]
+    assert isinstance(layer, EncoderLayer)
     return {
         "model_type": "vit", "architectures": ["ViTForImageClassification"],
         "hidden_size": network.patches.out_channels, "num_hidden_layers": len(network.layers),
