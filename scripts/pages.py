@@ -18,22 +18,13 @@ from omegaconf import OmegaConf
 from torchatlas.commands.help import about, usage, values
 from torchatlas.commands.signature import FOLDER, Command, Key, places, read
 from torchatlas.metrics.figures import format_figure
+from torchatlas.run.renamed import renamed
+from torchatlas.run.summary import known_figures
 from torchatlas.zoo import GROUPS, config_text, headline, list_models, model_card, options
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "records"
 DOCS = ROOT / "docs"
-# What a row of the table says of the test set, where the task has it.
-FIGURES = (
-    "accuracy", "exact_match", "exact_match_long", "bleu", "chrf", "masked_nll", "masked_accuracy", "unigram_nll",
-    "bag_of_words_accuracy", "bits_per_character", "mse", "mae", "mse_over_best_baseline", "nll", "recall_accuracy",
-    "mean_mse", "memoryless_loss", "last_value_mse", "seasonal_naive_mse", "drift_mse", "linear_mse",
-    "mean_iou", "dice", "pixel_accuracy", "threshold_mean_iou", "threshold_dice", "majority_mean_iou",
-    "reconstruction", "kl", "iwae_bound", "active_units", "bits_per_dim", "pca_mse",
-    "denoised_mse", "corrupted_mse", "loss",
-)  # fmt: skip
-
-
 # What others report of the same network on the same data, by the run's name; with other settings where it says so.
 BAI = "Bai et al. 2018"
 PUBLISHED = {
@@ -76,12 +67,13 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def figures_of(record: dict[str, Any]) -> str:
     """What a record says of the test set, and of the validation set beside trigrams."""
-    metrics = record["metrics"]
-    shows_loss = record["name"].endswith("copy_memory") or "test/kl" in metrics["test"]
+    metrics, config = record["metrics"], renamed(record["config"])
+    known = known_figures(config)
+    tabled = {f"test/{name}" for name, figure in known.items() if figure.tabled}
     figures = [
-        f"{key.removeprefix('test/').replace('_', ' ')} {format_figure(key, value)}"
+        f"{key.removeprefix('test/').replace('_', ' ')} {format_figure(key, value, known)}"
         for key, value in metrics["test"].items()
-        if key.removeprefix("test/") in FIGURES and (key != "test/loss" or shows_loss)
+        if key in tabled
     ]
     best = metrics["best"]
     for key, name in (("bits_per_character", "bits per character"), ("perplexity", "perplexity")):

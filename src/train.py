@@ -34,7 +34,7 @@ from .run.mistakes import answered
 from .run.reopen import reopened
 from .run.resume import resume_arguments
 from .run.seeds import run_series
-from .run.summary import describe_changes, print_summary
+from .run.summary import describe_changes, known_figures, print_summary
 from .run.usage import help_text
 from .storage.files import read_metrics
 from .storage.run_folder import find_checkpoint, is_series, note_folder, require_new
@@ -104,7 +104,7 @@ def execute(
     finally:  # an interrupted run, too, ends with the way to go on
         if trainer.is_global_zero and (over or (folder / "checkpoints").exists()):
             use = usage(Trained.of(task, parts.data, parts.data.describe()["kind"]))
-            print_summary(folder, trainer.global_step >= task.plan.total, use)
+            print_summary(folder, trainer.global_step >= task.plan.total, use, known_figures(plain))
     if stopped is not None:
         if not trainer.is_global_zero:  # the first process speaks for all
             sys.exit(0)

@@ -9,7 +9,7 @@ import rich
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from ..metrics.figures import clock, format_figure
+from ..metrics.figures import clock, format_figure, reported
 from ..tasks.base import Task
 from .base import Callback
 
@@ -35,6 +35,7 @@ class Progress(Callback):
         self.row = TaskID(0)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.reported = reported(type(pl_module), type(trainer.datamodule))  # type: ignore[attr-defined]
         self.started = self.shown = self.trained = time.monotonic()
         self.epoch_started, self.epoch_step, self.first_step = self.started, 0, trainer.global_step
         if self.terminal and trainer.is_global_zero:
@@ -61,9 +62,9 @@ class Progress(Callback):
         figures = {k: float(v) for k, v in pl_module.derive(means).items()}
         loss = figures.pop("loss")
         speed = f"{self.samples_per_second(trainer, now):,.0f} samples/s"
-        others = [f"{key.replace('_', ' ')} {format_figure(key, value)}" for key, value in figures.items()]
+        others = [f"{key.replace('_', ' ')} {self.text(key, value)}" for key, value in figures.items()]
         left = f"{clock(self.time_left(trainer, now))} left"
-        text = " | ".join([f"loss {format_figure('loss', loss)}", *others, speed, left])
+        text = " | ".join([f"loss {self.text('loss', loss)}", *others, speed, left])
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         if self.bar is not None:
             self.bar.update(self.row, description=epoch, completed=batch_idx + 1, total=total, text=text)
@@ -81,11 +82,14 @@ class Progress(Callback):
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         for key in ("train/loss", "val/loss", *(f"val/{figure}" for figure in pl_module.headline)):
             if key in figures:
-                parts.append(f"{_words(key)} {format_figure(key, figures[key])}")
+                parts.append(f"{_words(key)} {self.text(key, figures[key])}")
         parts += [f"{now - self.epoch_started:.2f} s"]
         parts += [f"{self.samples_per_second(trainer, self.trained):,.0f} samples/s"]  # without validation and pictures
         parts.append(f"{clock(self.time_left(trainer, now))} left")
         log.info(" | ".join(parts))
+
+    def text(self, name: str, value: float) -> str:
+        return format_figure(name, value, self.reported)
 
     def samples_per_second(self, trainer: lightning.Trainer, now: float) -> float:
         """Training samples of this epoch per second, over all processes."""

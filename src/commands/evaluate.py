@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import lightning
 import torch
 
-from ..metrics.figures import format_figure
+from ..metrics.figures import format_figure, reported
 from ..predict.passes import average_passes
 from ..run.console import quiet_libraries
 from ..run.devices import device_of
@@ -62,8 +62,9 @@ def evaluate(
     trainer.test(task, datamodule=data, verbose=False)
     figures = {key.replace("test/", f"{split}/", 1): v for key, v in task.figures.items() if key.startswith("test/")}
     print(f"{config['name']}: {path} on {len(data.splits[split])} samples of {split}")
+    known = reported(type(task), type(data))
     for key, value in figures.items():
-        print(f"  {key:<28} {format_figure(key, value)}")
+        print(f"  {key:<28} {format_figure(key, value, known)}")
     if output:
         write_json(Path(output), {"checkpoint": str(path), "name": config["name"], **figures})
     return figures

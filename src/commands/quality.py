@@ -151,7 +151,7 @@ def quality(
     sets = open_sets(ckpt, input, n, reference, references, seed, batch, data_root, device, options)
     figures = sets.about | compare(sets, extractors, chosen, seed, batch, device, path.with_suffix(".neighbours.png"))
     for key, value in figures.items():
-        print(f"  {key:<36} {format_figure(key, value) if isinstance(value, float) else value}")
+        print(f"  {key:<36} {format_figure(key, value, {}) if isinstance(value, float) else value}")
     write_json(path, figures)
     return figures
 

@@ -24,7 +24,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from .. import train
 from ..errors import UserError
-from ..metrics.figures import format_figure
+from ..metrics.figures import format_figure, reported
 from ..run.build import build_trainer
 from ..run.check import fits, limits
 from ..run.compose import Composed, composed, register_resolvers
@@ -139,8 +139,9 @@ def prepare(search: Search) -> None:
             plain: Any = OmegaConf.to_container(config)
             if build_trainer(plain, Path()).world_size > 1:
                 raise UserError("the trials of a sweep have one process each: add trainer=cpu or trainer=gpu")
-    task: Any = get_class(config.task._target_)
-    search.seed, search.figure, search.mode = config.seed, f"val/{task.monitor}", task.mode
+    task: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
+    monitor, search.mode = task.compared_by(config.task)
+    search.seed, search.figure, search.reported = config.seed, f"val/{monitor}", reported(task)
     lengths = [Duration.parse(limit, "duration") for limit in limits(plain)]
     search.epochs = min((math.ceil(length.number) for length in lengths if length.unit == "ep"), default=None)
     search.trials = len(search.combinations()) or search.trials
@@ -310,7 +311,7 @@ def print_results(study: Any, search: Search) -> None:
         table.add_column(column.replace(".", ".\n"), overflow="fold")
     for row in rows:
         figure = row[search.figure]
-        shown = "" if figure is None else format_figure(search.figure, figure)
+        shown = "" if figure is None else format_figure(search.figure, figure, search.reported)
         table.add_row(str(row["trial"]), *(short(row[key]) for key in search.space), shown,
                       str(row["epochs"]), row["state"])  # fmt: skip
     rich.get_console().print(table)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..metrics.figures import Reports
 from .loading import BatchDataset, Loader, Order
 from .reading import Given
 
@@ -47,6 +48,7 @@ class DataModule(lightning.LightningDataModule):
     network: ClassVar[str] = "lstm"  # one of the zoo that takes such data in any size
     at_hand: ClassVar[bool] = False  # there at once and small, without a file of the user's or a download
     length_option: ClassVar[str | None] = None  # how long an input is; what fits a short one fits a long one
+    reports: ClassVar[Reports] = {}  # what is to be known of baselines, beside what a task says of such figures
     in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(

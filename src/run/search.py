@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, Transformer
 
 from ..errors import UserError
+from ..metrics.figures import Figure
 from ..zoo import GROUPS, options
 from .compose import require_config_words
 from .mistakes import in_a_sentence
@@ -36,6 +37,7 @@ class Search:
         folder, resumed: of the sweep, and whether it goes on.
         space: Optuna's distribution for each searched key.
         seed, figure, mode: the config's seed, and the figure by which its task compares.
+        reported: what is known of the task's figures.
         epochs: the length of a trial, where it is epochs that end it.
     """
 
@@ -51,6 +53,7 @@ class Search:
     seed: int = 0
     figure: str = "val/loss"
     mode: str = "min"
+    reported: dict[str, Figure] = field(default_factory=dict)
     epochs: int | None = None
 
     def words(self, values: dict[str, Any]) -> list[str]:

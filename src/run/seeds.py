@@ -13,13 +13,14 @@ from rich.table import Table
 from scipy import stats
 
 from ..errors import UserError
-from ..metrics.figures import format_figure
+from ..metrics.figures import Reports, format_figure
 from ..storage.files import read_metrics, write_json
 from ..storage.record import begin
 from ..storage.run_folder import find_checkpoint, is_series
 from .compose import Composed
 from .reopen import reopened
 from .saved import saved_config
+from .summary import known_figures
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
         if not (monitor := read_metrics(own).get("monitor")):
             raise UserError("seeds= compares the figures that callbacks.record writes: do not leave it out")
         best.append(read_metrics(own)["best"].get(monitor, math.nan))
-    report(folder, range(first, first + number))
+    report(folder, range(first, first + number), known_figures(plain))
     return sum(best) / len(best)
 
 
@@ -93,8 +94,8 @@ def interval(values: list[float], level: float = 0.95) -> tuple[float, float, fl
     return mean, deviation, float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n)
 
 
-def report(folder: Path, seeds: range) -> None:
-    """A table of the test figures and the best validation ones, also in `seeds.json`."""
+def report(folder: Path, seeds: range, known: Reports) -> None:
+    """A table of the test figures and the best validation ones, of which this is known, also in `seeds.json`."""
     found = {seed: read_metrics(folder / f"seed-{seed}") for seed in seeds}
     rows: dict[str, list[float]] = {}
     for kind in ("test", "best"):
@@ -110,8 +111,9 @@ def report(folder: Path, seeds: range) -> None:
         mean, deviation, half = interval(values)
         figures[key] = {"mean": mean, "standard_deviation": deviation, "interval": [mean - half, mean + half],
                         "values": values}  # fmt: skip
-        shown = [format_figure(key, v) for v in (mean, deviation, mean - half, mean + half, min(values), max(values))]
+        numbers = (mean, deviation, mean - half, mean + half, min(values), max(values))
+        shown = [format_figure(key, number, known) for number in numbers]
         table.add_row(key.replace("_", " "), *shown[:2], f"{shown[2]} to {shown[3]}", *shown[4:])
-        log.info("%s: %s ± %s (standard deviation %s)", key, shown[0], format_figure(key, half), shown[1])
+        log.info("%s: %s ± %s (standard deviation %s)", key, shown[0], format_figure(key, half, known), shown[1])
     rich.get_console().print(table)
     write_json(folder / "seeds.json", {"seeds": list(seeds), "figures": figures})

@@ -8,11 +8,12 @@ from typing import Any
 
 import lightning
 import rich
+from hydra.utils import get_class
 from rich.table import Table
 from torch import nn
 
 from ..data.base import DataModule
-from ..metrics.figures import format_figure
+from ..metrics.figures import Figure, Reports, format_figure, reported
 from ..storage.files import read_metrics
 from ..storage.run_folder import shown
 
@@ -35,13 +36,19 @@ def describe_changes(changes: Sequence[tuple[str, Any, Any]]) -> str:
     return "\n".join("  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def print_summary(folder: Path, finished: bool, use: tuple[str, str]) -> None:
+def known_figures(config: Any) -> dict[str, Figure]:
+    """What the classes of a config's task and data say of the figures that they report."""
+    return reported(*(get_class(config[part]["_target_"]) for part in ("task", "data")))
+
+
+def print_summary(folder: Path, finished: bool, use: tuple[str, str], known: Reports) -> None:
     """The run's figures, and what to type next.
 
     Args:
         folder: of the run.
         finished: whether it has come to its end.
         use: the command that uses its network, and what is typed behind the checkpoint.
+        known: of the figures.
     """
     metrics = read_metrics(folder)
     if metrics:
@@ -61,7 +68,8 @@ def print_summary(folder: Path, finished: bool, use: tuple[str, str]) -> None:
         keys = [key.split("/", 1)[1] for kind in ("test", "final") for key in metrics[kind]]
         for name in dict.fromkeys(keys):
             values = [metrics[kind].get(prefix + name) for kind, prefix in columns.values()]
-            table.add_row(name.replace("_", " "), *("" if v is None else format_figure(name, v) for v in values))
+            cells = ["" if value is None else format_figure(name, value, known) for value in values]
+            table.add_row(name.replace("_", " "), *cells)
         rich.get_console().print(table)
     console = rich.get_console()
     quoted = shlex.quote(str(shown(folder)))

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..analysis.modes import predicting
+from ..metrics.figures import Figure, Reports
 from ..models.contract import Coding, Variational
 from .base import MakeOptimizer, MakeSchedule
 from .image_making import ImageMaking
@@ -117,7 +118,12 @@ class Autoencoding(LatentTask):
     """
 
     name = "autoencoding"
-    headline = ("mse",)
+    reports: ClassVar[Reports] = {
+        "mse": Figure("lower", headline=True, tabled=True),
+        "pca_mse": Figure("lower", tabled=True),
+        "denoised_mse": Figure("lower", tabled=True),
+        "corrupted_mse": Figure("lower", tabled=True),
+    }
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import UserError
+from ..metrics.figures import Figure, Reports, reported
 from ..models.contract import Claims, claims
 from ..training import optimizers
 from ..training.durations import Duration, Plan
@@ -75,9 +76,9 @@ class Task(lightning.LightningModule):
 
     name: ClassVar[str]
     batches: ClassVar[str] = ""  # the task whose batches this one takes, where it is another one
+    reports: ClassVar[Reports] = {"loss": Figure("lower", chooses=True)}  # figures, beside those of the base classes
     monitor: str = "loss"  # the validation figure by which the best weights are chosen
     mode: Literal["min", "max"] = "min"
-    headline: ClassVar[tuple[str, ...]] = ()  # the figures, beside the loss, by which runs are compared
     # keys of the config that cannot change when a run goes on, beside those of the base classes, and why
     fixed: ClassVar[Mapping[str, str]] = {
         "_target_": "the task is that of the checkpoint",
@@ -105,6 +106,8 @@ class Task(lightning.LightningModule):
         if not 0 < layer_decay <= 1:
             raise ValueError(f"task.layer_decay={layer_decay} must be over 0 and at most 1")
         self.claims: Claims = claims(network)
+        # the figures, beside the loss, by which runs are compared
+        self.headline = tuple(name for name, figure in reported(type(self)).items() if figure.headline)
         if freeze is not None and not self.claims.heads:
             raise ValueError(f"task.freeze={freeze}: {type(network).__name__} names no heads to be trained alone")
         if freeze is not None:
@@ -130,6 +133,20 @@ class Task(lightning.LightningModule):
         Raises:
             UserError: it says what to type instead.
         """
+
+    @classmethod
+    def compared_by(cls, config: Mapping[str, Any]) -> tuple[str, Literal["min", "max"]]:
+        """The validation figure by which a task of this config chooses the best weights, and what the best of it is.
+
+        Raises:
+            ValueError: there is no such figure by which they could be chosen.
+        """
+        monitor: str = config.get("monitor", cls.monitor)
+        known = {name: figure for name, figure in reported(cls).items() if figure.chooses}
+        if monitor not in known:
+            *others, last = known
+            raise ValueError(f"task.monitor={monitor} must be {', '.join(others)}{' or ' if others else ''}{last}")
+        return monitor, known[monitor].mode
 
     @classmethod
     def suits(cls, network: type[nn.Module]) -> bool:

@@ -1,13 +1,14 @@
 """Classification with cross-entropy."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..metrics.classification import accuracy, agreement, calibration_gaps, confusion
+from ..metrics.figures import Figure, Reports
 from ..models.contract import Claims
 from .base import MakeOptimizer, MakeSchedule, Task
 
@@ -41,7 +42,13 @@ class Classification(Task):
     """
 
     name = "classification"
-    headline = ("accuracy",)
+    reports: ClassVar[Reports] = {
+        "accuracy": Figure("higher", "%", headline=True, chooses=True, tabled=True),
+        "calibration_error": Figure("lower"),
+        "macro_f1": Figure("higher"),
+        "f1": Figure("higher"),
+        "matthews_correlation": Figure("higher"),
+    }
 
     def __init__(
         self,
@@ -53,9 +60,7 @@ class Classification(Task):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if monitor not in ("loss", "accuracy"):
-            raise ValueError(f"task.monitor={monitor} must be loss or accuracy")
-        self.monitor, self.mode = monitor, "max" if monitor == "accuracy" else "min"
+        self.monitor, self.mode = self.compared_by({"monitor": monitor})
         self.label_smoothing = label_smoothing
         self.averaged: Callable[..., Tensor] | None = None
 

@@ -12,6 +12,7 @@ from ..analysis.modes import evaluating
 from ..errors import UserError, nearest
 from ..generate.noise_schedule import NoiseSchedule, Prediction
 from ..generate.samplers import Noise, timesteps, walk
+from ..metrics.figures import Figure, Reports
 from ..models.contract import Conditional
 from .image_making import ImageMaking
 
@@ -48,7 +49,9 @@ class Diffusion(ImageMaking):
     """
 
     name = "diffusion"
-    headline = ("bits_per_dim",)
+    reports: ClassVar[Reports] = {
+        "bits_per_dim": Figure("lower", "bits", headline=True, tabled=True),
+    }
     pixels = (-1.0, 1.0)
     fixed: ClassVar[dict[str, str]] = {
         "noise_schedule": "the network has learnt the noise of its steps",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..generate.samplers import Noise
+from ..metrics.figures import Figure, Reports
 from ..models.contract import Variational
 from ..training.durations import Duration
 from .autoencoding import AT_ONCE, LatentTask
@@ -59,7 +60,14 @@ class ELBO(LatentTask):
     """
 
     name = "elbo"
-    headline = ("reconstruction", "kl")
+    reports: ClassVar[Reports] = {
+        "loss": Figure("lower", "nats", chooses=True, tabled=True),
+        "reconstruction": Figure("lower", "nats", headline=True, tabled=True),
+        "kl": Figure("lower", "nats", headline=True, tabled=True),
+        "iwae_bound": Figure("lower", "nats", tabled=True),
+        "active_units": Figure("higher", tabled=True),
+        "bits_per_dim": Figure("lower", "bits", tabled=True),
+    }
     fixed: ClassVar[dict[str, str]] = {"likelihood": "the network's outputs are of it"}
 
     def __init__(

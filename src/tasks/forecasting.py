@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..metrics.figures import Figure, Reports
 from .base import Chosen, MakeOptimizer, MakeSchedule
 from .baselines import Baselines
 from .regression import Regression, require_shape
@@ -45,7 +46,14 @@ class Forecasting(Regression):
     """
 
     name = "forecasting"
-    headline: ClassVar[tuple[str, ...]] = ("mse", "mae", "mse_over_best_baseline")
+    reports: ClassVar[Reports] = {
+        "mse_over_best_baseline": Figure("lower", headline=True, tabled=True),
+        "last_value_mse": Figure("lower", tabled=True),
+        "seasonal_naive_mse": Figure("lower", tabled=True),
+        "drift_mse": Figure("lower", tabled=True),
+        "linear_mse": Figure("lower", tabled=True),
+        "coverage": Figure("higher"),
+    }
 
     def __init__(
         self,

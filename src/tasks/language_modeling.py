@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..generate.decoding import continue_
+from ..metrics.figures import Figure, Reports
 from ..models.contract import Stateful, claims
 from .base import Task
 from .ngram import WittenBellTrigram
@@ -48,7 +49,11 @@ class LanguageModeling(Task):
     """
 
     name = "language_modeling"
-    headline: ClassVar[tuple[str, ...]] = ("bits_per_character",)
+    reports: ClassVar[Reports] = {
+        "perplexity": Figure("lower"),
+        "bits_per_character": Figure("lower", "bits", headline=True, tabled=True),
+        "bits_per_byte": Figure("lower", "bits"),
+    }
     fixed: ClassVar[dict[str, str]] = {"carry": "the order of the data follows from it"}
 
     def __init__(self, *arguments: Any, carry: bool = False, **keywords: Any) -> None:
@@ -83,9 +88,9 @@ class LanguageModeling(Task):
         super().setup(stage)
         self.require_causal()
         if self.unit == "word":
-            self.headline = ("perplexity",)  # type: ignore[misc]  # it depends on the data
+            self.headline = ("perplexity",)
         elif self.unit == "token":
-            self.headline = ("perplexity", "bits_per_byte")  # type: ignore[misc]
+            self.headline = ("perplexity", "bits_per_byte")
         if self.carry and not getattr(self.trainer.datamodule, "streams", False):  # type: ignore[attr-defined]
             raise UserError("task.carry=true needs batches that go on where the last ones ended: add data.streams=true")
 

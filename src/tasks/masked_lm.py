@@ -1,12 +1,13 @@
 """Masked language modelling: hidden tokens from both sides of them, and whether two pieces of text belong together."""
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..metrics.figures import Figure, Reports
 from .base import Task
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,13 @@ class MaskedLM(Task):
     """
 
     name = "masked_lm"
-    headline = ("masked_nll", "masked_accuracy")
+    reports: ClassVar[Reports] = {
+        "masked_nll": Figure("lower", "nats", headline=True, tabled=True),
+        "masked_accuracy": Figure("higher", "%", headline=True, tabled=True),
+        "perplexity": Figure("lower"),
+        "next_sentence_nll": Figure("lower", "nats"),
+        "next_sentence_accuracy": Figure("higher", "%"),
+    }
 
     def __init__(self, *arguments: Any, next_sentence: bool = True, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)

@@ -1,10 +1,11 @@
 """Classification with the perceptron criterion."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
 
 
@@ -54,7 +55,9 @@ class PerceptronRule(Task):
 
     name = "perceptron"
     batches = "classification"
-    headline = ("accuracy",)
+    reports: ClassVar[Reports] = {
+        "accuracy": Figure("higher", "%", headline=True, chooses=True, tabled=True),
+    }
 
     def __init__(
         self,
@@ -65,9 +68,7 @@ class PerceptronRule(Task):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if monitor not in ("loss", "accuracy"):
-            raise ValueError(f"task.monitor={monitor} must be loss or accuracy")
-        self.monitor, self.mode = monitor, "max" if monitor == "accuracy" else "min"
+        self.monitor, self.mode = self.compared_by({"monitor": monitor})
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, *_, labels = batch

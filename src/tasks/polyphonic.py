@@ -1,11 +1,12 @@
 """Polyphonic music: the next frame from those before it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
 
 
@@ -33,7 +34,10 @@ class Polyphonic(Task):
     """
 
     name = "polyphonic"
-    headline = ("nll", "frame_accuracy")
+    reports: ClassVar[Reports] = {
+        "nll": Figure("lower", "nats", headline=True, tabled=True),
+        "frame_accuracy": Figure("higher", "%", headline=True),
+    }
 
     def __init__(
         self,

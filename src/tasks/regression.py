@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..metrics.figures import Figure, Reports
 from .base import Task
 
 
@@ -17,7 +18,10 @@ class Regression(Task):
     """
 
     name = "regression"
-    headline: ClassVar[tuple[str, ...]] = ("mse", "mae")
+    reports: ClassVar[Reports] = {
+        "mse": Figure("lower", headline=True, tabled=True),
+        "mae": Figure("lower", headline=True, tabled=True),
+    }
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, y = batch

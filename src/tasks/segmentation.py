@@ -1,13 +1,14 @@
 """Segmentation: one class for each pixel."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..analysis.tiling import crop, mirror_to_fit
 from ..errors import UserError
+from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
 from .segmentation_losses import (
     IGNORED,
@@ -23,7 +24,6 @@ from .segmentation_losses import (
 )
 
 CRITERIA = ("cross_entropy", "focal", "dice", "dice_cross_entropy")
-MONITORS = ("loss", "pixel_accuracy", "mean_iou", "dice")
 BALANCES = ("inverse_frequency", "median_frequency")
 
 
@@ -58,7 +58,11 @@ class Segmentation(Task):
     """
 
     name = "segmentation"
-    headline = ("mean_iou", "dice", "pixel_accuracy")
+    reports: ClassVar[Reports] = {
+        "mean_iou": Figure("higher", headline=True, chooses=True, tabled=True),
+        "dice": Figure("higher", headline=True, chooses=True, tabled=True),
+        "pixel_accuracy": Figure("higher", "%", headline=True, chooses=True, tabled=True),
+    }
 
     def __init__(
         self,
@@ -74,8 +78,7 @@ class Segmentation(Task):
         super().__init__(network, optimizer, schedule, **common)
         if criterion not in CRITERIA:
             raise ValueError(f"task.criterion={criterion} must be one of {', '.join(CRITERIA)}")
-        if monitor not in MONITORS:
-            raise ValueError(f"task.monitor={monitor} must be one of {', '.join(MONITORS)}")
+        self.monitor, self.mode = self.compared_by({"monitor": monitor})
         if gamma < 0:
             raise ValueError(f"task.gamma={gamma} must not be negative")
         if class_weights is not None and criterion == "dice":
@@ -95,7 +98,6 @@ class Segmentation(Task):
                 raise ValueError(f"task.class_weights={given} must not be negative, nor all 0")
             self.class_weights = torch.tensor(given)
         self.criterion, self.gamma = criterion, gamma
-        self.monitor, self.mode = monitor, "min" if monitor == "loss" else "max"
 
     def forward(self, x: Tensor) -> Any:  # type: ignore[override]
         """Logits `b k h w` of each pixel of x, and in training those of auxiliary heads, in a tuple.

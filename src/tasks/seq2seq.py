@@ -1,7 +1,7 @@
 """Sequence to sequence: a target, token by token, from a source."""
 
 import logging
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..generate.beams import beam_search
 from ..generate.decoding import greedy
+from ..metrics.figures import Figure, Reports
 from ..models.contract import EncoderDecoder
 from ..training.durations import Duration
 from .base import MakeOptimizer, MakeSchedule, Task
 
 PADDING, BEGIN, END = 0, 1, 2  # of source and target
 LONGER = 50  # tokens that an output may have more than its source (Vaswani et al. 2017, arXiv:1706.03762, section 6.1)
-MONITORS = ("loss", "bleu", "exact_match")
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +60,14 @@ class SequenceToSequence(Task):
     """
 
     name = "seq2seq"
-    headline = ("bleu",)
+    reports: ClassVar[Reports] = {
+        "bleu": Figure("higher", headline=True, chooses=True, tabled=True),
+        "exact_match": Figure("higher", "%", chooses=True, tabled=True),
+        "exact_match_long": Figure("higher", "%", tabled=True),
+        "chrf": Figure("higher", tabled=True),
+        "accuracy": Figure("higher", "%", tabled=True),
+        "perplexity": Figure("lower"),
+    }
 
     def __init__(
         self,
@@ -98,8 +105,7 @@ class SequenceToSequence(Task):
             )
         if bleu_tokenize not in BLEU.TOKENIZERS:
             raise ValueError(f"task.bleu_tokenize={bleu_tokenize} must be one of {', '.join(BLEU.TOKENIZERS)}")
-        if monitor not in MONITORS:
-            raise ValueError(f"task.monitor={monitor} must be {', '.join(MONITORS)}")
+        self.monitor, self.mode = self.compared_by({"monitor": monitor})
         if monitor != "loss" and not decode:
             raise ValueError(f"task.monitor={monitor} needs translations: use task.decode=1000 or task.monitor=loss")
         Duration.parse(sampling_warmup, "task.sampling_warmup")
@@ -108,7 +114,6 @@ class SequenceToSequence(Task):
         self.decode, self.length_penalty = decode, length_penalty
         self.beams = {"val": beams, "test": test_beams}
         self.bleu_tokenize, self.lowercase = bleu_tokenize, lowercase
-        self.monitor, self.mode = monitor, "min" if monitor == "loss" else "max"
         self.chosen: dict[str, Tensor] = {}  # of a stage, which of its sentences are translated
         self.outputs: dict[str, dict[int, str]] = {}  # of a stage, by the sentence's number
         self.signatures: dict[str, str] = {}
@@ -116,7 +121,7 @@ class SequenceToSequence(Task):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.data.target_codec.unit == "character":
-            self.headline = ("exact_match",)  # type: ignore[misc]  # it depends on the data
+            self.headline = ("exact_match",)
         self.require_short()
 
     def require_short(self) -> None:

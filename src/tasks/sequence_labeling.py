@@ -1,11 +1,12 @@
 """Sequence labelling: one class at each step."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
 
 IGNORED = -100  # of the labels: as in torch's cross-entropy
@@ -25,7 +26,10 @@ class SequenceLabeling(Task):
     """
 
     name = "sequence_labeling"
-    headline = ("accuracy",)
+    reports: ClassVar[Reports] = {
+        "accuracy": Figure("higher", "%", headline=True, tabled=True),
+        "recall_accuracy": Figure("higher", "%", tabled=True),
+    }
 
     def __init__(
         self,

@@ -1,12 +1,13 @@
 """Spans: where in a text the answer to a question stands."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..metrics.answers import best_spans, score
+from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
 from .classification import inputs_of
 
@@ -37,7 +38,11 @@ class Span(Task):
     """
 
     name = "span"
-    headline = ("exact_match", "f1")
+    reports: ClassVar[Reports] = {
+        "exact_match": Figure("higher", "%", headline=True, chooses=True, tabled=True),
+        "f1": Figure("higher", headline=True, chooses=True),
+        "accuracy": Figure("higher", "%", tabled=True),
+    }
 
     def __init__(
         self,
@@ -48,9 +53,7 @@ class Span(Task):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if monitor not in ("loss", "exact_match", "f1"):
-            raise ValueError(f"task.monitor={monitor} must be loss, exact_match or f1")
-        self.monitor, self.mode = monitor, "min" if monitor == "loss" else "max"
+        self.monitor, self.mode = self.compared_by({"monitor": monitor})
         self.tables: dict[str, Tensor] = {}  # of each stage, windows by columns
 
     def step(self, batch: Any) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Token classification: one class of each word, such as the tags of named entities."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..metrics.entities import TagTable, count_entities, entity_figures, tag_table
+from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
 from .classification import inputs_of
 
@@ -33,7 +34,12 @@ class TokenClassification(Task):
     """
 
     name = "token_classification"
-    headline = ("f1", "accuracy")
+    reports: ClassVar[Reports] = {
+        "f1": Figure("higher", headline=True, chooses=True),
+        "accuracy": Figure("higher", "%", headline=True, chooses=True, tabled=True),
+        "precision": Figure("higher"),
+        "recall": Figure("higher"),
+    }
 
     def __init__(
         self,
@@ -44,9 +50,7 @@ class TokenClassification(Task):
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
-        if monitor not in ("loss", "accuracy", "f1"):
-            raise ValueError(f"task.monitor={monitor} must be loss, accuracy or f1")
-        self.monitor, self.mode = monitor, "min" if monitor == "loss" else "max"
+        self.monitor, self.mode = self.compared_by({"monitor": monitor})
         self.table: TagTable | None = None
         self.classes = 0  # their number, once the data are known
 

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...counter import uniform
 from ...errors import UserError
+from ...metrics.figures import Figure, Reports
 from ..reading import Given
 from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
@@ -118,6 +119,9 @@ class LabeledText(EncodedText):
     """
 
     tasks = ("classification",)
+    reports: ClassVar[Reports] = {
+        "bag_of_words_accuracy": Figure("higher", "%", tabled=True),
+    }
     targets = "sequence"
     classes: Sequence[str] = ()
     pair = False

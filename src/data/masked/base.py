@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
+from ...metrics.figures import Figure, Reports
 from ..base import DataModule
 from ..loading import BucketOrder, Loader, Order
 from ..text.base import codec_of
@@ -63,6 +64,9 @@ class MaskedText(DataModule):
     """
 
     tasks = ("masked_lm",)
+    reports: ClassVar[Reports] = {
+        "unigram_nll": Figure("lower", "nats", tabled=True),
+    }
     targets = "masked"
     network = "bert_tiny"
     length_option: ClassVar[str | None] = "context"

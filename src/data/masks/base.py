@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...counter import uniform
 from ...errors import UserError
+from ...metrics.figures import Figure, Reports
 from ..base import SPLIT_SEED
 from ..images.augment import NUMBERS
 from ..images.base import ImageData, ImageValues, fit_images
@@ -111,6 +112,9 @@ class SegmentationData(ImageData):
 
     tasks = ("segmentation",)
     network = "unet_same"
+    reports: ClassVar[Reports] = {
+        "majority_mean_iou": Figure("higher", tabled=True),
+    }
     ignore_index: ClassVar[int] = IGNORED
     objects: ClassVar[Collection[int]] = ()  # the classes between whose parts borders are; (): all but the first
     colours: Sequence[tuple[int, int, int]] = ()

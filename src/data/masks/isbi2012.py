@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ...errors import UserError
+from ...metrics.figures import Figure, Reports
 from ..download import fetch_checked
 from .base import SegmentationData
 from .files import open_image
@@ -48,6 +49,10 @@ class ISBI2012(SegmentationData):
     mean, std = (0.485,), (0.166,)
     classes = ("cell", "membrane")
     colours = ((0, 0, 0), (255, 90, 60))
+    reports: ClassVar[Reports] = {
+        "threshold_mean_iou": Figure("higher", tabled=True),
+        "threshold_dice": Figure("higher", tabled=True),
+    }
     objects = (0,)
     addresses: ClassVar[tuple[str, ...]] = ("https://downloads.imagej.net/ISBI-2012-challenge.zip",)
     volumes: ClassVar[dict[str, str]] = {"image": "train-volume.tif", "label": "train-labels.tif"}

@@ -1,12 +1,13 @@
 """The adding problem."""
 
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from ...counter import uniform
 from ...errors import UserError
+from ...metrics.figures import Figure, Reports
 from ..base import SPLIT_SEED, DataModule
 
 TEST_SIZE = 1000
@@ -73,6 +74,9 @@ class Adding(DataModule):
     """
 
     tasks = ("regression",)
+    reports: ClassVar[Reports] = {
+        "mean_mse": Figure("lower", tabled=True),
+    }
     targets = "horizon"
     length_option = "length"
 

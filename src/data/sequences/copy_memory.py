@@ -1,13 +1,14 @@
 """The copying memory task."""
 
 import math
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from ...counter import uniform
 from ...errors import UserError
+from ...metrics.figures import Figure, Reports
 from ..base import SPLIT_SEED, DataModule
 
 BLANK, MARKER = 0, 9
@@ -80,6 +81,10 @@ class CopyMemory(DataModule):
     """
 
     tasks = ("sequence_labeling",)
+    reports: ClassVar[Reports] = {
+        "loss": Figure("lower", "nats", tabled=True),
+        "memoryless_loss": Figure("lower", "nats", tabled=True),
+    }
     targets = "step"
     length_option = "length"
 
