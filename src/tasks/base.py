@@ -143,6 +143,8 @@ class Task(lightning.LightningModule):
         """
         monitor: str = config.get("monitor", cls.monitor)
         known = {name: figure for name, figure in reported(cls).items() if figure.chooses}
+        if monitor == cls.monitor and monitor not in known:
+            return monitor, cls.mode
         if monitor not in known:
             *others, last = known
             raise ValueError(f"task.monitor={monitor} must be {', '.join(others)}{' or ' if others else ''}{last}")
