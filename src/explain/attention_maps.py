@@ -38,7 +38,7 @@ def recorded(network: nn.Module) -> Iterator[dict[str, Tensor]]:
 
         return keep
 
-    handles = [module.register_forward_hook(keeper(name)) for name, module in modules.items()]
+    handles = [network.get_submodule(name).register_forward_hook(keeper(name)) for name in modules]
     try:
         for module in modules.values():
             module.written_out = True

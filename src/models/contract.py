@@ -65,7 +65,7 @@ def claims(network: nn.Module | type[nn.Module]) -> Claims:
     >>> claims(GPT).causal, claims(GPT()).limit, claims(nn.Linear(1, 1)).limit
     (True, 8, None)
     """
-    said = {name: getattr(network, name, default) for name, default in Claims._field_defaults.items()}
+    said: dict[str, Any] = {name: getattr(network, name, default) for name, default in Claims._field_defaults.items()}
     return Claims(**{name: value for name, value in said.items() if not isinstance(value, nn.Module | Tensor)})
 
 
@@ -82,7 +82,7 @@ class Exemplified(Protocol):
 class Stateful(Protocol):
     """A network for sequences that goes on from where it was: recurrent, or with kept keys and values.
 
-    It writes text where its answers are logits of the next token.
+    It writes text where its answers are logits of the next token. An `EncoderDecoder` passes for one, too.
     """
 
     def advance(self, x: Any, state: State = None, /) -> tuple[Tensor, State]:
@@ -109,7 +109,7 @@ class EncoderDecoder(Protocol):
 
 @runtime_checkable
 class OfImages(Protocol):
-    """A network for images `b in_channels image_size image_size`."""
+    """A network for images `b in_channels image_size image_size`; with a margin, for these and what is around them."""
 
     in_channels: int
     image_size: int
