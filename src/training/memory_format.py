@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..models.contract import claims
+
 WIDE = 16  # channels, as many as a vector of AVX-512 holds: from there on the backward pass is right
 IMAGE = 4  # channels that an image has at most
 
@@ -23,7 +25,7 @@ def memory_format(network: nn.Module, device: torch.device | str) -> torch.memor
         network: one of images says so by `convolutional = True`; all others are contiguous.
         device: where it computes. On a CPU all convolutions have to be wide (`is_wide`) and the layout to pay (`pays`).
     """
-    if not getattr(network, "convolutional", False):
+    if not claims(network).convolutional:
         return torch.contiguous_format
     if torch.device(device).type != "cpu":
         return torch.channels_last
