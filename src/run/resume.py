@@ -33,17 +33,18 @@ FIXED = {
 CHANGEABLE = "trainer.max_epochs=40, duration=40ep, optim.lr=0.01, schedule=linear, trainer=gpu, data.root=FOLDER"
 
 
-def declared(config: DictConfig) -> tuple[dict[str, str], set[str]]:
+def declared(config: DictConfig, asked: str) -> tuple[dict[str, str], set[str]]:
     """What is fixed in a run, by key with the reason, and keys that are free all the same.
 
-    Each class of a task, of data or of a callback says so in `fixed` and `free` for the keys of its own part of the
-    config, beside what its base classes say; the key "" is all of the part.
+    The class of a task, of data or of a callback says so in `fixed` and `free` for the keys of its own part of the
+    config, beside what its base classes say; the key "" is all of the part. Only the class of the part in which a key is
+    that is asked for is looked at.
     """
     parts = {"task": config.task, "data": config.data}
     parts |= {f"callbacks.{name}": callback for name, callback in callbacks_of(config).items()}
     fixed, free = dict(FIXED), set()
-    for part, values in parts.items():
-        for cls in get_class(values["_target_"]).__mro__:
+    for part in [part for part in parts if f"{asked}.".startswith(f"{part}.")]:
+        for cls in reversed(get_class(parts[part]["_target_"]).__mro__):
             fixed |= {f"{part}.{key}".rstrip("."): reason for key, reason in vars(cls).get("fixed", {}).items()}
             free |= {f"{part}.{key}" for key in vars(cls).get("free", ())}
     return fixed, free
@@ -52,7 +53,7 @@ def declared(config: DictConfig) -> tuple[dict[str, str], set[str]]:
 def require_changeable(key: str, value: Any, config: DictConfig) -> None:
     """Refuse what cannot change within a run of this config, with the reason."""
     groups = ("trainer", "schedule", "logger")
-    all_fixed, free = declared(config)
+    all_fixed, free = declared(config, key)
     for fixed, reason in all_fixed.items():
         if key not in free and f"{key}.".startswith(f"{fixed}."):
             raise UserError(

@@ -115,7 +115,7 @@ class Counting:
 
 
 def config_of(task: str, data: str = "torchatlas.data.images.cifar.CIFAR10") -> DictConfig:
-    callbacks = {"counting": {"_target_": f"{__name__}.Counting", "every": 2, "color": "red"}}
+    callbacks = {"counting": {"_target_": f"{__name__}.Counting", "every": 2, "color": "red"}, "left_out": None}
     return OmegaConf.create({"task": {"_target_": task}, "data": {"_target_": data}, "callbacks": callbacks})
 
 
