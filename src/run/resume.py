@@ -37,8 +37,8 @@ def declared(config: DictConfig, asked: str) -> tuple[dict[str, str], set[str]]:
     """What is fixed in a run, by key with the reason, and keys that are free all the same.
 
     The class of a task, of data or of a callback says so in `fixed` and `free` for the keys of its own part of the
-    config, beside what its base classes say; the key "" is all of the part. Only the class of the part in which a key is
-    that is asked for is looked at.
+    config, beside what its base classes say; the key "" is all of the part. Only the class of the part in which the
+    key is that is asked for is looked at.
     """
     parts = {"task": config.task, "data": config.data}
     parts |= {f"callbacks.{name}": callback for name, callback in callbacks_of(config).items()}

@@ -114,8 +114,15 @@ class Counting:
     fixed: ClassVar[dict[str, str]] = {"every": "what was counted so far is of it"}
 
 
+class CountingAll(Counting):
+    """One that knows better."""
+
+    fixed: ClassVar[dict[str, str]] = {"every": "all that was counted is of it"}
+
+
 def config_of(task: str, data: str = "torchatlas.data.images.cifar.CIFAR10") -> DictConfig:
     callbacks = {"counting": {"_target_": f"{__name__}.Counting", "every": 2, "color": "red"}, "left_out": None}
+    callbacks["all"] = {"_target_": f"{__name__}.CountingAll", "every": 2}
     return OmegaConf.create({"task": {"_target_": task}, "data": {"_target_": data}, "callbacks": callbacks})
 
 
@@ -131,6 +138,7 @@ def config_of(task: str, data: str = "torchatlas.data.images.cifar.CIFAR10") -> 
         ("elbo.ELBO", "data.batch_size", "the data are those of the checkpoint"),
         ("elbo.ELBO", "data", "the data are those of the checkpoint"),
         ("elbo.ELBO", "callbacks.counting.every", "what was counted so far is of it"),
+        ("elbo.ELBO", "callbacks.all.every", "all that was counted is of it"),
         ("elbo.ELBO", "seed", "the order of the data follows from the seed"),
     ],
 )
