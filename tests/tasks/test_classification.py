@@ -10,6 +10,7 @@ from helpers import Train, tiny_network
 from helpers.tasks import Constant
 
 from torchatlas.models.bert import Bert
+from torchatlas.models.contract import claims
 from torchatlas.models.lstm import LSTM
 from torchatlas.storage.checkpoints import read
 from torchatlas.storage.files import read_metrics
@@ -22,10 +23,10 @@ from torchatlas.tasks.language_modeling import LanguageModeling
 def test_segments_go_to_paired_networks() -> None:
     tokens, lengths, segments = torch.randint(16, (3, 6)), torch.tensor([6, 4, 5]), torch.randint(2, (3, 6))
     bert, lstm = Bert(targets="sequence"), LSTM(vocab_size=16, num_classes=2)
-    assert len(inputs_of(bert, tokens, [lengths, segments])) == 3
-    assert len(inputs_of(lstm, tokens, [lengths, segments])) == 2
-    assert len(inputs_of(torch.nn.Identity(), tokens, [lengths, segments])) == 1
-    assert len(inputs_of(bert, tokens, [lengths])) == 2
+    assert len(inputs_of(claims(bert), tokens, [lengths, segments])) == 3
+    assert len(inputs_of(claims(lstm), tokens, [lengths, segments])) == 2
+    assert len(inputs_of(claims(torch.nn.Identity()), tokens, [lengths, segments])) == 1
+    assert len(inputs_of(claims(bert), tokens, [lengths])) == 2
     for network in (bert, lstm):
         task = Classification(network).eval()
         labels = torch.tensor([0, 1, 1])
