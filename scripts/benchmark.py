@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from torchatlas.callbacks.base import NoProfiler
-from torchatlas.run.build import build_callback, build_data, build_network, build_task, callbacks_of
+from torchatlas.run.build import build_callbacks, build_data, build_network, build_task
 from torchatlas.run.compose import register_resolvers
 from torchatlas.run.console import quiet_libraries
 from torchatlas.storage.checkpoints import CheckpointFiles
@@ -93,7 +93,7 @@ def trained(config: Any, steps: int, warmup: int, *, full: bool) -> float:
     data, task = build(config)
     watch = Stopwatch(warmup)
     with tempfile.TemporaryDirectory() as folder:
-        callbacks = [build_callback(c, config) for c in callbacks_of(config).values()] if full else []
+        callbacks = build_callbacks(config) if full else []
         callbacks = [callback for callback in callbacks if getattr(callback, "enabled", True)]
         for callback in callbacks:
             leave_out(callback, lightning.Callback)

@@ -1,7 +1,6 @@
 """Floating-point operations and memory of a training step, counted on the meta device."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,28 +12,19 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
-from .layers import recurrent_macs
 from .memory import state_tensors, storage_bytes
+from .operations import FORMULAS, recurrent_flops
 
 # FLOP/s of dense products of bf16 or fp16 numbers, without sparsity, by NVIDIA's data sheets of the SXM boards (the
 # A100's is the same on PCIe).
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
-# --- counting
-
-
-def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Shapes `b h t d`, `b h s d`, `b h s e`: a product with the keys and one with the values, whatever is masked."""
-    return int(2 * math.prod(query[:-1]) * key[-2] * (key[-1] + value[-1]))
-
-
 def count_flops(compute: Callable[[], Any]) -> tuple[int, int]:
     """Floating-point operations of matrix products, convolutions and attention; elementwise work counts as nothing.
 
-    torch's counter does not know the CPU's kernel of `scaled_dot_product_attention`, nor torch's own recurrent layers;
-    their operations are counted by formula. Attention is counted whole, also where a causal mask lets half of it be
-    left out.
+    torch's counter does not know torch's own recurrent layers, whose operations are counted by formula. Attention is
+    counted whole, also where a causal mask lets half of it be left out.
 
     Args:
         compute: a forward pass.
@@ -42,12 +32,8 @@ def count_flops(compute: Callable[[], Any]) -> tuple[int, int]:
     Returns:
         Those for which gradients may follow, and those under `torch.no_grad`.
     """
-    aten = torch.ops.aten
-    names = ("flash_attention_for_cpu", "attention_math_for_mps", "fused_attention_overrideable")
-    found = [getattr(aten, f"_scaled_dot_product_{name}", None) for name in names]
-    counter = FlopCounterMode(
-        display=False, custom_mapping={operation: _attention_flops for operation in found if operation is not None}
-    )
+    counter = FlopCounterMode(display=False)
+    counter.flop_registry = dict(FORMULAS)
     added, without_gradients = 0, 0
     entered: list[tuple[int, bool]] = []
 
@@ -58,7 +44,7 @@ def count_flops(compute: Callable[[], Any]) -> tuple[int, int]:
         nonlocal added, without_gradients
         before, with_gradients = entered.pop()
         if isinstance(module, nn.RNNBase):  # some of its kernels are known to the counter
-            added = before + 2 * recurrent_macs(module, inputs[0]) - counter.get_total_flops()
+            added = before + recurrent_flops(module, inputs[0]) - counter.get_total_flops()
         if not with_gradients and all(flag for _, flag in entered):
             without_gradients += counter.get_total_flops() + added - before
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from .operations import flops_of, recurrent_flops
 from .receptive_field import (
     JOINS,
     Arguments,
@@ -51,25 +52,6 @@ class Row:
     whole: bool = False
 
 
-def multiply_accumulates(operation: str, a: Arguments, out: Any) -> int:
-    """Of one operation, by its formula; elementwise work and pooling count as nothing, as is usual."""
-    if operation == "convolution":
-        maps = a["input"] if a["transposed"] else out
-        return maps.numel() * a["weight"][0].numel()  # type: ignore[no-any-return]
-    if operation == "mm":
-        return out.numel() * a["self"].shape[-1]  # type: ignore[no-any-return]
-    if operation == "bmm":
-        return out.numel() * a["self"].shape[-1]  # type: ignore[no-any-return]
-    if operation == "addmm":
-        return out.numel() * a["mat1"].shape[-1]  # type: ignore[no-any-return]
-    if operation == "baddbmm":
-        return out.numel() * a["batch1"].shape[-1]  # type: ignore[no-any-return]
-    if operation.startswith("_scaled_dot_product"):  # a product with the keys, one with the values
-        query, key, value = a["query"], a["key"], a["value"]
-        return query.numel() // query.shape[-1] * key.shape[-2] * (key.shape[-1] + value.shape[-1])  # type: ignore[no-any-return]
-    return 0
-
-
 class Calls(TorchDispatchMode):
     """Watches a forward pass: which operation belongs to which layer, and what it joins."""
 
@@ -100,7 +82,7 @@ class Calls(TorchDispatchMode):
             operation = operation.rstrip("_") or operation
         if self.active and not isinstance(self.active[-1][0], nn.RNNBase):  # which has kernels of its own
             module, macs = self.active[-1]
-            self.active[-1] = module, macs + multiply_accumulates(operation, a, out)
+            self.active[-1] = module, macs + flops_of(func, args, kwargs or {}, out) // 2
         known: Known = {}
         for name, value in a.items():
             for i, x in enumerate(value if isinstance(value, list | tuple) else [value]):
@@ -137,7 +119,7 @@ class Calls(TorchDispatchMode):
     def leave(self, module: nn.Module, given: Any, out: Any) -> None:
         _, macs = self.active.pop()
         if isinstance(module, nn.RNNBase):
-            macs = recurrent_macs(module, given[0])
+            macs = recurrent_flops(module, given[0]) // 2
         own = [p for p in module.parameters(recurse=False) if id(p) not in self.counted]
         if isinstance(module, nn.Identity) or not (own or macs or is_leaf(module)):
             return
@@ -181,12 +163,6 @@ def first_tensor(out: Any) -> Tensor | None:
         return out
     inside = out.values() if isinstance(out, dict) else out if isinstance(out, list | tuple) else ()
     return next((found for found in map(first_tensor, inside) if found is not None), None)
-
-
-def recurrent_macs(network: nn.RNNBase, x: Any) -> int:
-    """Each step of each sequence multiplies once by every weight matrix (gates and projections of all layers)."""
-    steps = x.data.shape[0] if isinstance(x, nn.utils.rnn.PackedSequence) else x.numel() // x.shape[-1]
-    return int(steps * sum(p.numel() for p in network.parameters() if p.ndim == 2))
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class ClassificationPictures(Pictures):
         x, *lengths, labels = batch
         if x.ndim not in (3, 4):
             return None
-        titles = [describe_label(label, names_of(data)) for label in labels[:INPUTS].cpu()]
+        names = names_of(data)
+        titles = [describe_label(label, names) for label in labels[:INPUTS].cpu()]
         return draw_samples(data, unpadded(x[:INPUTS].cpu(), *(n[:INPUTS] for n in lengths)), titles)
 
     def start(self, task: Task, data: Any, split: str) -> None:

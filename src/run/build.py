@@ -62,7 +62,7 @@ def build_trainer(
     options["precision"] = precision(options["precision"], options["accelerator"])
     if options["gradient_clip_algorithm"] not in ("norm", "value"):
         raise UserError(f"trainer.gradient_clip_algorithm={options['gradient_clip_algorithm']} must be norm or value")
-    made = [build_callback(callback, config) for callback in callbacks_of(config).values()]
+    made = build_callbacks(config)
     _require_devices(options)
     chosen = [*first, *(callback for callback in made if getattr(callback, "enabled", True)), *callbacks]
     for callback in chosen:
@@ -93,12 +93,14 @@ def callbacks_of(config: Any) -> dict[str, dict[str, Any]]:
     return {name: given for name, given in asked.items() if given.pop("_kind_", kind) == kind}
 
 
-def build_callback(given: Any, config: Any) -> lightning.Callback:
-    """A callback; one whose class asks for a `config` that its own config does not give gets that of the run."""
-    asked = "config" in inspect.signature(get_class(given["_target_"])).parameters and "config" not in given
-    make = instantiate(given, _convert_="all", _partial_=True)
-    callback: lightning.Callback = make(config=config) if asked else make()
-    return callback
+def build_callbacks(config: Any) -> list[lightning.Callback]:
+    """Those of `callbacks_of`; one whose class asks for a `config` that its own does not give gets that of the run."""
+    made = []
+    for given in callbacks_of(config).values():
+        asked = "config" in inspect.signature(get_class(given["_target_"])).parameters and "config" not in given
+        make = instantiate(given, _convert_="all", _partial_=True)
+        made.append(make(config=config) if asked else make())
+    return made
 
 
 def _require_devices(options: dict[str, Any]) -> None:
