@@ -31,9 +31,9 @@ import torchatlas.train
 from torchatlas.storage.checkpoints import read
 from torchatlas.storage.files import read_epochs, read_metrics
 
-for folder in ("callbacks", "data", "models", "tasks"):  # before the forks, which need not import them then
-    for module in pkgutil.iter_modules([str(Path(torchatlas.train.__file__).parent / folder)]):
-        importlib.import_module(f"torchatlas.{folder}.{module.name}")
+for room in ("callbacks", "data", "models", "pictures", "tasks"):  # before the forks, which need not import them then
+    for module in pkgutil.walk_packages([str(Path(torchatlas.train.__file__).parent / room)], f"torchatlas.{room}."):
+        importlib.import_module(module.name)
 
 # Threads that this process has started would be missing in a fork, which would wait for them forever.
 torch.set_num_threads(1)

@@ -37,13 +37,17 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
         The mean of the best validation figure.
 
     Raises:
-        UserError: `seeds` is no number from 2 on.
+        UserError: `seeds` is no number from 2 on, or nothing would write the figures that are to be compared.
     """
     config = saved_config(folder) if is_series(folder) else composed.config
     number, first = config.seeds, config.seed
     if isinstance(number, bool) or not isinstance(number, int) or number < 2:
         raise UserError(f"seeds={number} must be a whole number from 2, as in seeds=5; for one run use seed=")
     plain: Any = OmegaConf.to_container(config, resolve=True)
+    callbacks = plain["callbacks"]
+    if callbacks.get("record") is None:
+        raise UserError("seeds= compares the figures that callbacks.record writes: do not leave it out")
+    tested = plain["test"] and callbacks.get("checkpoint") is not None  # which keeps the weights that are tested
     begin(folder, plain, composed.words)
     write_json(folder / "seeds.json", {"seeds": list(range(first, first + number)), "figures": {}})
     best: list[float] = []
@@ -51,7 +55,7 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
         own = folder / f"seed-{seed}"
         own.mkdir(exist_ok=True)
         one = replace(composed, config=of_seed(config, seed))
-        if finished(own, plain["test"]):
+        if finished(own, tested):
             log.info("seed %d has had its run", seed)
         else:
             log.info("seed %d, of %d to %d", seed, first, first + number - 1)
@@ -59,9 +63,8 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
             if path is not None:
                 one = reopened(own, path, words=composed.words)
             execute(one, own, path, alone=True)
-        if not (monitor := read_metrics(own).get("monitor")):
-            raise UserError("seeds= compares the figures that callbacks.record writes: do not leave it out")
-        best.append(read_metrics(own)["best"].get(monitor, math.nan))
+        metrics = read_metrics(own)
+        best.append(metrics["best"].get(metrics["monitor"], math.nan))
     report(folder, range(first, first + number), known_figures(plain))
     return sum(best) / len(best)
 

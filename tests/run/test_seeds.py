@@ -67,6 +67,28 @@ def test_seeds(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         train(f"resume={series}", "trainer.max_epochs=2")
 
 
+def test_a_series_without_checkpoints_comes_to_its_end(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No weights are kept that could be tested, and a run that has ended is not made again."""
+    train("seeds=2", "trainer.max_epochs=1", "callbacks.checkpoint=null", *TINY)
+    (series,) = {path.parent for path in tmp_path.rglob("seeds.json")}
+    found = json.loads((series / "seeds.json").read_text())["figures"]
+    assert "val/accuracy" in found
+    assert not any(key.startswith("test/") for key in found)
+    monkeypatch.setattr("torchatlas.train.execute", None)
+    train(f"resume={series}")
+
+
+def test_a_series_that_nothing_records_is_refused(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train("seeds=2", "trainer.max_epochs=1", "callbacks.record=null", *TINY)
+    assert "callbacks.record" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("seeds.json"))
+
+
 def test_interval_is_scipys() -> None:
     from scipy import stats
 
