@@ -4,7 +4,7 @@ if __name__ == "__main__" and not __package__:  # python src/train.py: start ove
     import sys
 
     sys.path.pop(0)  # this folder: its modules are torchatlas.something and nothing else
-    from . import train
+    from torchatlas import train
 
     train.main()
     sys.exit()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import Train
+from helpers import REPOSITORY, Train
 from PIL import Image
 
 from torchatlas.storage.run_folder import shutil
@@ -232,11 +232,11 @@ def test_a_folder_that_cannot_be_written(refused: Callable[..., str]) -> None:
 
 
 def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
-    """The same from outside: status, one line, no folder."""
+    """The same from outside, of the file itself, which is what Lightning's further processes run, too."""
+    program = REPOSITORY / "src" / "train.py"
     done = subprocess.run(
-        [sys.executable, "-m", "torchatlas.train", "trainer.max_epoch=1"], cwd=tmp_path, capture_output=True, text=True,
-        env=os.environ,
-    )  # fmt: skip
+        [sys.executable, program, "trainer.max_epoch=1"], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
