@@ -10,6 +10,7 @@ from omegaconf.errors import ConfigAttributeError
 
 from ..errors import UserError, nearest
 from ..storage.checkpoints import read
+from ..training.memory_format import format_of
 from ..training.planning import Behind
 from ..zoo import GROUPS, config_text
 from .compose import Composed
@@ -78,7 +79,10 @@ def progress(checkpoint: dict[str, Any], path: Path) -> Behind:
     about = checkpoint["torchatlas"]
     if "processes" not in about:
         raise UserError(f"{path} holds weights only, from which no run can go on: use resume={path.parent.parent}")
-    return Behind(checkpoint["epoch"] + (about["batches"] == 0), checkpoint["global_step"], ended=about["ended"])
+    return Behind(
+        checkpoint["epoch"] + (about["batches"] == 0), checkpoint["global_step"], ended=about["ended"],
+        layout=format_of(checkpoint["state_dict"]),
+    )  # fmt: skip
 
 
 def change_group(config: DictConfig, group: str, name: str) -> None:

@@ -123,6 +123,7 @@ class Task(lightning.LightningModule):
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
         self.epochs_behind, self.steps_behind = (behind.epochs, behind.steps) if behind else (0, 0)
         self.ended = behind is not None and behind.ended
+        self.layout = behind.layout if behind else None  # of the network, see `memory_format`
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
 
@@ -180,7 +181,8 @@ class Task(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         # Lightning moves the task to the device of the trainer after this.
-        lay_out(self.network, self.device if self._trainer is None else self.trainer.strategy.root_device)
+        device = self.device if self._trainer is None else self.trainer.strategy.root_device
+        lay_out(self.network, device, self.layout)
 
     def place(self, device: torch.device | str) -> None:
         """Move the task to a device, without a trainer, in the memory format in which it computes there."""

@@ -8,6 +8,8 @@ is at fault there; wide convolutions and the contiguous layout are not concerned
 see `pays`.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,19 +20,33 @@ WIDE = 16  # channels, as many as a vector of AVX-512 holds: from there on the b
 IMAGE = 4  # channels that an image has at most
 
 
-def memory_format(network: nn.Module, device: torch.device | str) -> torch.memory_format:
+def memory_format(
+    network: nn.Module, device: torch.device | str, before: torch.memory_format | None = None
+) -> torch.memory_format:
     """`torch.channels_last` where it is safe and pays, else `torch.contiguous_format`.
 
     Args:
         network: one of images says so by `convolutional = True`; all others are contiguous.
         device: where it computes. On a CPU all convolutions have to be wide (`is_wide`) and the layout to pay (`pays`).
+        before: that of a run which goes on. A CPU keeps it where it is safe, since sums in another order differ in
+            their last bits.
     """
     if not claims(network).convolutional:
         return torch.contiguous_format
     if torch.device(device).type != "cpu":
         return torch.channels_last
-    wide = all(is_wide(layer) for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    return torch.channels_last if wide and pays(network) else torch.contiguous_format
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    if before is not None:
+        return before if all(map(is_safe, layers)) else torch.contiguous_format
+    return torch.channels_last if all(map(is_wide, layers)) and pays(network) else torch.contiguous_format
+
+
+def format_of(weights: Mapping[str, Tensor]) -> torch.memory_format | None:
+    """That in which some weights were saved; None where none of them tells."""
+    for weight in weights.values():
+        if weight.ndim == 4 and weight.is_contiguous() != weight.is_contiguous(memory_format=torch.channels_last):
+            return torch.contiguous_format if weight.is_contiguous() else torch.channels_last
+    return None
 
 
 def pays(network: nn.Module) -> bool:
@@ -63,7 +79,12 @@ def is_wide(layer: nn.Conv2d) -> bool:
     return layer.in_channels <= IMAGE
 
 
-def lay_out(network: nn.Module, device: torch.device | str) -> None:
+def is_safe(layer: nn.Conv2d) -> bool:
+    """Whether a CPU's backward pass in channels last is right."""
+    return layer.in_channels >= WIDE or max(layer.kernel_size) > 1 or max(layer.stride) == 1
+
+
+def lay_out(network: nn.Module, device: torch.device | str, before: torch.memory_format | None = None) -> None:
     """Put a network's weights, in place, into the memory format in which it computes on a device.
 
     Activations follow: a convolution whose weights are in channels last has its output so too.
@@ -71,8 +92,9 @@ def lay_out(network: nn.Module, device: torch.device | str) -> None:
     Args:
         network: see `memory_format`.
         device: where it will compute; the weights need not be there yet.
+        before: see `memory_format`.
     """
-    network.to(memory_format=memory_format(network, device))
+    network.to(memory_format=memory_format(network, device, before))
 
 
 def lay_out_state(optimizer: Optimizer) -> None:

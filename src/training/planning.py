@@ -19,10 +19,13 @@ class Behind:
     Args:
         epochs, steps: whole epochs and optimiser steps.
         ended: whether it had come to its end.
+        layout: the memory format of its network; None where the weights do not tell.
     """
 
-    def __init__(self, epochs: int = 0, steps: int = 0, *, ended: bool = False) -> None:
-        self.epochs, self.steps, self.ended = epochs, steps, ended
+    def __init__(
+        self, epochs: int = 0, steps: int = 0, *, ended: bool = False, layout: torch.memory_format | None = None
+    ) -> None:
+        self.epochs, self.steps, self.ended, self.layout = epochs, steps, ended, layout
 
 
 log = logging.getLogger(__name__)

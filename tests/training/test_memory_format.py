@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchatlas.storage import checkpoints
 from torchatlas.tasks.base import Task
-from torchatlas.training.memory_format import lay_out, lay_out_state, memory_format
+from torchatlas.training.memory_format import format_of, lay_out, lay_out_state, memory_format
 from torchatlas.zoo import create_model, options
 
 LAST = (  # published sizes that a CPU computes in channels last: most convolutions are 1x1 or grouped
@@ -155,6 +155,37 @@ def test_a_run_in_channels_last_goes_on_contiguous(train: Train, monkeypatch: py
     for key, value in whole.items():
         if key.endswith("weight"):
             torch.testing.assert_close(resumed[key], value, atol=1e-5, rtol=1e-3)
+
+
+def test_a_run_goes_on_in_its_own_format(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of a version that chose otherwise: bit for bit what it would have become."""
+    arguments = [
+        "model=lenet5", "data=digits", "data.image_size=28", "trainer=cpu", "callbacks=default", "logger=none",
+        "schedule=constant", "optim=sgd", "trainer.max_epochs=2",
+    ]  # fmt: skip
+    with monkeypatch.context() as patch:
+        for name in ("is_wide", "pays"):
+            patch.setattr(f"torchatlas.training.memory_format.{name}", lambda _: True)
+        whole = last(train(*arguments))
+        part = train(*arguments, "trainer.max_epochs=1")
+    assert format_of(last(part)) == torch.channels_last
+    resumed = last(train(f"resume={part}", "trainer.max_epochs=2"))
+    for key, value in whole.items():
+        assert torch.equal(resumed[key], value)
+        assert resumed[key].stride() == value.stride()
+
+
+def test_a_format_that_a_cpu_gets_wrong_is_not_kept() -> None:
+    network: Any = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+    network.convolutional = True
+    for before in (torch.channels_last, torch.contiguous_format):
+        network.to(memory_format=before)
+        assert format_of(network.state_dict()) == before
+        assert memory_format(network, "cpu", before) == before
+        assert memory_format(network, "cuda", before) == torch.channels_last
+    network.append(nn.Conv2d(8, 8, 1, stride=2))
+    assert memory_format(network, "cpu", torch.channels_last) == torch.contiguous_format
+    assert format_of(nn.Linear(3, 3).state_dict()) is None
 
 
 def last(folder: Path) -> dict[str, Tensor]:
