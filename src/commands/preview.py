@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..data.images.base import ImageData
-from ..data.masks.files import IGNORED
+from ..data.masks.codes import IGNORED
 from ..errors import UserError
 from ..run.build import build_data
 from ..run.compose import composed, require_config_words

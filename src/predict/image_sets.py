@@ -71,9 +71,11 @@ def format_of(folder: Path) -> tuple[int, int]:
         try:
             with Image.open(folder / name) as image:
                 found.setdefault(image.size, name)
-                grey = grey and image.mode in ("1", "L")
+                grey = grey and image.mode in ("1", "L", "LA", "I;16")
         except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"{folder / name} cannot be read as an image ({error}): mend or delete it") from error
+            raise UserError(
+                f"{folder / name} cannot be read as an image ({error}): mend it, or move it elsewhere"
+            ) from error
     if not found:
         raise UserError(f"input={folder} holds no image: name a folder with the generated images")
     sizes = [f"{name} has {width} x {height} pixels" for (width, height), name in found.items()]

@@ -22,6 +22,7 @@ from .registry import answers
 
 log = logging.getLogger(__name__)
 TILE = 1024  # pixels of a side up to which an image is predicted at once
+BAND = 1024  # rows that are painted at once: as floating-point numbers an image takes many times its memory
 
 
 @answers(tasks=("segmentation",), reads=True, ends=" input=FILE output=FOLDER")
@@ -70,7 +71,7 @@ def segment_files(
         logits = predict_tiled(task.network, x, tile, overlap)[0].float()
         if logits.shape[1:] != (h, w):
             logits = F.interpolate(logits[None], (h, w), mode="bilinear", antialias=True)[0]
-        mask = logits.argmax(0)
+        mask = logits.argmax(0).to(torch.uint8)  # an eighth of the memory
         shares = torch.bincount(mask.flatten(), minlength=len(logits)) / mask.numel()
         row: dict[str, Any] = {**samples.about[i]}
         if output:
@@ -82,6 +83,7 @@ def segment_files(
                 )
         named = zip(data.classes, shares.tolist(), strict=True)
         rows.append(row | {f"share_{name}": round(share, 6) for name, share in named})
+    data.pixel_reader.tell()
     if larger:
         log.warning(
             "%d of %d images are larger than the %d pixels of training and were predicted as they are: resize=%d "
@@ -129,6 +131,9 @@ def write(
     image.putpalette([level for colour in colours for level in colour])
     image.save(path)
     base = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
-    painted = overlay(base / 255, classes, np.array(colours) / 255)
-    Image.fromarray((painted * 255).round().astype(np.uint8)).save(path.with_name(f"{Path(name).name}_overlay.png"))
+    painted = np.empty_like(base, order="C")
+    for rows in map(slice, range(0, len(base), BAND), range(BAND, len(base) + BAND, BAND)):
+        band = overlay(base[rows] / 255, classes[rows], np.array(colours) / 255)
+        painted[rows] = (band * 255).round().astype(np.uint8)
+    Image.fromarray(painted).save(path.with_name(f"{Path(name).name}_overlay.png"))
     return path

@@ -1,7 +1,8 @@
 """Images with labels: what all image data modules share."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict
 
@@ -17,6 +18,7 @@ from ..loading import BatchDataset
 from ..reading import Given, find_files
 from .augment import NUMBERS, Augmentation
 from .files import ENDINGS, ImageFiles
+from .reader import PixelReader, ground_of
 
 
 class ImageValues(TypedDict):
@@ -26,6 +28,8 @@ class ImageValues(TypedDict):
         classes: names in the order of the labels.
         in_channels, image_size: of an input.
         mean, std: of each channel on the scale 0..1, by which inputs are normalised.
+        ground: colour under transparent places of files; None: transparency is left out.
+        upright: whether photographs are turned as cameras have noted.
     """
 
     classes: list[str]
@@ -33,6 +37,8 @@ class ImageValues(TypedDict):
     image_size: int
     mean: list[float]
     std: list[float]
+    ground: list[int] | None
+    upright: bool
 
 
 class ImageDescription(ImageValues):
@@ -111,6 +117,8 @@ class ImageData(DataModule):
         flip: whether half of the training images are mirrored.
         augment: what else happens to training images, see `Augmentation`; by default nothing.
         mean, std: per channel on the scale 0..1; by default the constants of the class.
+        ground: the colour that is seen through transparent places of image files, see `ground_of`; None: transparency
+            is left out, and what is stored under it is seen.
         common: batch size, workers, seed and so on, see `DataModule`.
     """
 
@@ -122,6 +130,7 @@ class ImageData(DataModule):
     resize: int | None = None  # pixels of the shorter side of a file before its centre is cut out; None: `image_size`
     mean: Sequence[float] = (0.5,)
     std: Sequence[float] = (0.25,)
+    turned_before: ClassVar[bool] = False  # whether photographs were, before checkpoints said so
 
     def __init__(
         self,
@@ -136,6 +145,7 @@ class ImageData(DataModule):
         augment: Mapping[str, Any] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ground: str | int | Sequence[int] | None = "white",
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -150,6 +160,7 @@ class ImageData(DataModule):
         self.root, self.val_size = Path(root).expanduser(), val_size
         self.crop_padding, self.flip = crop_padding, flip
         self.augment = Augmentation.of(augment or {}, in_channels=in_channels, image_size=image_size)
+        self.pixel_reader = PixelReader(ground_of(ground))
         self.own_statistics = mean is not None or std is not None
         self.given_statistics = mean is not None and std is not None
         self.mean = _per_channel(self.mean if mean is None else mean, in_channels)
@@ -258,9 +269,15 @@ class ImageData(DataModule):
         names = np.array([os.fsencode(path) for path in paths])
         files = ImageFiles(
             Path(), names, torch.zeros(len(paths), dtype=torch.int64), in_channels=self.in_channels,
-            image_size=self.image_size, resize=self.resize,
+            image_size=self.image_size, resize=self.resize, reader=self.pixel_reader,
         )  # fmt: skip
         return Given([{"file": str(path)} for path in paths], files)
+
+    def batches(self, given: Given[BatchDataset], device: torch.device | str) -> Iterator[tuple[Tensor, ...]]:
+        try:
+            yield from super().batches(given, device)
+        finally:
+            self.pixel_reader.tell()
 
     def values(self) -> ImageValues:
         """What all descriptions of images have."""
@@ -270,6 +287,8 @@ class ImageData(DataModule):
             "image_size": self.image_size,
             "mean": [float(m) for m in self.mean],
             "std": [float(s) for s in self.std],
+            "ground": None if self.pixel_reader.ground is None else list(self.pixel_reader.ground),
+            "upright": self.pixel_reader.upright,
         }
 
     def describe(self) -> ImageDescription:
@@ -280,9 +299,16 @@ class ImageData(DataModule):
         self.mean, self.std, self.given_statistics = mean, std, True
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A resumed run normalises with the statistics of its first start; classes have the names of that."""
+        """A resumed run normalises with the statistics of its first start; classes have the names of that.
+
+        Files are read as then, too: checkpoints of earlier versions left transparency out.
+        """
         self.normalize_by(state_dict["mean"], state_dict["std"])
         self.classes = list(state_dict["classes"])
+        self.pixel_reader = replace(
+            self.pixel_reader, ground=ground_of(state_dict.get("ground")),
+            upright=state_dict.get("upright", self.turned_before),
+        )  # fmt: skip
 
 
 def _per_channel(values: Sequence[float], channels: int) -> list[float]:

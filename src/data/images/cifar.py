@@ -40,7 +40,9 @@ class CIFAR10(ImageData):
                 tar.extractall(self.root, filter="data")
         for name, md5 in files:
             if md5_of(folder / name) != md5:
-                raise UserError(f"{folder / name} has a wrong checksum: delete the folder, and it is unpacked anew")
+                raise UserError(
+                    f"{folder / name} has a wrong checksum: move the folder elsewhere, and it is unpacked anew"
+                )
 
     def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         data = self.reader(str(self.root), train=train)

@@ -2,8 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F
 
 from ...counter import uniform
-from ...errors import UserError
+from .reader import PixelReader, unlimited
 
 ENDINGS: tuple[str, ...] = IMG_EXTENSIONS
-MODES = {1: "L", 3: "RGB"}  # Pillow's names
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, see `random_crop`
 ATTEMPTS = 10
 LONGEST = 16  # times the shorter side: of longer images only the middle is read
@@ -27,20 +25,10 @@ GAP = 2  # how much larger than wanted a JPEG file is at least decoded, as in Pi
 CROP_STREAM = 0x63726F70  # added to the seed, so that crops share no random numbers with flips and the like
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):  # Pillow would cut their levels off at 255
-                raise UserError(f"{path} has more than 8 bits a channel (mode {image.mode}): save it with 8")
-            yield image
-    except UserError:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as an image ({error}): mend or delete it") from error
-
-
-def load_image(path: Path, in_channels: int, image_size: int, resize: int | None = None) -> Tensor:
+@unlimited()
+def load_image(
+    path: Path, in_channels: int, image_size: int, resize: int | None = None, reader: PixelReader | None = None
+) -> Tensor:  # fmt: skip
     """A file as uint8 `c h w`: the shorter side is scaled to `resize`, then the centre is cut out.
 
     Args:
@@ -48,16 +36,17 @@ def load_image(path: Path, in_channels: int, image_size: int, resize: int | None
         in_channels: 1 (grey) or 3 (colour).
         image_size: height and width of the result, in pixels.
         resize: pixels of the shorter side before the cut; None: `image_size`.
+        reader: how files become pixels; None: as by default.
 
     Raises:
         UserError: the file is no readable image; it is named.
     """
-    with _opened(path) as image:
-        width, height = image.size
-        if max(width, height) > LONGEST * min(width, height):  # scaled whole, a line of pixels would fill the memory
-            w, h = (min(side, LONGEST * min(width, height)) for side in (width, height))
-            image = image.crop(((width - w) // 2, (height - h) // 2, (width + w) // 2, (height + h) // 2))
-        tensor = F.pil_to_tensor(image.convert(MODES[in_channels]))
+    reader = reader or PixelReader()
+    image, (width, height) = reader.read(path)
+    if max(width, height) > LONGEST * min(width, height):  # scaled whole, a line of pixels would fill the memory
+        w, h = (min(side, LONGEST * min(width, height)) for side in (width, height))
+        image = image.crop(((width - w) // 2, (height - h) // 2, (width + w) // 2, (height + h) // 2))
+    tensor = F.pil_to_tensor(reader.colours(image, in_channels))
     tensor = F.resize(tensor, [resize or image_size], antialias=True)
     tensor = F.center_crop(tensor, [image_size, image_size])
     assert isinstance(tensor, Tensor)
@@ -89,7 +78,10 @@ def random_crop(height: int, width: int, random: Sequence[float]) -> tuple[int, 
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def load_crop(path: Path, in_channels: int, image_size: int, random: Sequence[float]) -> Tensor:
+@unlimited()
+def load_crop(
+    path: Path, in_channels: int, image_size: int, random: Sequence[float], reader: PixelReader | None = None
+) -> Tensor:  # fmt: skip
     """A random part of a file, scaled to `image_size`, as uint8 `c h w`; see `random_crop`.
 
     A JPEG file whose part is at least 4, 8 or 16 times as large as wanted is decoded at 1/2, 1/4 or 1/8 of its size,
@@ -98,21 +90,21 @@ def load_crop(path: Path, in_channels: int, image_size: int, random: Sequence[fl
     Raises:
         UserError: the file is no readable image; it is named.
     """
-    with _opened(path) as image:
-        width, height = image.size
-        top, left, h, w = random_crop(height, width, random)
-        scale = next(s for s in (8, 4, 2, 1) if min(h, w) >= GAP * s * image_size or s == 1)
-        if scale > 1:
-            image.draft(None, (width // scale, height // scale))  # other formats stay as they are
-        x, y = image.size[0] / width, image.size[1] / height
-        size = (image_size, image_size)
-        if x < 1:  # the part's edges lie between pixels, which Pillow's scaling alone can do
-            part = image.resize(size, Image.Resampling.BILINEAR, (left * x, top * y, (left + w) * x, (top + h) * y))
-        else:
-            part = image.crop((left, top, left + w, top + h))
-        if part.mode != MODES[in_channels]:
-            part = part.convert(MODES[in_channels])
-    pixels: Tensor = F.pil_to_tensor(part)
+    reader = reader or PixelReader()
+
+    def shrink(width: int, height: int) -> int:
+        _, _, h, w = random_crop(height, width, random)
+        return next(s for s in (8, 4, 2, 1) if min(h, w) >= GAP * s * image_size or s == 1)
+
+    image, (width, height) = reader.read(path, shrink)
+    top, left, h, w = random_crop(height, width, random)
+    x, y = image.size[0] / width, image.size[1] / height
+    size = (image_size, image_size)
+    if x < 1:  # the part's edges lie between pixels, which Pillow's scaling alone can do
+        part = image.resize(size, Image.Resampling.BILINEAR, (left * x, top * y, (left + w) * x, (top + h) * y))
+    else:
+        part = image.crop((left, top, left + w, top + h))
+    pixels: Tensor = F.pil_to_tensor(reader.colours(part, in_channels))
     if pixels.shape[1:] == size:
         return pixels
     return torch.nn.functional.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
@@ -128,15 +120,16 @@ class ImageFiles:
         labels: int64 of shape `n`.
         in_channels, image_size, resize: see `load_image`.
         crop_seed: of the random crops in training; None: training images are cut as in evaluation.
+        reader: how files become pixels; None: as by default.
     """
 
     def __init__(
         self, root: Path, names: NDArray[np.bytes_], labels: Tensor, *, in_channels: int, image_size: int,
-        resize: int | None = None, crop_seed: int | None = None,
+        resize: int | None = None, crop_seed: int | None = None, reader: PixelReader | None = None,
     ) -> None:  # fmt: skip
         self.root, self.names, self.labels = root, names, labels
         self.in_channels, self.image_size, self.resize = in_channels, image_size, resize
-        self.crop_seed = crop_seed
+        self.crop_seed, self.reader = crop_seed, reader or PixelReader()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -148,8 +141,8 @@ class ImageFiles:
         if epoch >= 0 and self.crop_seed is not None:
             random = uniform(self.crop_seed + CROP_STREAM, epoch, indices, DRAWS).tolist()
             for image, path, numbers in zip(images, paths, random, strict=True):
-                image.copy_(load_crop(path, self.in_channels, self.image_size, numbers))
+                image.copy_(load_crop(path, self.in_channels, self.image_size, numbers, self.reader))
         else:
             for image, path in zip(images, paths, strict=True):
-                image.copy_(load_image(path, self.in_channels, self.image_size, self.resize))
+                image.copy_(load_image(path, self.in_channels, self.image_size, self.resize, self.reader))
         return images, self.labels[indices], indices, epoch

@@ -105,7 +105,7 @@ class ImageFolder(ImageData):
         for split, (names, labels) in files.items():
             dataset = ImageFiles(
                 self.root, names, labels, in_channels=self.in_channels, image_size=self.image_size, resize=self.resize,
-                crop_seed=self.seed if self.random_resized_crop else None,
+                crop_seed=self.seed if self.random_resized_crop else None, reader=self.pixel_reader,
             )  # fmt: skip
             if self.in_memory:
                 images, labels, _, _ = dataset[-1, torch.arange(len(names))]
@@ -116,6 +116,7 @@ class ImageFolder(ImageData):
             self.num_workers = 0
         if not self.given_statistics:
             self.compute_statistics(splits["train"])
+        self.pixel_reader.tell()
         self.splits = splits
 
     def compute_statistics(self, train: BatchDataset) -> None:

@@ -41,7 +41,7 @@ class MNIST(ImageData):
             size = 8 + n if "labels" in path.name else 16 + n * 28 * 28  # header, then one byte a value
             if path.stat().st_size != size:
                 raise UserError(
-                    f"{path} has {path.stat().st_size} bytes where {size} are right: delete it, "
+                    f"{path} has {path.stat().st_size} bytes where {size} are right: move it elsewhere, "
                     "and it is unpacked or downloaded anew"
                 )
 

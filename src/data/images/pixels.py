@@ -1,6 +1,6 @@
 """Images of digits, read row by row or pixel by pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -106,6 +106,12 @@ class Pixels(DataModule):
 
     def read(self, given: str) -> Given[BatchDataset]:
         return self.images.read(given)
+
+    def batches(self, given: Given[BatchDataset], device: torch.device | str) -> Iterator[tuple[Tensor, ...]]:
+        try:
+            yield from super().batches(given, device)
+        finally:
+            self.images.pixel_reader.tell()
 
     def describe(self) -> PixelDescription:
         return {"kind": "pixels", **self.images.values(), "by": self.by, "order": self.order}

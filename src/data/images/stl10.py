@@ -38,7 +38,7 @@ class STL10(ImageData):
         for name, md5 in files:
             path = folder / name
             if not path.is_file() or md5_of(path) != md5:
-                raise UserError(f"{path} has a wrong checksum: delete the folder, and it is unpacked anew")
+                raise UserError(f"{path} has a wrong checksum: move the folder elsewhere, and it is unpacked anew")
 
     def read_images(self, train: bool) -> tuple[Tensor, Tensor]:
         folder, split = self.root / self.reader.base_folder, "train" if train else "test"

@@ -86,7 +86,7 @@ class TinyImageNet(ImageData):
             UserError: a file is missing, or one is no image of the right size.
         """
         log.info("decoding %s, once", source)
-        advice = f"delete {source}, and it is downloaded anew"
+        advice = f"move {source} elsewhere, and it is downloaded anew"
 
         def contents(name: str) -> bytes:
             try:

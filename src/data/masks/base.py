@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +21,8 @@ from ..images.base import ImageData, ImageValues, fit_images
 from ..images.colour import colour_jitter
 from ..reading import Given
 from .border_weights import balancing_weights, border_weights
-from .files import IGNORED, PairedFiles, Weigh, WholeImages, weights_of
+from .codes import IGNORED, Pair
+from .files import PairedFiles, Weigh, WholeImages, weights_of
 from .joint_augment import DRAWS, affine_matrices, fetch, fetch_whole, grid_displacements, places, smooth_displacements
 
 JOINT_STREAM = 0x6A6F696E  # added to the seed, so that these numbers are shared with no other part
@@ -112,6 +114,7 @@ class SegmentationData(ImageData):
 
     tasks = ("segmentation",)
     network = "unet_same"
+    turned_before = True
     reports: ClassVar[Reports] = {
         "majority_mean_iou": Figure("higher", tabled=True),
     }
@@ -306,7 +309,9 @@ class SegmentationData(ImageData):
         return found
 
     def read_files(self, paths: Sequence[Path]) -> Given[WholeImages]:
-        return Given([{"file": str(path)} for path in paths], WholeImages(paths, self.in_channels), size=1)
+        return Given(
+            [{"file": str(path)} for path in paths], WholeImages(paths, self.in_channels, self.pixel_reader), size=1
+        )
 
     def describe(self) -> SegmentationDescription:  # type: ignore[override]  # a kind of its own
         return {
@@ -352,10 +357,10 @@ class FileSegmentation(SegmentationData):
         self.memory = memory
 
     def codes(self) -> Mapping[int, int]:
-        """The class of each code that masks may have, see `read_codes`."""
+        """The class of each code that masks may have, see `StoredMask`."""
         raise NotImplementedError
 
-    def list_pairs(self) -> dict[str, list[tuple[Path, Path]]]:
+    def list_pairs(self) -> dict[str, list[Pair]]:
         """The files of image and mask of each split."""
         raise NotImplementedError
 
@@ -364,7 +369,10 @@ class FileSegmentation(SegmentationData):
             super().setup(stage)
             return
         pairs, codes = self.list_pairs(), self.codes()
-        files = {name: PairedFiles(found, codes, self.in_channels, self.full_size) for name, found in pairs.items()}
+        make = partial(
+            PairedFiles, classes=codes, in_channels=self.in_channels, size=self.full_size, reader=self.pixel_reader
+        )
+        files = {name: make(found) for name, found in pairs.items()}
         size = sum(map(len, pairs.values())) * (self.in_channels + 1) * self.full_size**2
         self.in_memory = size <= self.memory
         if self.in_memory:
@@ -374,8 +382,9 @@ class FileSegmentation(SegmentationData):
                 images, masks, sizes, *_ = dataset[-1, torch.arange(len(dataset))]
                 held[name] = InMemoryMasks(images, masks, sizes)
             self.keep(held)
+            self.pixel_reader.tell()
             return
         self.splits = dict(files)
         if self.border_weights:
             train = files["train"]
-            self.splits["train"] = PairedFiles(train.pairs, codes, self.in_channels, self.full_size, self.weigher())
+            self.splits["train"] = make(train.pairs, weigh=self.weigher())

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from ...errors import UserError
 from ..download import fetch_checked
 from .base import FileSegmentation
-from .files import IGNORED, read_list
+from .codes import IGNORED
+from .files import read_list
 
 NUMBERS = {"train": 367, "val": 101, "test": 233}
 CLASSES = (
@@ -73,7 +74,7 @@ class CamVid(FileSegmentation):
             words = read_list(path, self.folder).split()
             if len(words) != 2 * number:
                 raise UserError(
-                    f"{path} names {len(words) / 2:g} images, not the {number} of SegNet: delete {self.folder}"
+                    f"{path} names {len(words) / 2:g} images, not the {number} of SegNet: move {self.folder} elsewhere"
                 )
             files = [self.folder / word.split("/")[-2] / word.split("/")[-1] for word in words]
             found[split] = list(zip(files[::2], files[1::2], strict=True))

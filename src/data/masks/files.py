@@ -9,35 +9,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...errors import UserError
+from ..images.reader import PixelReader
+from .codes import IGNORED, Pair, read_mask
 
-IGNORED = 255  # in masks: no class, not in the loss and not in the figures
 Weigh = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-
-def open_image(path: Path, *, upright: bool = True) -> Image.Image:
-    """A file's image, whole in memory.
-
-    Args:
-        path: the file.
-        upright: whether it is turned as people see it, where a camera has noted in the file how it was held.
-
-    Raises:
-        UserError: it is no readable image, or has more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            if upright:
-                ImageOps.exif_transpose(image, in_place=True)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as an image ({error}): mend or delete it") from error
-    if image.mode.startswith(("I", "F")):
-        raise UserError(f"{path} has more than 8 bits a channel (mode {image.mode}): save it with 8")
-    return image
 
 
 def read_list(path: Path, folder: Path) -> str:
@@ -53,61 +31,14 @@ def read_list(path: Path, folder: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: delete {folder}, which is incomplete, to get it anew") from None
+        raise UserError(f"{path} is missing: move {folder}, which is incomplete, elsewhere to get it anew") from None
 
 
-def read_image(path: Path, in_channels: int, *, upright: bool = True) -> NDArray[np.uint8]:
-    """A file as grey or colour levels, `c h w`; see `open_image`."""
-    image = open_image(path, upright=upright).convert("L" if in_channels == 1 else "RGB")
-    pixels: NDArray[np.uint8] = np.asarray(image)
+def read_image(path: Path, in_channels: int, reader: PixelReader, *, upright: bool | None = None) -> NDArray[np.uint8]:
+    """A file as grey or colour levels, `c h w`; see `PixelReader.open`."""
+    image, _ = reader.read(path, upright=upright)
+    pixels: NDArray[np.uint8] = np.asarray(reader.colours(image, in_channels))
     return pixels[None] if in_channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def read_codes(path: Path) -> NDArray[np.uint32]:
-    """What a mask's file says of each pixel, `h w`: an index, or a colour as 2^24 + 2^16 red + 2^8 green + blue.
-
-    Palette files have indices, whatever their colours are; an alpha channel is left out.
-    """
-    image = open_image(path)
-    if image.mode not in ("P", "L"):
-        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
-    pixels = np.asarray(image).astype(np.uint32)
-    if pixels.ndim == 2:
-        return pixels
-    return (1 << 24) + (pixels[..., 0] << 16) + (pixels[..., 1] << 8) + pixels[..., 2]
-
-
-def colour_code(colour: Sequence[int]) -> int:
-    """A colour as `read_codes` has it."""
-    red, green, blue = colour
-    return (1 << 24) + (red << 16) + (green << 8) + blue
-
-
-def describe_code(code: int) -> str:
-    """A code in words: "the value 7", or "the colour 255,0,0"."""
-    if code < 1 << 24:
-        return f"the value {code}"
-    return f"the colour {code >> 16 & 255},{code >> 8 & 255},{code & 255}"
-
-
-def read_mask(path: Path, classes: Mapping[int, int]) -> NDArray[np.uint8]:
-    """A mask as classes, `h w`.
-
-    Args:
-        path: the file.
-        classes: the class of each code, see `read_codes`.
-
-    Raises:
-        UserError: a code is of no class; file and code are named.
-    """
-    codes = read_codes(path)
-    found, inverse = np.unique(codes, return_inverse=True)
-    for code in found.tolist():
-        if code not in classes:
-            known = ", ".join(describe_code(c).split()[-1] for c in sorted(classes)[:20])
-            raise UserError(f"{path} has {describe_code(code)}, which is of no class: masks may have {known}")
-    table = np.array([classes[code] for code in found.tolist()], dtype=np.uint8)
-    return table[inverse].reshape(codes.shape)
 
 
 def fit_pair(
@@ -153,10 +84,12 @@ class WholeImages:
     Attributes:
         paths: the files.
         in_channels: of the images.
+        reader: how files become pixels.
     """
 
     paths: Sequence[Path]
     in_channels: int
+    reader: PixelReader = field(default_factory=PixelReader)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -164,7 +97,7 @@ class WholeImages:
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Any, ...]:
         """As in `InMemoryMasks`, with all pixels ignored."""
         epoch, indices = key
-        (image,) = (torch.tensor(read_image(self.paths[i], self.in_channels)) for i in indices.tolist())
+        (image,) = (torch.tensor(read_image(self.paths[i], self.in_channels, self.reader)) for i in indices.tolist())
         mask = torch.full(image.shape[1:], IGNORED, dtype=torch.uint8)
         return image[None], mask[None], torch.tensor([image.shape[1:]]), indices, epoch
 
@@ -174,17 +107,19 @@ class PairedFiles:
     """The same batches as `InMemoryMasks`, decoded from files when asked for.
 
     Attributes:
-        pairs: the files of image and mask.
-        classes: the class of each code in the masks, see `read_codes`.
+        pairs: the files of image and mask, see `Pair`.
+        classes: the class of each code in the masks, see `StoredMask`.
         in_channels: of the images.
         size: side of the square that each is fitted into, see `fit_pair`.
+        reader: how files become pixels.
         weigh: pixel weights of a mask, or None.
     """
 
-    pairs: Sequence[tuple[Path, Path]]
+    pairs: Sequence[Pair]
     classes: Mapping[int, int]
     in_channels: int
     size: int
+    reader: PixelReader = field(default_factory=PixelReader)
     weigh: Weigh | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -199,9 +134,12 @@ class PairedFiles:
             UserError: a file cannot be read, or the two differ in size.
         """
         image_path, mask_path = self.pairs[index]
-        image, mask = read_image(image_path, self.in_channels), read_mask(mask_path, self.classes)
+        image = read_image(image_path, self.in_channels, self.reader)
+        mask = read_mask(self.pairs[index], self.classes)
+        if image_path == mask_path:
+            image = image[..., : image.shape[2] // 2]
         if image.shape[:0:-1] == mask.shape != image.shape[1:]:
-            image = read_image(image_path, self.in_channels, upright=False)
+            image = read_image(image_path, self.in_channels, self.reader, upright=False)
         if image.shape[1:] != mask.shape:
             (h, w), (i, j) = image.shape[1:], mask.shape
             raise UserError(f"{mask_path} is of {j}x{i} pixels and its image {image_path} of {w}x{h}: make them alike")
@@ -214,5 +152,5 @@ class PairedFiles:
         return torch.stack(images), torch.stack(masks), *weights, torch.tensor(sizes), indices, epoch
 
     def masks_of(self, indices: Tensor) -> Tensor:
-        masks = [read_mask(self.pairs[i][1], self.classes) for i in indices.tolist()]
+        masks = [read_mask(self.pairs[i], self.classes) for i in indices.tolist()]
         return torch.stack([fit_pair(mask[None], mask, self.size)[1] for mask in masks])

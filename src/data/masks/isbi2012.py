@@ -15,8 +15,8 @@ from torch import Tensor
 from ...errors import UserError
 from ...metrics.figures import Figure, Reports
 from ..download import fetch_checked
+from ..images.reader import PixelReader
 from .base import SegmentationData
-from .files import open_image
 
 SLICES, SIDE = 30, 512
 HELD_OUT = 10  # the last slices
@@ -92,9 +92,9 @@ class ISBI2012(SegmentationData):
             UserError: the file is torn, or is not of 30 slices of 512x512 pixels.
         """
         if len(paths) == SLICES:
-            pages = [np.asarray(open_image(path).convert("L")) for path in paths]
+            pages = [np.asarray(PixelReader().read(path)[0].convert("L")) for path in paths]
         else:
-            open_image(paths[0])
+            PixelReader().open(paths[0])
             with Image.open(paths[0]) as image:
                 pages = [np.asarray(page.convert("L")) for page in ImageSequence.Iterator(image)]
         if len(pages) != SLICES or {page.shape for page in pages} != {(SIDE, SIDE)}:

@@ -9,7 +9,8 @@ from ...errors import UserError
 from ..download import fetch
 from ..splits import carve
 from .base import FileSegmentation, voc_colours
-from .files import IGNORED, read_list
+from .codes import IGNORED
+from .files import read_list
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",

@@ -102,7 +102,9 @@ def test_a_damaged_image_is_named(imagenet: Path, workers: int) -> None:
         for path in (imagenet / "train" / wnid).iterdir():
             path.write_bytes(path.read_bytes()[:200])
     data = ready(make_imagenet(imagenet, num_workers=workers))
-    with pytest.raises(UserError, match=r"train/n\d+/\d+\.JPEG cannot be read as an image \(.*\): mend or delete it"):
+    with pytest.raises(
+        UserError, match=r"train/n\d+/\d+\.JPEG cannot be read as an image \(.*\): mend it, or move it elsewhere"
+    ):
         next(iter(data.train_dataloader()))
 
 

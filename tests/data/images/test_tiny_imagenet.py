@@ -114,7 +114,7 @@ def test_tiny_imagenet_names_what_is_wrong(
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=f"{message}.*: delete .*tiny-imagenet-200"):
+    with pytest.raises(UserError, match=f"{message}.*: move .*tiny-imagenet-200 elsewhere"):
         make_tiny(tmp_path).prepare_data()
     assert not list(tmp_path.glob("*.safetensors*"))
 

@@ -172,8 +172,9 @@ def test_masks_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the value 0 alone, where at least two classes"):
         mask_folder(root)
     root = folder("deep")
-    Image.fromarray(np.zeros((10, 12), dtype=np.uint16)).save(root / "Labels" / "0.png")
-    with pytest.raises(UserError, match=r"0.png has more than 8 bits"):
+    Image.fromarray(np.full((10, 12), 0.5, dtype=np.float32)).save(root / "Labels" / "0.tif")
+    (root / "Labels" / "0.png").unlink()
+    with pytest.raises(UserError, match=r"0.tif has values from 0.5 to 0.5, and those of masks are whole numbers"):
         mask_folder(root)
     with pytest.raises(UserError, match=r"values 10, 90, 200.*data.colours="):
         mask_folder(folder("levels", "levels"))

@@ -68,7 +68,7 @@ def test_published_sets_are_read_by_their_lists(tmp_path: Path, monkeypatch: pyt
         path.unlink()
         options = {"root": str(tmp_path), "in_channels": 3, "image_size": 8, "batch_size": 2, "val_size": 1}
         incomplete = kind(num_classes=classes, **options)  # type: ignore[operator]
-        with pytest.raises(UserError, match=f"{path.name} is missing: delete {folder}, "):
+        with pytest.raises(UserError, match=f"{path.name} is missing: move {folder}, "):
             incomplete.setup()
         for name in ("fetch", "fetch_checked"):
             monkeypatch.setattr(sys.modules[kind.__module__], name, refuse, raising=False)  # type: ignore[attr-defined]
