@@ -1,0 +1,328 @@
+"""Tables of text, as people save them: cells with the line of each, whatever divides them and however they are stored.
+
+Every table of a user's own is read here: series, texts with classes, and files for `predict`. A cell is the text that
+stands in the file, without blanks around it; what it means (a number, a time, a label) the caller knows:
+
+    cells = read_cells("sales.csv")
+    cells.names, cells.header      # ["day", "sold"], True; without a line of names: ["1", "2"], False
+    cells.column("sold")           # ["3", "", "4"]
+    cells.place(1, "sold")         # "sales.csv, line 3, column 'sold'"
+"""
+
+import csv
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError, nearest
+from .decoding import text_lines
+
+log = logging.getLogger(__name__)
+SEPARATORS = "\t;|,"  # of two that fit equally well the first: commas stand in numbers too
+BLANKS = " "  # the separator of tables in which runs of blanks and tabs divide
+NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", BLANKS: "blanks"}
+MISSING = frozenset(
+    ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
+)
+LOOKED = 1_000  # lines by which separator and header are found
+CHUNK = 4_096  # rows that are Python's strings at a time
+LARGEST = 1 << 24  # characters of a cell
+VALUE = re.compile(r"[-+−(]?\s*[^\w\s.,;]?\s*[-+−]?\s*[.,]?\d")  # how numbers and times begin: -3, $5, .5, 2024
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table of text. Rows without a cell that says something are left out, and so are columns without name and cell.
+
+    Attributes:
+        path: the file.
+        names: of the columns, none of them twice: a second `load` is `load.1`, a column without a name `Unnamed: 2`
+            (counted from 0), both as pandas calls them; without a line of names "1", "2", ...
+        separator: what divides the cells: one of `SEPARATORS`, or `BLANKS`.
+        header: whether the names stand in the file.
+        lines: in which line of the file each row begins, counted from 1; int64 `t`.
+        columns: the cells of each column, `t` strings of `numpy.dtypes.StringDType`, which take 16 bytes if short.
+    """
+
+    path: str
+    names: list[str]
+    separator: str
+    header: bool
+    lines: NDArray[np.int64]
+    columns: list[Any]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        if name not in self.names:
+            raise KeyError(name)
+        found: list[str] = self.columns[self.names.index(name)].tolist()
+        return found
+
+    def require(self, name: str, key: str) -> str:
+        """A name that a user gave with `key`, as it is, if there is such a column.
+
+        Raises:
+            UserError: there is none; it names the nearest.
+        """
+        if name not in self.names:
+            without = "" if self.header else ", whose columns have no names and are counted from 1"
+            raise UserError(f"{self.path} has no column {name!r} for {key}{without}{nearest(name, self.names)}")
+        return name
+
+    def place(self, row: int, name: str | None = None) -> str:
+        """Where a row stands, or a cell of it, for messages."""
+        return f"{self.path}, line {self.lines[row]}" + (f", column {name!r}" if name is not None else "")
+
+    def rows(self, chosen: Any) -> "Cells":
+        """Some of the rows: places, a slice or a mask."""
+        return replace(self, lines=self.lines[chosen], columns=[column[chosen] for column in self.columns])
+
+
+def read_cells(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    header: bool | None = None,
+    expected: Sequence[str] = (),
+    blanks: bool = False,
+) -> Cells:
+    """The cells of a table: a text, packed by gzip or not, whatever its name ends in.
+
+    Commas, semicolons, tabs or bars outside of quotes divide it: those of which the lines have equally many. A
+    separator at the end of rows is none, a row may have a name in front that the line of names lacks (as R writes
+    tables), and the line `sep=;` in front is Excel's.
+
+    Args:
+        path: the file.
+        encoding: as Python calls it, as in "latin-1"; None: UTF-8, or what a byte order mark says, which always counts.
+        header: whether the first line has the names of the columns; None: it has them unless its cells are numbers or
+            times where those below are, or one of them comes again below it; that is logged.
+        expected: names of columns, of which one in the first line says that names stand there.
+        blanks: whether runs of blanks may divide cells, where nothing else does: not in tables of texts.
+
+    Raises:
+        UserError: there is no such file, it is no text in that encoding, empty, or a row has more or fewer cells than
+            the others; it names the line.
+    """
+    path = Path(path).expanduser()
+    with text_lines(path, encoding) as lines:
+        sample = list(islice(lines, LOOKED))
+    given = re.fullmatch(r'"?sep=(.)"?\s*', sample[0]) if sample else None
+    sample = sample[1:] if given else sample
+    separator = given[1] if given else find_separator(sample, blanks=blanks)
+    quoted = not _better_without_quotes(sample, separator)
+    looked = [cells for _, cells in split_rows(sample, separator, quoted=quoted)]
+    if not looked:
+        raise UserError(f"{path} is empty: it must have a line of names and a row for each sample")
+    named = has_names(looked, expected) if header is None else header
+    try:
+        with text_lines(path, encoding) as lines:
+            rows = split_rows(lines, separator, quoted=quoted, skip=1 if given else 0)
+            first = next(rows)[1] if named else None
+            columns, starts, width = _columns(rows, first, path)
+    except csv.Error as error:  # a cell of millions of characters
+        raise UserError(f"{path}: {error}: close the quotes that a text opens") from error
+    names = [str(i + 1) for i in range(width)] if first is None else _names(first, width)
+    if not named and header is None:
+        log.info("%s has no line of names: its columns are called 1 to %d (data.header=true if it has)", path, width)
+    kept = [i for i, name in enumerate(names) if not name.startswith("Unnamed: ") or _any(columns[i])]
+    return Cells(
+        str(path), [names[i] for i in kept], separator, named, np.array(starts, np.int64), [columns[i] for i in kept]
+    )
+
+
+def split_rows(
+    lines: Iterable[str], separator: str, *, quoted: bool = True, skip: int = 0
+) -> Iterator[tuple[int, list[str]]]:
+    r"""The rows that say something: the line in which each begins, and its cells, without blanks around them.
+
+    Args:
+        lines: with what ends them.
+        separator: a character, or `BLANKS`.
+        quoted: whether a cell in double quotes may hold separators and ends of lines.
+        skip: lines that are left out in front.
+
+    >>> list(split_rows(['a;"b; c\n', 'd"\n', ';\n', ' e ;f\n'], ";"))
+    [(1, ['a', 'b; c\nd']), (4, ['e', 'f'])]
+    """
+    lines = iter(lines)
+    for _ in range(skip):
+        next(lines, None)
+    if separator == BLANKS:
+        found = (re.findall(r'"[^"]*"|\S+', line) for line in lines)
+        for number, row in enumerate(found, skip + 1):
+            if row:
+                yield number, [cell.strip('"') for cell in row]
+        return
+    reader = csv.reader(
+        lines, delimiter=separator, skipinitialspace=True, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    )
+    begin = skip + 1
+    csv.field_size_limit(LARGEST)
+    for cells in reader:
+        cells = [cell.strip() for cell in cells]
+        if any(cells):
+            yield begin, cells
+        begin = skip + reader.line_num + 1
+
+
+def evenness(lines: Sequence[str], separator: str, *, quoted: bool = True) -> tuple[float, int]:
+    """The share of rows that have as many cells as most of them, and how many those are."""
+    counts = Counter(len(cells) for _, cells in split_rows(lines, separator, quoted=quoted))
+    if not counts:
+        return 0.0, 0
+    usual, times = counts.most_common(1)[0]
+    return times / counts.total(), usual
+
+
+def find_separator(lines: Sequence[str], *, blanks: bool) -> str:
+    r"""What divides the cells: that of which the lines have equally many; a comma where nothing does.
+
+    >>> find_separator(["day;load, kW\n", "1.1.2024;0,5\n"], blanks=False)
+    ';'
+    >>> find_separator(["day load\n", "2024-01-01   0,5\n", "2024-01-02  10,5\n"], blanks=True)
+    ' '
+    """
+    found = {separator: evenness(lines, separator) for separator in SEPARATORS}
+    fitting = [separator for separator in SEPARATORS if found[separator][1] > 1]
+    best = max(fitting, key=lambda separator: found[separator][0], default="")
+    if blanks and (not best or (best == "," and _decimal_commas(lines))):
+        share, cells = evenness(lines, BLANKS)
+        if share >= 0.9 and cells > 1:
+            return BLANKS
+    return best or ","
+
+
+def _decimal_commas(lines: Sequence[str]) -> bool:
+    """Whether what stands between commas is the end of a number, blanks, and the begin of the next one."""
+    rows = [cells for _, cells in split_rows(lines, ",")][1:]
+    width = min(map(len, rows), default=0)
+    ends = [re.search(r"\s([-+]?\d+)$", row[0]) for row in rows if row]
+    lengths = {len(end[1]) for end in ends if end}
+    between = any(all(re.fullmatch(r"\d+\s+[-+]?\d+", row[i]) for row in rows) for i in range(1, width - 1))
+    return between or (all(ends) and len(lengths) > 1)
+
+
+def _better_without_quotes(lines: Sequence[str], separator: str) -> bool:
+    """Whether a quote at the begin of a cell is a sign like others: so each line has its cells, and else not."""
+    if separator == BLANKS or not any('"' in line for line in lines):
+        return False
+    with_quotes, without = (evenness(lines, separator, quoted=quoted) for quoted in (True, False))
+    rows = sum(1 for _ in split_rows(lines, separator))
+    broken = rows < sum(1 for line in lines if line.strip())  # cells go over ends of lines
+    return without[0] == 1 and without[1] > 1 and (broken or with_quotes[0] < 1)
+
+
+def looks_like_value(cell: str) -> bool:
+    """Whether a cell may be a number or a time, or says that there is none."""
+    return cell in MISSING or VALUE.match(cell) is not None
+
+
+def has_names(rows: Sequence[Sequence[str]], expected: Sequence[str] = ()) -> bool:
+    """Whether the first row has the names of the columns; see `read_cells`.
+
+    >>> has_names([["day", "1"], ["2024-01-01", "5"]]), has_names([["2024-01-01", "5"], ["2024-01-02", "6"]])
+    (True, False)
+    >>> has_names([["fine", "pos"], ["bad", "neg"], ["good", "pos"]]), has_names([["0", "1"], ["2.5", "7"]])
+    (False, True)
+    """
+    first, body = rows[0], rows[1:]
+    if set(expected) & set(first) or not body:
+        return True
+    places = range(min(len(first), min(map(len, body))))
+    columns = [[row[i] for row in body] for i in places]
+    values = [i for i in places if _mostly_values(columns[i])]
+    if not values:
+        return not any(first[i] and first[i] in columns[i] for i in places)
+    numbered = [first[i] for i in values if first[i]]
+    if len(numbered) > 1 and any(numbered == [str(i + start) for i in range(len(numbered))] for start in (0, 1)):
+        return True  # columns without names of their own, counted by what wrote them
+    return any(first[i] and not looks_like_value(first[i]) for i in values) or not any(first[i] for i in values)
+
+
+def _mostly_values(cells: Sequence[str]) -> bool:
+    said = [cell for cell in cells if cell not in MISSING]
+    return len(said) > 0 and sum(map(looks_like_value, said)) >= 0.9 * len(said)
+
+
+def _columns(
+    rows: Iterator[tuple[int, list[str]]], first: list[str] | None, path: Path
+) -> tuple[list[Any], list[int], int]:
+    """Columns of all rows, the line of each row, and the number of columns."""
+    kind = np.dtypes.StringDType()
+    parts: list[list[Any]] = []
+    starts: list[int] = []
+    width = 0
+    while chunk := list(islice(rows, CHUNK)):
+        if not width:
+            width = _width([cells for _, cells in chunk], first)
+        table = []
+        for line, cells in chunk:
+            if len(cells) == width + 1 and not cells[-1]:
+                cells.pop()
+            if len(cells) != width:
+                raise UserError(_uneven(path, line, len(cells), width, first, len(starts) + len(table)))
+            table.append(cells)
+            starts.append(line)
+        parts.append([np.array(column, kind) for column in zip(*table, strict=True)])
+    if not parts:  # names alone
+        width = len(first or ())
+        parts = [[np.array([], kind)] * width]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)], starts, width
+
+
+def _uneven(path: Path, line: int, cells: int, width: int, first: list[str] | None, row: int) -> str:
+    said = f"{path}, line {line}: there {'is 1 cell' if cells == 1 else f'are {cells} cells'}"
+    if first is not None and row == 0:
+        return f"{said} under {width} names: the first line must have a name for each column, and nothing above it"
+    return f"{said} under {width} columns: put texts that hold the separator into quotes, and give each row all cells"
+
+
+def _width(rows: Sequence[Sequence[str]], first: Sequence[str] | None) -> int:
+    """The number of columns: as the line of names has, unless each row has a name in front, or a cell less."""
+    usual = Counter(map(len, rows)).most_common(1)[0][0]
+    ends = all(len(row) < usual or not row[-1] for row in rows)  # separators at the ends of rows
+    if first is None:
+        return usual - ends if usual > 1 else usual
+    n = len(first)
+    in_front = all(len(row) == n + 1 for row in rows) and len({row[0] for row in rows}) == len(rows)
+    if usual == n + 1 and in_front and not ends:
+        return usual
+    return usual if usual == n - 1 and not first[-1] else n
+
+
+def _names(first: Sequence[str], width: int) -> list[str]:
+    """A name for each column, none of them twice.
+
+    >>> _names(["a", "", "a"], 4), _names(["a", "b", ""], 2)
+    (['Unnamed: 0', 'a', 'Unnamed: 2', 'a.1'], ['a', 'b'])
+    """
+    given = ["", *first] if width == len(first) + 1 else list(first[:width])
+    names: list[str] = []
+    for i, name in enumerate(given):
+        name, number, wanted = name or f"Unnamed: {i}", 0, name or f"Unnamed: {i}"
+        while wanted in names:
+            number += 1
+            wanted = f"{name}.{number}"
+        names.append(wanted)
+    return names
+
+
+def _any(column: Any) -> bool:
+    """Whether a cell says something."""
+    return bool((column != "").any())
