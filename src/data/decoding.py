@@ -49,7 +49,8 @@ def text_lines(path: Path, encoding: str | None = None) -> Iterator[Iterator[str
             yield _without_zeros(text, path)
         except UnicodeError as error:
             utf8 = chosen.startswith("utf-8")
-            advice = ", or use data.encoding=latin-1 or what else it is in" if utf8 else ""
+            likely = "utf-16-le" if b"\0" in start else "latin-1"
+            advice = f", or use data.encoding={likely} or what else it is in" if utf8 else ""
             raise UserError(
                 f"{path}{_first_wrong(path, chosen)} is no text in {'UTF-8' if utf8 else chosen}: save it as CSV in "
                 f"UTF-8{advice}"

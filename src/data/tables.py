@@ -201,8 +201,8 @@ def find_separator(lines: Sequence[str], *, blanks: bool) -> str:
     found = {separator: evenness(lines, separator) for separator in SEPARATORS}
     fitting = [separator for separator in SEPARATORS if found[separator][1] > 1]
     best = max(fitting, key=lambda separator: found[separator][0], default="")
-    if blanks and (not best or (best == "," and _decimal_commas(lines))):
-        share, cells = evenness(lines, BLANKS)
+    if blanks and (not best or found[best][0] < 0.9 or (best == "," and _decimal_commas(lines))):
+        share, cells = evenness(lines[1:] or lines, BLANKS)  # R's line of names lacks one
         if share >= 0.9 and cells > 1:
             return BLANKS
     return best or ","
@@ -252,7 +252,9 @@ def has_names(rows: Sequence[Sequence[str]], expected: Sequence[str] = ()) -> bo
     numbered = [first[i] for i in values if first[i]]
     if len(numbered) > 1 and any(numbered == [str(i + start) for i in range(len(numbered))] for start in (0, 1)):
         return True  # columns without names of their own, counted by what wrote them
-    return any(first[i] and not looks_like_value(first[i]) for i in values) or not any(first[i] for i in values)
+    return any(
+        not looks_like_value(first[i]) if first[i] else MISSING.isdisjoint(columns[i]) for i in values
+    ) or not any(first[i] for i in values)
 
 
 def _mostly_values(cells: Sequence[str]) -> bool:

@@ -67,13 +67,13 @@ def test_encodings(tmp_path: Path) -> None:
     path.write_bytes(written().encode("latin-1"))
     with pytest.raises(UserError, match=r"a\.csv, line 1 is no text in UTF-8: save .*, or use data\.encoding=latin-1"):
         read_cells(path)
+    with pytest.raises(UserError, match=r"data\.encoding=latin-17 is unknown"):
+        read_cells(path, encoding="latin-17")
     assert read_cells(path, encoding="latin-1").names == NAMES
     path.write_bytes(written().encode("utf-8-sig"))
     assert read_cells(path, encoding="latin-1").names == NAMES  # the mark counts
-    with pytest.raises(UserError, match=r"data\.encoding=latin-17 is unknown"):
-        read_cells(path, encoding="latin-17")
     path.write_bytes(written().encode("utf-16-le"))
-    with pytest.raises(UserError, match=r"line 1 holds a zero byte.*data\.encoding=utf-16-le"):
+    with pytest.raises(UserError, match=r"line 1 is no text in UTF-8.*data\.encoding=utf-16-le"):
         read_cells(path)
     assert read_cells(path, encoding="utf-16-le").names == NAMES
 
@@ -112,9 +112,9 @@ def test_names_or_none(text: str, header: bool, tmp_path: Path, caplog: pytest.L
 
 def test_a_name_that_is_asked_for_is_a_name(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text("1,2\n3,5\n")
+    path.write_text("1,4\n3,5\n")
     assert not read_cells(path).header
-    assert read_cells(path, expected=["2"]).names == ["1", "2"]
+    assert read_cells(path, expected=["4"]).names == ["1", "4"]
 
 
 def test_names_in_front_twice_and_none(tmp_path: Path) -> None:
