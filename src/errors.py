@@ -6,6 +6,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+LISTED = 100  # known words, at most, where none is near
+
 
 class UserError(ValueError):
     """A mistake in the input: one sentence that says what is wrong and what to type instead.
@@ -27,7 +29,8 @@ def nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
     if close:
         return f": did you mean {' or '.join(close)}?"
-    return f": it is one of {', '.join(known)}"
+    more = f" and {len(known) - LISTED} others" if len(known) > LISTED else ""
+    return f": it is one of {', '.join(known[:LISTED])}{more}"
 
 
 def ending_in(word: str, known: Sequence[str]) -> list[str]:

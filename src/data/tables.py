@@ -80,9 +80,13 @@ class Cells:
             UserError: there is none; it names the nearest.
         """
         if name not in self.names:
-            without = "" if self.header else ", whose columns have no names and are counted from 1"
-            raise UserError(f"{self.path} has no column {name!r} for {key}{without}{nearest(name, self.names)}")
+            raise UserError(self.lacks(name, key, self.names))
         return name
+
+    def lacks(self, name: str, key: str, names: Sequence[str]) -> str:
+        """What is said of a column that is none of some."""
+        without = "" if self.header else ", whose columns have no names and are counted from 1"
+        return f"{self.path} has no column {name!r} for {key}{without}{nearest(name, list(names))}"
 
     def place(self, row: int, name: str | None = None) -> str:
         """Where a row stands, or a cell of it, for messages."""

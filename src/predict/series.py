@@ -1,5 +1,6 @@
 """A trained forecaster and a user's file: what comes after its end, and where it was surprised."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.series.base import SeriesData
-from ..data.series.tables import text_of
+from ..data.series.clock import text_of, times_after
 from ..errors import UserError, nearest
 from ..tasks.forecasting import Forecasting
 from .registry import answers
@@ -49,25 +50,44 @@ def forecast(task: Forecasting, data: SeriesData, given: str) -> list[Row]:
 
     Returns:
         A row for each step: the time; for each series its forecast, in its units; and with quantiles each of them, in
-        columns such as "OT 0.1".
+        columns such as "OT 0.1". See `called`.
     """
-    import pandas as pd
-
     windows = data.read(given)
     table = windows.table
     x, _ = data.transform(windows.samples[-1, torch.tensor([len(windows) - 1])])
     (output,) = answers_in_order(task, x.to(task.device)).cpu().double()  # h c, or h c q
-    times = pd.date_range(table.times[-1], periods=len(output) + 1, freq=table.step)[1:]
+    levels = [f" {level:g}" for level in task.quantiles or ()]
+    names = called(table.series, ("time",), ("", *levels))
     rows = []
-    for time, step in zip(times, output, strict=True):
-        row: Row = {"time": text_of(time.to_numpy())}
-        for i, name in enumerate(table.series):
+    for time, step in zip(times_after(table.times[-1], table.step, len(output)), output, strict=True):
+        row: Row = {"time": text_of(time, table.zone)}
+        for i, name in enumerate(names):
             mean, std = data.mean[i], data.std[i]
             row[name] = float(task.point(step[i]) * std + mean)
-            for level, value in zip(task.quantiles or (), step[i].reshape(-1), strict=False):
-                row[f"{name} {level:g}"] = float(value * std + mean)
+            for level, value in zip(levels, step[i].reshape(-1), strict=False):
+                row[f"{name}{level}"] = float(value * std + mean)
         rows.append(row)
     return rows
+
+
+def called(series: Sequence[str], own: Sequence[str], endings: Sequence[str]) -> list[str]:
+    """The names of series in the columns of an answer, in which each column has its own name.
+
+    Args:
+        series: their names.
+        own: the answer's own columns: a series that is called so, or as one of another series, becomes "time (series)".
+        endings: what stands behind a name in the columns of each series.
+
+    >>> called(["load", "time", "load score"], ("time", "score"), ("", " score"))
+    ['load', 'time (series)', 'load score (series)']
+    """
+    taken, names = set(own), []
+    for name in series:
+        while not taken.isdisjoint(f"{name}{ending}" for ending in endings):
+            name += " (series)"
+        taken |= {f"{name}{ending}" for ending in endings}
+        names.append(name)
+    return names
 
 
 def find_anomalies(task: Forecasting, data: SeriesData, given: str, threshold: float = 5.0) -> list[Row]:
@@ -81,7 +101,7 @@ def find_anomalies(task: Forecasting, data: SeriesData, given: str, threshold: f
     Returns:
         For each row after the first lookback: the time; score, the largest over the series; anomaly, whether it is over
         the threshold; and for each series value, forecast and score. What the file does not have has no score. See
-        `robust_scores`.
+        `robust_scores` and `called`.
     """
     if not threshold > 0:
         raise UserError(f"threshold={threshold} must be a positive number, as in threshold=5")
@@ -102,15 +122,16 @@ def find_anomalies(task: Forecasting, data: SeriesData, given: str, threshold: f
     scores = robust_scores(errors)
     mean, std = (np.array(values[:c]) for values in (data.mean, data.std))
     in_units = forecasts.double().numpy() * std + mean
+    names = called(table.series, ("time", "score", "anomaly"), ("", " forecast", " score"))
     rows = []
     for i, score in enumerate(scores):
         if np.isnan(score).all():
             continue
         largest = float(np.nanmax(score))
         row: Row = {
-            "time": text_of(table.times[look + i]), "score": largest, "anomaly": largest > threshold,
+            "time": text_of(table.times[look + i], table.zone), "score": largest, "anomaly": largest > threshold,
         }  # fmt: skip
-        for k, name in enumerate(table.series):
+        for k, name in enumerate(names):
             known = not np.isnan(score[k])
             row |= {
                 name: float(table.values[look + i, k]) if known else None,

@@ -15,7 +15,9 @@ from torch import Tensor
 from ...errors import UserError
 from ..base import DataModule
 from ..reading import Given, find_files
-from .tables import Table, fill, read_table
+from .columns import NONE, Name
+from .numbers import Written
+from .tables import Form, Known, Table, fill, read_table
 
 log = logging.getLogger(__name__)
 MISSING = ("error", "last", "interpolate")
@@ -54,8 +56,11 @@ class SeriesDescription(TypedDict):
     """Series to be forecast.
 
     Attributes:
-        time, series, covariates: names of the columns.
-        step: the distance between two rows, as pandas writes it.
+        time: name of the column of times, or names of the columns that hold a part each; "": there are no times.
+        series, covariates: names of the columns.
+        step: the distance between two rows, as pandas writes it; "row" where there are no times.
+        written: how times and numbers are written in the file: "times", see `Times.form`; "decimal" and "units", see
+            `Written`.
         mean, std: of each channel in its units, by which inputs are scaled.
         lookback, horizon: rows that a network sees, and rows that it forecasts.
         period, missing: see `SeriesData`.
@@ -63,8 +68,9 @@ class SeriesDescription(TypedDict):
     """
 
     kind: Literal["series"]
-    time: str
+    time: Name
     step: str
+    written: dict[str, Any]
     series: list[str]
     covariates: list[str]
     mean: list[float]
@@ -160,8 +166,9 @@ class SeriesData(DataModule):
         self.series = [f"series {i}" for i in range(1, out_channels + 1)] if series is None else list(series)
         self.covariates = list(covariates)
         self.mean, self.std, self.rows = [0.0] * in_channels, [1.0] * in_channels, list[int]()
-        self.time, self.step = "time", "h"
-        self.times: NDArray[np.datetime64] = np.array([], "datetime64[s]")
+        self.time: Name = "time"
+        self.step, self.form, self.written = "h", Form(), Known()
+        self.times: NDArray[np.datetime64] | NDArray[np.int64] = np.array([], "datetime64[us]")
 
     @classmethod
     def declare_out_channels(cls, series: Sequence[str] | None = None) -> int:
@@ -215,7 +222,7 @@ class SeriesData(DataModule):
                 f"the data have {len(table.series)} series to forecast ({', '.join(table.series)}), and not "
                 f"data.out_channels={self.out_channels}: name them with data.series=[...]"
             )
-        self.time, self.step, self.times = table.time, table.step, table.times
+        self.time, self.step, self.times, self.written = table.time, table.step, table.times, table.known
         self.series, self.covariates = table.series, table.covariates
         if self.period is None:
             self.period = usual_period(table.step)
@@ -275,10 +282,11 @@ class SeriesData(DataModule):
         (path,) = find_files(given, self.endings)
         try:
             table = read_table(
-                path, time=self.time, series=self.series, covariates=self.covariates, missing=self.missing
-            )
-        except UserError as error:  # what it says of data.missing and the like is for training
-            raise UserError(re.sub(r", or use data\.missing.*| for data\.\w+", "", str(error))) from error
+                path, time=self.time or NONE, series=self.series, covariates=self.covariates, missing=self.missing,
+                form=self.form, known=self.written,
+            )  # fmt: skip
+        except UserError as error:
+            raise UserError(without_keys(str(error))) from error
         if table.step != self.step:
             raise UserError(
                 f"{path} has the step {table.step}, and the network was trained with the step {self.step}: resample it"
@@ -299,6 +307,10 @@ class SeriesData(DataModule):
     def describe(self) -> SeriesDescription:
         return {
             "kind": "series", "time": self.time, "step": self.step, "series": list(self.series),
+            "written": {
+                "times": self.written.times, "decimal": dict(self.written.numbers.decimal),
+                "units": dict(self.written.numbers.units),
+            },
             "covariates": list(self.covariates), "mean": list(self.mean), "std": list(self.std),
             "lookback": self.lookback, "horizon": self.horizon, "period": self.period, "missing": self.missing,
             "rows": list(self.rows),
@@ -308,14 +320,30 @@ class SeriesData(DataModule):
         self.mean, self.std = list(state_dict["mean"]), list(state_dict["std"])
         self.rows = list(state_dict["rows"])
         self.time, self.step, self.period = state_dict["time"], state_dict["step"], state_dict["period"]
+        written = state_dict.get("written", {})  # an older checkpoint says nothing of it
+        numbers = Written(dict(written.get("decimal", {})), dict(written.get("units", {})))
+        self.written = Known(written.get("times"), numbers)
         self.series, self.covariates = list(state_dict["series"]), list(state_dict["covariates"])
+
+
+def without_keys(sentence: str) -> str:
+    """A mistake in a file that is given to a trained network: what it says of keys of the data is for training.
+
+    >>> without_keys("a.csv has no row for Monday: add it, or use data.missing=last or data.missing=interpolate")
+    'a.csv has no row for Monday: add it'
+    >>> without_keys("a.csv has no column 'lode' for data.series: did you mean load?")
+    "a.csv has no column 'lode': did you mean load?"
+    """
+    first, *rest = re.split(r"(, or |: |; )", re.sub(r" for data\.\w+", "", sentence))
+    kept = [mark + clause for mark, clause in zip(rest[::2], rest[1::2], strict=True) if "data." not in clause]
+    return first + "".join(kept)
 
 
 def usual_period(step: str) -> int:
     """The usual season of series with such a step, in rows: a day, for days a week, for longer steps a year.
 
-    >>> [usual_period(step) for step in ("h", "15min", "D", "B", "7D", "MS", "QS-OCT", "YS-JAN", "5h")]
-    [24, 96, 7, 5, 52, 12, 4, 1, 1]
+    >>> [usual_period(step) for step in ("h", "15min", "D", "B", "7D", "MS", "QS-OCT", "YS-JAN", "5h", "row")]
+    [24, 96, 7, 5, 52, 12, 4, 1, 1, 1]
     """
     from pandas import Timedelta
     from pandas.tseries.frequencies import to_offset

@@ -6,21 +6,32 @@ from typing import Any
 
 from ...errors import UserError
 from .base import SeriesData
-from .tables import Table, find_series, find_times, read_frame, read_table, text_of
+from .clock import require_zone, text_of
+from .columns import Name, find_times
+from .tables import SIGNS, Form, Table, choose, listed, read_frame, read_table, wide_names
 
 log = logging.getLogger(__name__)
 
 
 class SeriesCSV(SeriesData):
-    """Your own series: a CSV file with a column of times and a column of numbers for each series, split by time.
+    """Your own series: a table of text with a column of times and a column of numbers for each series, split by time.
 
     The first rows train, the last `test_share` of them are the test set, and `val_share` lies between. Times must be
-    regular: a fixed step, days of the week, or first or last days of months, quarters or years. Separators are commas,
-    semicolons or tabs; beside the latter two a decimal comma is understood.
+    regular: a fixed step, days of the week, or first or last days of weeks, months, quarters or years; a table of
+    nothing but numbers has none, and its rows are numbered. What divides the cells, whether the first line has names,
+    decimal commas, marks of thousands, units and the form of the times are found by looking; see `read_cells`,
+    `read_numbers` and `parse_times`. The log says what was decided where people differ, and a key decides otherwise.
 
     Args:
-        path: the file.
-        time: the column of times; None: the first one that holds times.
+        path: the file, packed by gzip or not.
+        time: the column of times, or the columns of dates and times of day, or of years, months and so on; "none":
+            there is none; None: see `find_times`.
+        group: the column that tells apart series which stand one under another; None: each has columns of its own.
+        header: whether the first line has the names of the columns, which else are called 1, 2 and so on; None: look.
+        encoding: as Python calls it, as in "latin-1"; None: UTF-8, or as a byte order mark says.
+        decimal: "point" or "comma", what begins the decimals; None: as the numbers say.
+        time_format: of the times, as strptime has it, as in "%d/%m/%y"; None: as the times say.
+        zone: of a clock with daylight saving, as in "Europe/Berlin"; None: the clock has none, or says the offset.
         val_share, test_share: of all rows.
         others: see `SeriesData`. By default `series` are all columns of numbers, and `period` is the usual one of the
             step (see `usual_period`).
@@ -29,11 +40,19 @@ class SeriesCSV(SeriesData):
         UserError: it says what is wrong in the file and where.
     """
 
+    free = ("header", "encoding")
+
     def __init__(
         self,
         *,
         path: str | None = None,
-        time: str | None = None,
+        time: Name | int | None = None,
+        group: str | int | None = None,
+        header: bool | None = None,
+        encoding: str | None = None,
+        decimal: str | None = None,
+        time_format: str | None = None,
+        zone: str | None = None,
         val_share: float = 0.1,
         test_share: float = 0.2,
         **others: Any,
@@ -43,32 +62,42 @@ class SeriesCSV(SeriesData):
             raise UserError(
                 f"data.val_share={val_share} and data.test_share={test_share} must be positive and leave rows to train"
             )
-        self.path, self.time_column = path, time
+        if decimal is not None and decimal not in SIGNS:
+            raise UserError(f"data.decimal={decimal} must be point or comma, or null to look at the numbers")
+        if time_format is not None and "%" not in time_format:
+            raise UserError(f"data.time_format={time_format} must be as in %d/%m/%Y or %Y-%m-%d %H:%M")
+        if zone is not None:
+            require_zone(zone)
+        self.path, self.time_column = path, _names(time)
+        self.form = Form(encoding, header, decimal, time_format, zone, None if group is None else str(group))
         self.given_series = None if others.get("series") is None else self.series
         self.val_share, self.test_share = val_share, test_share
 
     @classmethod
     def declare_out_channels(
-        cls, series: Sequence[str] | None = None, path: str | None = None, time: str | None = None,
-        covariates: Sequence[str] = (), fake: bool = False,
+        cls, series: Sequence[str] | None = None, path: str | None = None, time: Name | int | None = None,
+        covariates: Sequence[str] | None = (), group: str | int | None = None, header: bool | None = None,
+        encoding: str | None = None, time_format: str | None = None, fake: bool = False,
     ) -> int:  # fmt: skip
         """The named series, or the columns of numbers in the file; two of made data without names."""
         if series is not None:
             return len(series)
         if fake:
             return 2
-        frame = read_frame(path)
-        name, _ = find_times(frame, path, time)
-        return len(find_series(frame, path, name, None, covariates))
+        group = None if group is None else str(group)
+        form, others = Form(encoding, header, time_format=time_format, group=group), [*map(str, covariates or ())]
+        cells = read_frame(path, form, [*listed(_names(time)), *others, group or ""])
+        found = find_times(cells, _names(time), time_format, [*others, group or ""])
+        return len(choose(cells, wide_names(cells, found, group), found, None, others))
 
     def read_table(self) -> Table:
         table = read_table(
             self.path, time=self.time_column, series=self.given_series, covariates=self.covariates,
-            missing=self.missing,
+            missing=self.missing, form=self.form, known=self.written,
         )  # fmt: skip
         log.info(
             "%s: %d rows with the step %s, from %s to %s; forecast: %s", self.path, len(table.times), table.step,
-            text_of(table.times[0]), text_of(table.times[-1]), ", ".join(table.series),
+            text_of(table.times[0], table.zone), text_of(table.times[-1], table.zone), ", ".join(table.series),
         )  # fmt: skip
         return table
 
@@ -76,3 +105,8 @@ class SeriesCSV(SeriesData):
         n = len(table.values)
         test, val = round(self.test_share * n), round(self.val_share * n)
         return n - test - val, n - test, n
+
+
+def _names(time: Name | int | None) -> Name | None:
+    """Names of columns, which may look like numbers."""
+    return list(map(str, time)) if isinstance(time, list) else None if time is None else str(time)

@@ -1,22 +1,56 @@
 """Tables of series: how they are read from a file, checked, and filled."""
 
 import logging
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import UserError, nearest
-
-# pandas takes most of a second to import, which every run on series would wait for: so it comes in late.
+from ...errors import UserError
+from ..splits import sort_labels
+from ..tables import Cells, read_cells
+from .clock import ROWS, Clock, find_clock, text_of, to_utc
+from .columns import Found, Name, find_group, find_series, find_times
+from .numbers import Written, read_numbers
 
 log = logging.getLogger(__name__)
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-HEADER = 2  # the line of a file's first row of numbers; the first line has the names
+SIGNS = {"point": ".", "comma": ","}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file is to be read, where looking at it does not tell.
+
+    Attributes:
+        encoding, header: see `read_cells`.
+        decimal: "point" or "comma"; None: what the numbers say, see `read_numbers`.
+        time_format: as strptime has it; None: what the times say, see `parse_times`.
+        zone: of a local clock; None: it has no daylight saving.
+        group: the column that tells apart series which stand one under another.
+    """
+
+    encoding: str | None = None
+    header: bool | None = None
+    decimal: str | None = None
+    time_format: str | None = None
+    zone: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """How the file of training was written; a file of the same make is read in the same way.
+
+    Attributes:
+        times: see `Times.form`.
+        numbers: the signs and units of its numbers.
+    """
+
+    times: str | None = None
+    numbers: Written = field(default_factory=Written)
 
 
 @dataclass(frozen=True)
@@ -24,244 +58,204 @@ class Table:
     """Series that share one regular clock.
 
     Attributes:
-        time: name of the column of times.
+        time: name of the column of times, or names of the columns that hold a part each; "": there is none.
         series: names of the columns to be forecast, the first ones of `values`.
         covariates: names of the other columns.
-        times: datetime64 `t`.
-        step: the distance between two times as pandas writes it: "h", "D", "15min", "MS" (month's start).
+        times: datetime64 `t`; of a table without times the numbers of its rows, int64, from 1 on.
+        step: the distance between two times as pandas writes it: "h", "D", "15min", "MS" (month's start); or "row".
         values: float64 `t c`; NaN where a value is missing.
+        zone: in which times are told to people, where the file says a zone: the times themselves are UTC then.
+        known: how the file is written.
     """
 
-    time: str
+    time: Name
     series: list[str]
     covariates: list[str]
-    times: NDArray[np.datetime64]
+    times: NDArray[np.datetime64] | NDArray[np.int64]
     step: str
     values: NDArray[np.float64]
+    zone: str | None = None
+    known: Known = field(default_factory=Known)
 
 
 def read_table(
     path: str | Path | None,
     *,
-    time: str | None = None,
+    time: Name | None = None,
     series: Sequence[str] | None = None,
     covariates: Sequence[str] = (),
     missing: str = "error",
+    form: Form | None = None,
+    known: Known | None = None,
 ) -> Table:
-    """The columns of a CSV file, checked.
+    """The columns of a table in a file, checked.
 
     Args:
-        path: the file; its first line has the names.
-        time: the column of times; None: the first that holds times.
-        series: columns to be forecast; None: all columns of numbers.
+        path: the file.
+        time: the column of times, see `find_times`.
+        series: columns to be forecast; None: all columns of numbers. Of series one under another they are called by
+            column and series: "sales 1", "sales 2".
         covariates: further columns.
         missing: "error", or what fills the gaps later: then missing values are NaN, and so are missing rows.
+        form: how the file is to be read; None: as looking at it tells.
+        known: how that of training was written.
 
     Raises:
         UserError: there is no such file or column; it is empty; a cell is no number; times are out of order, there
             twice or irregular; a value is missing.
     """
-    frame = read_frame(path)
-    name, times = find_times(frame, path, time)
-    names = find_series(frame, path, name, series, covariates)
-    if len(frame) < 3:
-        raise UserError(f"{path} has {len(frame)} row{'s' * (len(frame) > 1)}: a series to forecast needs many more")
-    if series is None and (rest := [c for c in frame.columns if c not in (name, *names, *covariates)]):
-        log.info("%s: left out, since they hold no numbers: %s", path, ", ".join(map(str, rest)))
-    columns = np.stack([numbers(frame, path, column) for column in (*names, *covariates)], 1)
-    grid, step = clock(times, path, frame.index + HEADER, fill=missing != "error")
-    values = np.full((len(grid), columns.shape[1]), np.nan)
-    values[grid.get_indexer(times)] = columns
-    return Table(name, names, list(covariates), grid.to_numpy().astype("datetime64[s]"), step, values)
+    form, known = form or Form(), known or Known()
+    cells = read_frame(path, form, [*listed(time), *(series or ()), *covariates, form.group or ""])
+    found = find_times(cells, time, form.time_format or known.times, [*(series or ()), *covariates, form.group or ""])
+    if len(cells) < 3:
+        raise UserError(f"{path} has {len(cells)} row{'s' * (len(cells) > 1)}: a series to forecast needs many more")
+    if found.times is None:
+        log.info("%s has no column of times: its rows are numbered, and data.period=ROWS is its season", path)
+    elif found.times.said or len(found.names()) > 1:
+        together = f"times stand in the columns {', '.join(found.names())}" if len(found.names()) > 1 else ""
+        log.info("%s: %s", path, "; ".join(filter(None, (together, found.times.said))))
+    if form.group is None and (group := find_group(cells, found)):
+        raise UserError(
+            f"{path} has several series one under another, which column {group!r} tells apart: read them with "
+            f"data.group={group}"
+        )
+    cells, found = _forwards(cells, found)
+    wide = wide_names(cells, found, form.group)
+    chosen = choose(cells, wide, found, series, covariates)
+    columns = list(dict.fromkeys(wide[name][0] for name in (*chosen, *covariates)))
+    if series is None and (rest := _left_out(cells, found, form, columns)):
+        log.info("%s: left out, since they hold no numbers: %s", path, ", ".join(rest))
+    numbers, written = read_numbers(cells, columns, SIGNS.get(form.decimal or ""), known.numbers)
+    stamps, rows, values = _spread(cells, found, form, wide, [*chosen, *covariates], columns, numbers)
+    clock, zone = _clock(stamps, rows, cells, form, found, missing)
+    table = np.full((len(clock.times), values.shape[1]), np.nan)
+    table[clock.places] = values
+    if clock.said:
+        log.info("%s: %s", path, clock.said)
+    times = np.asarray(clock.times) if found.times is None else clock.times.to_numpy()
+    known = Known(None if found.times is None else found.times.form, written)
+    return Table(found.name, chosen, list(covariates), times, clock.step, table, zone, known)
 
 
-def read_frame(path: str | Path | None) -> Any:
-    """The file as a pandas DataFrame, whose index says in which line a row stands."""
-    import pandas as pd
-
+def read_frame(path: str | Path | None, form: Form, expected: Iterable[str] = ()) -> Cells:
+    """The cells of a user's file that has rows."""
     if path is None:
         raise UserError("data=series_csv needs your file: name it with data.path=FILE.csv")
-    where = Path(path).expanduser()
-    if not where.is_file():
-        raise UserError(f"there is no file {path}: name one with data.path=FILE.csv")
-    try:
-        with where.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-        separator = max(",;\t", key=header.count)
-        frame = pd.read_csv(
-            where, sep=separator, encoding="utf-8-sig", skipinitialspace=True, skip_blank_lines=False
-        ).dropna(how="all")  # fmt: skip
-    except pd.errors.EmptyDataError:
-        raise UserError(f"{path} is empty: it must have a line of names and a row for each time") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is no table of text ({' '.join(str(error).split())}): save it as CSV in UTF-8"
-        ) from None
-    if not len(frame):
+    names = [name for name in expected if name]
+    cells = read_cells(path, encoding=form.encoding, header=form.header, expected=names, blanks=True)
+    if not len(cells):
         raise UserError(f"{path} is empty: it has a line of names and no row")
-    if separator != ",":
-        for name in frame.columns:
-            column = frame[name]
-            if not pd.api.types.is_numeric_dtype(column) and column.astype(str).str.contains(",").any():
-                points = column.astype("string").str.replace(",", ".", regex=False)
-                if pd.to_numeric(points, errors="coerce").notna().sum() >= 0.5 * column.notna().sum():
-                    frame[name] = points.astype(object)
-    return frame
+    return cells
 
 
-def parse_times(column: Any) -> Any:
-    """A DatetimeIndex, or None where the column holds something else. Times with an offset become UTC.
-
-    01/02/2024 is the second of January, unless the column is in order, or has more even steps, as days before months.
-    """
-    import pandas as pd
-
-    if not (pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)) or column.isna().any():
-        return None
-    found = []
-    for options in ({}, {"dayfirst": True}, {"utc": True}):
-        with warnings.catch_warnings(record=True) as doubts:
-            warnings.simplefilter("always")
-            try:
-                times = pd.DatetimeIndex(pd.to_datetime(column, **options))
-            except (ValueError, TypeError, OverflowError):
-                continue
-        if doubts:  # what pandas guesses cell by cell, or against the options, is no column of times
-            continue
-        if times.tz is not None:
-            times = times.tz_convert("UTC").tz_localize(None)
-        found.append(times)
-    ordered = [times for times in found if times.is_monotonic_increasing] or found[:1]
-    return min(ordered, key=_unevenness, default=None)
+def wide_names(cells: Cells, found: Found, group: str | None) -> dict[str, tuple[str, str | None]]:
+    """The names by which columns are asked for, with the column of each, and the series where several are in it."""
+    rest = [name for name in cells.names if name not in found.names()]
+    if group is None:
+        return {name: (name, None) for name in rest}
+    labels = sort_labels(cells.column(cells.require(group, "data.group")))
+    return {f"{name} {label}": (name, label) for name in rest if name != group for label in labels}
 
 
-def _unevenness(times: Any) -> float:
-    """How many times as long as the shortest step the longest one is."""
-    steps = np.diff(times.to_numpy()).astype(np.float64)
-    return 1.0 if not len(steps) else float(steps.max() / max(steps.min(), 1.0))
-
-
-def find_times(frame: Any, path: Any, time: str | None) -> tuple[str, Any]:
-    """The name of the column of times, and the times."""
-    form = "as in 2024-01-31 or 2024-01-31 12:00"
-    if time is None:
-        for name in frame.columns:
-            if (times := parse_times(frame[name])) is not None:
-                return str(name), times
-        raise UserError(f"{path} has no column in which every row has a time, {form}: name it with data.time=COLUMN")
-    if time not in frame.columns:
-        raise UserError(f"{path} has no column {time!r} for data.time{nearest(time, list(map(str, frame.columns)))}")
-    times = parse_times(frame[time])
-    if times is None:
-        raise UserError(f"column {time!r} of {path} does not hold a time in every row, {form}")
-    return time, times
-
-
-def find_series(frame: Any, path: Any, time: str, series: Sequence[str] | None, covariates: Sequence[str]) -> list[str]:
-    """Names of the columns to be forecast: the given ones, or all that hold numbers and are no covariates."""
-    import pandas as pd
-
-    others = [str(name) for name in frame.columns if name != time]
+def choose(
+    cells: Cells, wide: dict[str, tuple[str, str | None]], found: Found, series: Sequence[str] | None,
+    covariates: Sequence[str],
+) -> list[str]:  # fmt: skip
+    """Names of the columns to be forecast, see `find_series`, of series one under another too."""
     for key, names in (("series", series or ()), ("covariates", covariates)):
         for name in names:
-            if name not in others:
-                raise UserError(f"{path} has no column {name!r} for data.{key}{nearest(name, others)}")
+            if name not in wide:
+                raise UserError(cells.lacks(name, f"data.{key}", list(wide)))
     if series is not None:
         return list(series)
-    rest = [name for name in others if name not in covariates and not name.startswith("Unnamed: ")]
-    # A column of numbers with a few words in it is a mistake to be told, not a column of words.
-    found = [
-        name
-        for name in rest
-        if len(cells := frame[name].dropna()) and pd.to_numeric(cells, errors="coerce").notna().mean() >= 0.5
-    ]
-    if not found:
-        raise UserError(f"{path} has no column of numbers beside its times: there is nothing to forecast")
-    return found
+    taken = {wide[name][0] for name in covariates}
+    groups = set(cells.names) - {column for column, _ in wide.values()}
+    columns = find_series(cells, {*found.names(), *groups, *taken})
+    return [name for name, (column, _) in wide.items() if column in columns]
 
 
-def numbers(frame: Any, path: Any, name: str) -> NDArray[np.float64]:
-    """A column as float64, NaN where a cell is empty."""
-    import pandas as pd
-
-    column = frame[name]
-    values: NDArray[np.float64] = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    wrong = (np.isnan(values) & column.notna().to_numpy()) | np.isinf(values)
-    if wrong.any():
-        row = int(wrong.argmax())
-        line, cell = frame.index[row] + HEADER, str(column.iloc[row])
-        raise UserError(
-            f"column {name!r} of {path} holds {cell!r} in line {line}, which is no number: "
-            "correct it, or name other columns with data.series=[...]"
-        )
-    return values
+def listed(time: Name | None) -> list[str]:
+    """The columns that are named."""
+    return [] if time is None else [time] if isinstance(time, str) else list(time)
 
 
-def one_name(step: str) -> str:
-    """Quarters have four names, of which pandas takes the one of a file's first month: one of them for all.
-
-    >>> [one_name(step) for step in ("QS-OCT", "QS-JAN", "QE-DEC", "MS", "W-SUN")]
-    ['QS-JAN', 'QS-JAN', 'QE-MAR', 'MS', 'W-SUN']
-    """
-    kind, _, month = step.partition("-")
-    if kind not in ("QS", "QE"):
-        return step
-    return f"{kind}-{('JAN', 'FEB', 'MAR')[MONTHS.index(month) % 3]}"
+def _left_out(cells: Cells, found: Found, form: Form, columns: Sequence[str]) -> list[str]:
+    return [name for name in cells.names if name not in {*found.names(), *columns, form.group}]
 
 
-def clock(times: Any, path: Any, lines: Any, *, fill: bool) -> tuple[Any, str]:
-    """The regular times on which the given ones lie, and their step as pandas writes it.
+def _forwards(cells: Cells, found: Found) -> tuple[Cells, Found]:
+    """Rows from the earliest to the latest, where they stand the other way round."""
+    if found.times is None or not (np.diff(found.times.stamps.astype(np.int64)) < 0).all():
+        return cells, found
+    log.info("%s begins with its latest row: it is read from its end", cells.path)
+    return cells.rows(slice(None, None, -1)), Found(found.name, replace(found.times, stamps=found.times.stamps[::-1]))
 
-    Args:
-        times: DatetimeIndex of at least three times.
-        path, lines: for messages: the file, and the line of each time in it.
-        fill: whether times may be missing; the result then has them.
 
-    Raises:
-        UserError: times are out of order, there twice, irregular, or missing.
+def _spread(
+    cells: Cells, found: Found, form: Form, wide: dict[str, tuple[str, str | None]], names: Sequence[str],
+    columns: Sequence[str], numbers: NDArray[np.float64],
+) -> tuple[Any, NDArray[np.int64], NDArray[np.float64]]:  # fmt: skip
+    """Times in order, the row in which each stands first, and the values beside each, `t c`.
+
+    Series one under another come to lie beside one another; where one has no row for a time, its value is missing.
     """
     import pandas as pd
 
-    steps = times[1:] - times[:-1]
-    if (steps <= pd.Timedelta(0)).any():
-        row = int((steps <= pd.Timedelta(0)).argmax())
-        line, time = lines[row + 1], text_of(times[row + 1].to_numpy())
-        if steps[row] == pd.Timedelta(0):
-            raise UserError(f"{path} has the time {time} twice (line {line}): leave one of the rows out")
-        raise UserError(
-            f"{path} is not in the order of time: {time} in line {line} is too early: sort its rows by time"
-        )
-    usual = pd.Series(steps).mode()[0]
-    days, rest = divmod(usual, pd.Timedelta(days=1))
-    step = (f"{days}D" if days > 1 else "D") if not rest else str(pd.tseries.frequencies.to_offset(usual).freqstr)
-    if len(steps.unique()) == 1:
-        return times, step
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas 3 announces an object in place of the text
-        calendar = pd.infer_freq(times)
-    if calendar is not None:
-        return times, one_name(str(getattr(calendar, "freqstr", calendar)))
-    if (times.day_of_week < 5).all() and usual == pd.Timedelta(days=1):
-        step = "B"
-    elif times.is_month_start.all() or times.is_month_end.all():
-        kind = "S" if times.is_month_start.all() else "E"
-        months, name = int(np.gcd.reduce(np.diff(12 * times.year + times.month))), MONTHS[times[0].month - 1]
-        step = {1: f"M{kind}", 3: one_name(f"Q{kind}-{name}"), 12: f"Y{kind}-{name}"}.get(months, f"{months}M{kind}")
-    grid = pd.date_range(times[0], times[-1], freq=step)
-    if times.isin(grid).all():
-        if fill:
-            return grid, step
-        absent = grid.difference(times)
-        raise UserError(
-            f"{path} has no row for {text_of(absent[0].to_numpy())}, and {len(absent)} of {len(grid)} times with the "
-            f"step {step} are missing: add them, or use data.missing=last or data.missing=interpolate"
-        )
-    row = int((steps != usual).argmax())
-    before, after = (text_of(times[i].to_numpy()) for i in (row, row + 1))
-    raise UserError(
-        f"the times in {path} are irregular: after {before} comes {after} (line {lines[row + 1]}), and most steps "
-        f"are {step}: bring them to one step"
+    everything = np.arange(len(cells))
+    stamps = everything + 1 if found.times is None else pd.DatetimeIndex(found.times.stamps)
+    place = {name: k for k, name in enumerate(columns)}
+    if form.group is None:
+        stamps = stamps if found.times is None else _in_utc(stamps, everything, cells, form, found)
+        return stamps, everything, numbers[:, [place[wide[name][0]] for name in names]]
+    if found.times is None:
+        raise UserError(f"data.group={form.group} needs times, by which the series belong together: name data.time")
+    labels = np.array(cells.column(form.group))
+    rows = {label: np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())}
+    own = {label: _in_utc(stamps[at], at, cells, form, found) for label, at in rows.items()}
+    for label, times in own.items():
+        if (twice := times.duplicated()).any():
+            at = int(twice.argmax())
+            raise UserError(
+                f"{cells.path} has the time {text_of(times[at].to_numpy())} of {form.group} {label} twice (line "
+                f"{cells.lines[rows[label][at]]}): give each time one row"
+            )
+    index = pd.DatetimeIndex(np.unique(np.concatenate([times.to_numpy() for times in own.values()])))
+    first = np.full(len(index), len(cells))
+    values = np.full((len(index), len(names)), np.nan)
+    for label, times in own.items():
+        at = index.get_indexer(times)
+        first[at] = np.minimum(first[at], rows[label])
+        for k, name in enumerate(names):
+            if wide[name][1] == label:
+                values[at, k] = numbers[rows[label], place[wide[name][0]]]
+    log.info("%s: %d series by column %r, side by side", cells.path, len(own), form.group)
+    return index, first, values
+
+
+def _in_utc(times: Any, rows: NDArray[np.int64], cells: Cells, form: Form, found: Found) -> Any:
+    """Times of a local clock as UTC, unless they say their zone, or are days and longer steps."""
+    assert found.times is not None
+    if form.zone is None or found.times.offset or not _hourly(times):
+        return times
+    return to_utc(times, form.zone, cells.path, lambda row: int(cells.lines[rows[row]]))
+
+
+def _hourly(times: Any) -> bool:
+    """Whether the usual step is shorter than a day."""
+    return len(times) > 1 and bool(
+        np.median(np.diff(times.to_numpy()).astype("timedelta64[s]").astype(np.int64)) < 86400
     )
+
+
+def _clock(
+    stamps: Any, rows: NDArray[np.int64], cells: Cells, form: Form, found: Found, missing: str
+) -> tuple[Clock, str | None]:
+    """The clock, and the zone in which its times are told."""
+    if found.times is None:
+        return Clock(stamps, np.arange(len(stamps)), ROWS), None
+    zone = form.zone if form.zone is not None and _hourly(stamps) else None
+    clock = find_clock(stamps, cells.path, lambda row: int(cells.lines[rows[row]]), fill=missing != "error", zone=zone)
+    return clock, zone or ("UTC" if found.times.offset else None)
 
 
 def fill(table: Table, train: int, missing: str) -> NDArray[np.float64]:
@@ -298,9 +292,3 @@ def fill(table: Table, train: int, missing: str) -> NDArray[np.float64]:
         latest = np.maximum.accumulate(np.where(np.isnan(series), 0, np.arange(len(series))))
         series[:] = series[latest]
     return values
-
-
-def text_of(time: Any) -> str:
-    """2016-07-01 13:00, without what is zero at the end."""
-    text = str(time.astype("datetime64[s]")).replace("T", " ")
-    return text.removesuffix(":00").removesuffix(" 00:00")
