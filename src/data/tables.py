@@ -28,7 +28,8 @@ from .decoding import text_lines
 log = logging.getLogger(__name__)
 SEPARATORS = "\t;|,"  # of two that fit equally well the first: commas stand in numbers too
 BLANKS = " "  # the separator of tables in which runs of blanks and tabs divide
-NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", BLANKS: "blanks"}
+DATED = "  "  # the same where a date and a time of day stand under one name
+CELLS = {BLANKS: r'"[^"]*"|\S+', DATED: r'"[^"]*"|\d[\d./-]{5,9}[ \t]+\d{1,2}:\d\d\S*|\S+'}
 MISSING = frozenset(
     ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
 )
@@ -46,7 +47,7 @@ class Cells:
         path: the file.
         names: of the columns, none of them twice: a second `load` is `load.1`, a column without a name `Unnamed: 2`
             (counted from 0), both as pandas calls them; without a line of names "1", "2", ...
-        separator: what divides the cells: one of `SEPARATORS`, or `BLANKS`.
+        separator: what divides the cells: one of `SEPARATORS`, `BLANKS` or `DATED`.
         header: whether the names stand in the file.
         lines: in which line of the file each row begins, counted from 1; int64 `t`.
         columns: the cells of each column, `t` strings of `numpy.dtypes.StringDType`, which take 16 bytes if short.
@@ -157,7 +158,7 @@ def split_rows(
 
     Args:
         lines: with what ends them.
-        separator: a character, or `BLANKS`.
+        separator: a character, `BLANKS` or `DATED`.
         quoted: whether a cell in double quotes may hold separators and ends of lines.
         skip: lines that are left out in front.
 
@@ -167,8 +168,8 @@ def split_rows(
     lines = iter(lines)
     for _ in range(skip):
         next(lines, None)
-    if separator == BLANKS:
-        found = (re.findall(r'"[^"]*"|\S+', line) for line in lines)
+    if separator in CELLS:
+        found = (re.findall(CELLS[separator], line) for line in lines)
         for number, row in enumerate(found, skip + 1):
             if row:
                 yield number, [cell.strip('"') for cell in row]
@@ -208,7 +209,7 @@ def find_separator(lines: Sequence[str], *, blanks: bool) -> str:
     if blanks and (not best or found[best][0] < 0.9 or (best == "," and _decimal_commas(lines))):
         share, cells = evenness(lines[1:] or lines, BLANKS)  # R's line of names lacks one
         if share >= 0.9 and cells > 1:
-            return BLANKS
+            return max(CELLS, key=lambda separator: evenness(lines, separator)[0])
     return best or ","
 
 
@@ -224,7 +225,7 @@ def _decimal_commas(lines: Sequence[str]) -> bool:
 
 def _better_without_quotes(lines: Sequence[str], separator: str) -> bool:
     """Whether a quote at the begin of a cell is a sign like others: so each line has its cells, and else not."""
-    if separator == BLANKS or not any('"' in line for line in lines):
+    if separator in CELLS or not any('"' in line for line in lines):
         return False
     with_quotes, without = (evenness(lines, separator, quoted=quoted) for quoted in (True, False))
     rows = sum(1 for _ in split_rows(lines, separator))
