@@ -17,6 +17,7 @@ from ..errors import UserError, debug_words, nearest
 from ..storage.run_folder import new_folder
 from ..zoo import GROUPS, options
 from .mistakes import in_a_sentence
+from .quoting import require_readable
 from .values import check_values
 
 OF_RUNS = ("-", "~", "hydra.", "hydra/", "resume=", "seeds=")  # how words begin that say how a run is started
@@ -90,9 +91,10 @@ def understood(words: Sequence[str]) -> list[str]:
     """Words as Hydra takes them: `debug=true` asks for tracebacks, `augment=null` for none.
 
     Raises:
-        UserError: a group that every run has is to be empty, or has a number for a name.
+        UserError: a group that every run has is to be empty, or has a number for a name; or a word needs quotes.
     """
     kept = debug_words(words)
+    require_readable(kept)
     for word in kept:
         group, equals, name = word.partition("=")
         if not equals or group not in GROUPS:

@@ -63,6 +63,7 @@ FORMS = (
     "%a, %d %b %Y %H:%M:%S", "%Y%m%d %H:%M", "%Y%m%dT%H%M%S", "%Y%m%d%H", "%Y%m%d%H%M", "%Y-%m-%dT%H:%M:%SZ",
     "%Y-%m-%d %H:%M+00:00", "%Y-%m-%d_%H:%M", "%Y-%m-%d %H", "%Hh%M", "%y-%m-%d %H:%M",
 )  # fmt: skip
+HALVES = [text.replace("_", "\0") for text in TIMES.strftime("%d.%m.%Y_%I:%M %p")]
 SECONDS = TIMES.astype("datetime64[s]").astype(np.int64)
 JITTER = pd.to_timedelta(np.random.default_rng(0).integers(-9, 10, ROWS), "ms")
 VARIANTS: dict[str, tuple[str | bytes, dict[str, Any]]] = {
@@ -75,7 +76,7 @@ VARIANTS: dict[str, tuple[str | bytes, dict[str, Any]]] = {
     "Unix fractions": (table([f"{s}.000" for s in SECONDS]), {}),
     "a format": (table(TIMES.strftime("at %H, %d of %m, %Y")), {"time_format": "at %H, %d of %m, %Y"}),
     "date and time": (table(TIMES.strftime("%Y-%m-%d\0%H:%M"), names="Date,Time"), {}),
-    "date and time in halves": (table([t.replace("_", "\0") for t in TIMES.strftime("%d.%m.%Y_%I:%M %p")], names="Date,Time"), {}),
+    "date and time in halves": (table(HALVES, names="Date,Time"), {}),
     "date and hour": (table([f"{t.date()}\0{t.hour}" for t in TIMES], names="date,hour"), {}),
     "hours to 24": (table([f"{(t - pd.Timedelta('1h')).date()} {(t.hour - 1) % 24 + 1}:00" for t in TIMES]), {}),
     "year, month, day, hour": (table(TIMES.strftime("%Y\0%m\0%d\0%H"), names="year,month,day,hour"), {}),
