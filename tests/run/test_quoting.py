@@ -26,7 +26,7 @@ def test_the_word_in_quotes_is_said_and_works(word: str) -> None:
     key, _, value = word.partition("=")
     base = ["model=n_linear", "data=series_csv", "data.path=x.csv", "data.series=[a]", "data.out_channels=1"]
     base += ["data.in_channels=1"]
-    with pytest.raises(UserError, match="needs quotes, since it has other signs than|is several values") as refused:
+    with pytest.raises(UserError, match=r"needs quotes, since|is several values") as refused:
         composed([*base, word])
     said = VALUES[word]
     if said is None:
@@ -42,9 +42,7 @@ def test_words_that_hydra_reads_stay() -> None:
         ["model=mlp", "+a=1", "~b", "data.series=['T (degC)']", "data.path=C:\\x y.csv", "--config-dir", "f"]
     )
     require_readable(["optim.lr=0.1,0.2", "-m"])
-    with pytest.raises(
-        UserError, match=r"is several values: add -m for a run of each, or write \"optim\.lr='0\.1,0\.2'"
-    ):
+    with pytest.raises(UserError, match=r"is several values: add -m .*, or write \"optim\.lr='0\.1,0\.2'"):
         require_readable(["optim.lr=0.1,0.2"])
     with pytest.raises(UserError, match="has a bracket without the other one"):
         require_readable(["data.series=[T", "(degC)]"])
