@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-LISTED = 100  # known words, at most, where none is near
+LISTED = 20  # known words, at most, where none is near
 
 
 class UserError(ValueError):

@@ -7,18 +7,17 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...errors import UserError, nearest
+from ...errors import UserError
 from ..base import SPLIT_SEED, DataModule
 from ..download import fetch_checked
 from ..splits import sort_labels, stratified
+from .ucr_files import ENDINGS, Series, find_file, places, prepare, read_series
 
 log = logging.getLogger(__name__)
-Series = NDArray[np.float64]
-ENDINGS = (".tsv", ".ts", ".txt")
+OTHER = "name a folder without it with data.root=FOLDER, to which the archive's is downloaded, or rename your own set"
 ADDRESSES = (
     "https://timeseriesclassification.com/aeon-toolkit/",
     "https://www.timeseriesclassification.com/ClassificationDownloads/",
@@ -94,104 +93,8 @@ def _numbers(word: str) -> tuple[int, ...]:
 ARCHIVE = _parse(TABLE)
 
 
-def find_file(root: Path, name: str, part: str) -> Path:
-    """`root/ucr/<name>/<name>_<part>` with one of the endings .tsv, .ts and .txt.
-
-    Raises:
-        UserError: there is none; the nearest name of the archive is said.
-    """
-    folder = root / "ucr" / name
-    for ending in ENDINGS:
-        path = folder / f"{name}_{part}{ending}"
-        if path.is_file():
-            return path
-    hint = "" if name in ARCHIVE else f"; the archive has no {name}{nearest(name, list(ARCHIVE))}"
-    raise UserError(
-        f"there is no {name}_{part}{ENDINGS[0]} (nor {ENDINGS[1]} or {ENDINGS[2]}) in {folder}: put it there, or name "
-        f"another folder with data.root=FOLDER{hint}"
-    )
-
-
-def read_series(path: Path) -> tuple[list[Series], list[str]]:
-    """One-dimensional series and their labels from a file of the archive.
-
-    Args:
-        path: .tsv or .txt, a series a line with its label before the values; or .ts, `value,value,...:label` after a
-            line `@data`. Missing values are NaN or ?.
-
-    Raises:
-        UserError: a line is something else; it is named by its number.
-    """
-    series: list[Series] = []
-    labels: list[str] = []
-    header = path.suffix == ".ts"
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            words = line.strip()
-            if header or not words or words.startswith("#"):
-                header = header and words.lower() != "@data"
-                continue
-            if path.suffix == ".ts":
-                *channels, label = words.split(":")
-                if len(channels) != 1 or "(" in words:
-                    raise UserError(
-                        f"{path}, line {number}: there are {len(channels)} channels, or times, where one series of "
-                        "values and a label are expected"
-                    )
-                values = channels[0].split(",")
-            else:
-                label, *values = line.strip("\r\n").split("\t") if "\t" in words else words.replace(",", " ").split()
-            try:
-                row = np.array([np.nan if v.strip() in ("?", "") else float(v) for v in values])
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: {error}") from error
-            if not np.isfinite(row).any() or np.isinf(row).any():
-                raise UserError(f"{path}, line {number}: a series needs values, all of them finite")
-            series.append(row)
-            labels.append(_plain(label.strip()))
-    if not series:
-        raise UserError(f"{path} holds no series")
-    return series, labels
-
-
-def _plain(label: str) -> str:
-    """1, 1.0 and 1.0000000e+00 are the same label."""
-    try:
-        number = float(label)
-    except ValueError:
-        return label
-    if not np.isfinite(number):
-        raise UserError(f"{label!r} is no class: give the series a label")
-    return str(int(number)) if number.is_integer() else str(number)
-
-
-def prepare(values: Series, *, variable: bool, normalize: bool) -> Tensor:
-    """Fill what is missing, and normalise.
-
-    Args:
-        values: a series, in which NaN is missing.
-        variable: whether missing values at the end mean that the series is shorter; else they are filled too.
-        normalize: to mean 0 and standard deviation 1 (with n - 1, as the archive's own series are); a constant becomes
-            zeros.
-
-    Returns:
-        float32 of shape `t`. Missing values lie on a line between their neighbours; at the ends they repeat the
-        nearest.
-    """
-    known = np.flatnonzero(~np.isnan(values))
-    if variable:
-        values = values[: known[-1] + 1]
-    if len(known) < len(values):
-        values = np.interp(np.arange(len(values)), known, values[known])
-    if normalize:
-        values = values - values.mean()
-        spread = values.std(ddof=1) if len(values) > 1 else 0.0
-        values = values / spread if spread > 1e-8 else np.zeros_like(values)
-    return torch.from_numpy(values).float()
-
-
 class LabelledSeries:
-    """Series `t` with labels, padded with zeros behind to the longest of a batch where their lengths differ."""
+    """Series `t` or `t c` with labels, padded with zeros behind to the longest of a batch where lengths differ."""
 
     def __init__(self, series: list[Tensor], labels: Tensor, *, variable: bool) -> None:
         self.series, self.labels, self.variable = series, labels, variable
@@ -202,7 +105,8 @@ class LabelledSeries:
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor, ...]:
         _, indices = key
         chosen = [self.series[i] for i in indices.tolist()]
-        x = pad_sequence(chosen, batch_first=True)[..., None]
+        x = pad_sequence(chosen, batch_first=True)
+        x = x[..., None] if x.ndim == 2 else x
         if not self.variable:
             return x, self.labels[indices]
         return x, torch.tensor([len(one) for one in chosen]), self.labels[indices]
@@ -226,26 +130,27 @@ class LabelledSeriesDescription(TypedDict):
 
 
 class UCR(DataModule):
-    """A set of the UCR archive: 128 sets of one-dimensional series with classes, GunPoint, ECG200, FordA and so on.
+    """A set of the UCR archive: 128 sets of series with classes, GunPoint, ECG200, FordA and so on; or one like them.
 
     Dau et al. 2018, "The UCR Time Series Archive", arXiv:1810.07758. Training and test set are the archive's; it has no
     validation set, so a stratified share of the training set is kept for it, always the same one. The files,
-    `<name>_TRAIN` and `<name>_TEST` as .tsv, .ts or .txt, lie in `root/ucr/<name>`, where a set of one's own in that
-    form may lie too. Sets of the archive are downloaded by name. No checksum is published: the zip file's own are
+    `<name>_TRAIN` and `<name>_TEST` as .tsv, .ts, .txt or .arff, lie in `root/ucr/<name>`, or where `root` is the
+    folder of the archive or of all files; so may a set of one's own, or one of the UEA archive, whose series have
+    several channels. Sets of the UCR archive are downloaded by name. No checksum is published: the zip file's own are
     verified, and the numbers of series, classes and steps have to be those of the archive's summary.
 
-    Batches: (x `b t 1`, labels `b`), or, where lengths differ, (x padded behind, lengths `b`, labels). Missing values
+    Batches: (x `b t c`, labels `b`), or, where lengths differ, (x padded behind, lengths `b`, labels). Missing values
     inside a series lie on a line between their neighbours; missing values at the end of a series of a set whose lengths
     differ are its end, as the archive writes them.
 
     Args:
         name: of the set, as in the archive.
         num_classes: number of classes; see `declare_num_classes`.
-        in_channels: what networks are told: one value a step.
+        in_channels: values of a step; see `declare_in_channels`.
         root: folder that has the files, or gets them.
         val_share: of the training series of each class, kept for validation: at least one, never the last one.
-        normalize: each series to mean 0 and standard deviation 1. Most of the archive's are so already; of the others
-            level and spread may tell something of the class.
+        normalize: each channel of a series to mean 0 and standard deviation 1. Most of the archive's are so already; of
+            the others level and spread may tell something of the class.
         common: batch size, seed and so on, see `DataModule`. Made data (`fake`): sines with a frequency for each class.
 
     Raises:
@@ -270,8 +175,8 @@ class UCR(DataModule):
             raise UserError(f"data.name={name} must be the name of a set, as in data.name=GunPoint")
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share} must be between 0 and 1, as in data.val_share=0.2")
-        if in_channels != 1:
-            raise UserError(f"data.in_channels={in_channels} must be 1: the archive's series have one value a step")
+        if in_channels < 1 or (name in ARCHIVE and in_channels != 1):
+            raise UserError(f"data.in_channels={in_channels} is not the number of values of a step: leave it out")
         if name in ARCHIVE and num_classes != ARCHIVE[name].classes:
             raise UserError(
                 f"data.num_classes={num_classes} is not the {ARCHIVE[name].classes} of {name}: leave it out"
@@ -294,15 +199,27 @@ class UCR(DataModule):
             return ARCHIVE[name].classes
         if fake:
             return 2
-        _, labels = read_series(find_file(Path(root).expanduser(), name, "TRAIN"))
+        _, labels = read_series(find_file(Path(root).expanduser(), name, "TRAIN", list(ARCHIVE)))
         return len(set(labels))
+
+    @classmethod
+    def declare_in_channels(cls, name: str, root: str = "data", fake: bool = False) -> int:
+        """One in the archive, or that of a set of one's own from its training file."""
+        if name in ARCHIVE or fake:
+            return 1
+        series, _ = read_series(find_file(Path(root).expanduser(), name, "TRAIN", list(ARCHIVE)))
+        return 1 if series[0].ndim == 1 else int(series[0].shape[1])
 
     @property
     def folder(self) -> Path:
         return self.root / "ucr" / self.set_name
 
     def prepare_data(self) -> None:
-        there = all(any(self._path(part, e).is_file() for e in ENDINGS) for part in ("TRAIN", "TEST"))
+        folders = places(self.root, self.set_name)
+        there = all(
+            any((folder / self._name(part, ending)).is_file() for folder in folders for ending in ENDINGS)
+            for part in ("TRAIN", "TEST")
+        )
         if self.fake or there or self.set_name not in ARCHIVE:
             return
         packed = fetch_checked(
@@ -316,14 +233,14 @@ class UCR(DataModule):
                 unpacking.rename(path)
         packed.unlink()
 
-    def _path(self, part: str, ending: str) -> Path:
-        return self.folder / f"{self.set_name}_{part}{ending}"
+    def _name(self, part: str, ending: str) -> str:
+        return f"{self.set_name}_{part}{ending}"
 
     def _members(self, archive: zipfile.ZipFile) -> list[str]:
         """The training and the test file in one of the forms; nothing if they are not there."""
         names = {PurePosixPath(member).name: member for member in archive.namelist()}
         for ending in ENDINGS:
-            wanted = [self._path(part, ending).name for part in ("TRAIN", "TEST")]
+            wanted = [self._name(part, ending) for part in ("TRAIN", "TEST")]
             if set(wanted) <= set(names):
                 return [names[one] for one in wanted]
         return []
@@ -347,7 +264,7 @@ class UCR(DataModule):
             return
         found = {}
         for part in ("TRAIN", "TEST"):
-            path = find_file(self.root, self.set_name, part)
+            path = find_file(self.root, self.set_name, part, list(ARCHIVE))
             found[part] = path, *read_series(path)
         self.classes = self.classes or sort_labels(found["TRAIN"][2])
         self._check(found)
@@ -380,16 +297,20 @@ class UCR(DataModule):
             right = getattr(known, part.lower(), (len(series),))
             if len(series) not in right:
                 raise UserError(
-                    f"{path} holds {len(series)} series where the archive has {' or '.join(map(str, right))}: delete "
-                    "it, and it is downloaded anew, or give a set of your own another name"
+                    f"{path} holds {len(series)} series where the archive has {' or '.join(map(str, right))}: {OTHER}"
                 )
             if strange := set(labels) - set(self.classes):
-                raise UserError(f"{path} has the label {min(strange)}, which is not one of {', '.join(self.classes)}")
+                raise UserError(
+                    f"{path} has the label {min(strange)}, which is not one of {', '.join(self.classes[:20])}"
+                )
+            channels = {1 if one.ndim == 1 else one.shape[1] for one in series}
+            if channels != {self.in_channels}:
+                raise UserError(f"{path} has {min(channels)} channels, and data.in_channels is {self.in_channels}")
             lengths = {len(one) for one in series}
             if known is not None and known.length and lengths != {known.length}:
                 raise UserError(
                     f"{path} has series of {min(lengths)} to {max(lengths)} steps where those of the archive have "
-                    f"{known.length}: delete it, and it is downloaded anew, or give a set of your own another name"
+                    f"{known.length}: {OTHER}"
                 )
         if len(self.classes) != self.num_classes:
             raise UserError(
@@ -398,7 +319,7 @@ class UCR(DataModule):
         if self.length is None:
             everything = [one for _, series, _ in found.values() for one in series]
             lengths = {len(one) for one in everything}
-            same = len(lengths) == 1 and not any(np.isnan(one[-1]) for one in everything)
+            same = len(lengths) == 1 and not any(np.isnan(one[-1]).all() for one in everything)
             self.length = lengths.pop() if same else 0
 
     def fake_splits(self) -> dict[str, LabelledSeries]:
@@ -415,25 +336,27 @@ class UCR(DataModule):
                 t = torch.arange(steps) / steps
                 wave = torch.sin(2 * torch.pi * ((1 + labels[i]) * t + phase[i]))
                 noisy = wave + 0.1 * torch.randn(steps, generator=generator)
+                if self.in_channels > 1:
+                    noisy = noisy[:, None] + 0.1 * torch.randn(steps, self.in_channels, generator=generator)
                 series.append(prepare(noisy.double().numpy(), variable=False, normalize=self.normalize))
             return LabelledSeries(series, labels, variable=length == 0)
 
         return {"train": make(2 * self.batch_size), "val": make(self.batch_size), "test": make(self.batch_size)}
 
     def transform(self, batch: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        """Series `b t 1`, lengths where they differ, and labels, as they are."""
+        """Series `b t c`, lengths where they differ, and labels, as they are."""
         return batch
 
     def example_batch(self, batch: int) -> tuple[Tensor, ...]:
         """Of 64 steps, where the number is not known before the files are read."""
-        x, labels = torch.randn(batch, self.length or 64, 1), torch.randint(self.num_classes, (batch,))
+        x, labels = torch.randn(batch, self.length or 64, self.in_channels), torch.randint(self.num_classes, (batch,))
         return (x, torch.full((batch,), 64), labels) if self.length == 0 else (x, labels)
 
     def describe(self) -> LabelledSeriesDescription:
         return {
             "kind": "labelled_series",
             "classes": list(self.classes),
-            "in_channels": 1,
+            "in_channels": self.in_channels,
             "length": self.length,
             "normalize": self.normalize,
         }

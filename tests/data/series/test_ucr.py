@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers.data import ready, whole
 
-from torchatlas.data.series.ucr import ARCHIVE, UCR, prepare, read_series
+from torchatlas.data.series.ucr import ARCHIVE, UCR
+from torchatlas.data.series.ucr_files import prepare, read_series
 from torchatlas.errors import UserError
 
 
@@ -90,6 +91,57 @@ def test_series_of_unequal_length_come_with_their_lengths(tmp_path: Path, ending
     again.load_state_dict(data.state_dict())
     assert again.length == 0
     assert again.classes == ["a", "b"]
+
+
+WIDE = "1,2,3:4,5,6:up\n3,2,1:6,?,4:down\n1,1,2:0,0,1:up\n2,1,1:1,0,0:down\n"
+
+
+@pytest.mark.parametrize("where", ["ucr/Mine", "ucr", "Mine", "."])
+@pytest.mark.parametrize("ending", [".ts", ".arff"])
+def test_series_with_several_channels_wherever_they_lie(tmp_path: Path, ending: str, where: str) -> None:
+    if ending == ".ts":
+        text = "@problemName Mine\n@univariate false\n@classLabel true up down\n@data\n" + WIDE
+    else:
+        rows = [line.rsplit(":", 1) for line in WIDE.splitlines()]
+        head = "% made\n@relation Mine\n@attribute x relational\n@end x\n@attribute y {up,down}\n@data\n"
+        text = head + "".join("'" + values.replace(":", "\\n") + f"',{label}\n" for values, label in rows)
+    (tmp_path / where).mkdir(parents=True, exist_ok=True)
+    for part in ("TRAIN", "TEST"):
+        (tmp_path / where / f"Mine_{part}{ending}").write_text(text)
+    assert UCR.declare_in_channels("Mine", str(tmp_path)) == 2
+    data = ready(UCR(name="Mine", num_classes=2, in_channels=2, root=str(tmp_path), normalize=False))
+    x, labels = whole(data, "test")
+    assert x[:2].tolist() == [[[1, 4], [2, 5], [3, 6]], [[3, 6], [2, 5], [1, 4]]]
+    assert [data.classes[k] for k in labels.tolist()] == ["up", "down", "up", "down"]
+    assert data.describe()["in_channels"] == data.example_batch(3)[0].shape[2] == 2
+    normal = ready(UCR(name="Mine", num_classes=2, in_channels=2, root=str(tmp_path)))
+    assert whole(normal, "test")[0][0].tolist() == [[-1, -1], [0, 0], [1, 1]]
+    with pytest.raises(UserError, match=r"has 2 channels, and data\.in_channels is 1"):
+        ready(UCR(name="Mine", num_classes=2, root=str(tmp_path)))
+
+
+def test_series_of_one_channel_as_arff(tmp_path: Path) -> None:
+    path = tmp_path / "Mine_TRAIN.arff"
+    path.write_text("@relation Mine\n@attribute a numeric\n@attribute target {1,2}\n\n@DATA\n1.0,?,3,1\n3,4,5,'2'\n")
+    series, labels = read_series(path)
+    assert np.array_equal(series[0], [1, np.nan, 3], equal_nan=True)
+    assert labels == ["1", "2"]
+
+
+def test_channels_of_unequal_length_and_mistakes_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "Mine_TRAIN.ts"
+    path.write_text("@data\n1,2,3:4,5:a\n1,2:3,4:b\n")
+    series, _ = read_series(path)
+    assert [one.shape for one in series] == [(3, 2), (2, 2)]
+    assert prepare(series[0], variable=True, normalize=False).tolist() == [[1, 4], [2, 5], [3, 5]]
+    for line, message in {
+        "1,2:a\n": "line 3: there are 1 channels, unlike in the line before",
+        "(0,1),(1,2):(0,1),(1,3):a\n": "line 3: there are times where values and a label are expected",
+        "1,2\n": "line 3: values and a label behind them are expected",
+    }.items():
+        path.write_text("@data\n1,2,3:4,5:a\n" + line)
+        with pytest.raises(UserError, match=message):
+            read_series(path)
 
 
 @pytest.mark.parametrize(
