@@ -4,9 +4,10 @@ import difflib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 LISTED = 20  # known words, at most, where none is near
+LONGEST = 40  # characters of a user's word in a message
 
 
 class UserError(ValueError):
@@ -29,8 +30,17 @@ def nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
     if close:
         return f": did you mean {' or '.join(close)}?"
-    more = f" and {len(known) - LISTED} others" if len(known) > LISTED else ""
-    return f": it is one of {', '.join(known[:LISTED])}{more}"
+    return f": it is one of {some(known, LISTED)}"
+
+
+def some(words: Iterable[object], most: int = 10) -> str:
+    """Words as they stand in a sentence: the first ones of many, and long ones cut, so that it stays one.
+
+    >>> some(range(3)), some("abcdef", 4), some(["x" * 100])[-3:]
+    ('0, 1, 2', 'a, b, c, d and 2 more', 'xx…')
+    """
+    cut = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in map(str, words)]
+    return ", ".join(cut[:most]) + (f" and {len(cut) - most:,} more" if len(cut) > most else "")
 
 
 def ending_in(word: str, known: Sequence[str]) -> list[str]:

@@ -12,8 +12,8 @@ import rich
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from ..data.decoding import read_text
 from ..data.masked.base import MaskedDescription
-from ..data.text.base import read_text
 from ..data.text.tokenizer import INSIDE, TokenizerCodec, tokenizer_of
 from ..errors import UserError
 from ..predict.language import counted

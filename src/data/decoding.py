@@ -1,4 +1,4 @@
-"""Lines of a text file, whatever it is encoded in and packed or not."""
+"""Text files, whatever they are encoded in and packed or not."""
 
 import codecs
 import contextlib
@@ -55,6 +55,36 @@ def text_lines(path: Path, encoding: str | None = None) -> Iterator[Iterator[str
                 f"{path}{_first_wrong(path, chosen)} is no text in {'UTF-8' if utf8 else chosen}: save it as CSV in "
                 f"UTF-8{advice}"
             ) from error
+
+
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """A text file, with line feeds at the ends of lines and without a byte order mark; one that is packed is unpacked.
+
+    Args:
+        path: the file, which may be packed by gzip.
+        encoding: of the text, as Python names it; None: UTF-8. A byte order mark counts more.
+
+    Raises:
+        UserError: there is no such encoding, or the file is not in it; it is named.
+    """
+    data = path.read_bytes()
+    try:
+        data = gzip.decompress(data) if data.startswith(PACKED) else data
+        name = next((name for mark, name in MARKS if data.startswith(mark)), encoding or "utf-8")
+        text = data.decode(name)
+    except LookupError as error:
+        raise UserError(
+            f"data.encoding={encoding} is none that is known: name one, as in data.encoding=latin-1"
+        ) from error
+    except UnicodeDecodeError as error:
+        other = "" if encoding is None else ", or name its encoding, as in data.encoding=latin-1"
+        raise UserError(
+            f"{path} is no {name.removesuffix('-sig').upper()} text ({error.reason} at byte {error.start}): save it in "
+            f"UTF-8{other}"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be unpacked ({error}): get it anew") from error
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..analysis.modes import evaluating, predicting
-from ..data.text.base import TextData, read_text
+from ..data.decoding import read_text
+from ..data.text.base import TextData
 from ..errors import UserError
 from ..models.contract import Exemplified, claims
 from ..models.tcn import TCN

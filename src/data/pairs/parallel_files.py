@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from ..text.base import read_text
+from ..decoding import read_text
 from ..text.tokenizer import TokenizerCodec
 from .base import Pair, ParallelData, require_vocabularies, train_codecs
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...counter import uniform
 from ...errors import UserError
 from ..base import DataModule
+from ..decoding import read_text
 from ..loading import Loader, StreamOrder
 from ..reading import Given, find_files
 from .same_tokens import require_same, require_tokens_of
@@ -125,18 +126,6 @@ def codec_of(about: Mapping[str, Any]) -> Codec:
     raise UserError(f"data of kind {about['kind']} are no text: give a checkpoint of a language model")
 
 
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, with line feeds at the ends of lines and without a byte order mark.
-
-    Raises:
-        UserError: it is not in UTF-8; it is named.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): save it in UTF-8") from error
-
-
 def lines_of(given: str) -> list[str]:
     """The lines of a file.
 
@@ -237,6 +226,7 @@ class TextData(DataModule):
     targets = "step"
     network = "lstm_lm"
     length_option: ClassVar[str | None] = "context"
+    encoding: str | None = None  # of the files; None: UTF-8, and there is no option for it
     unit: str
 
     def __init__(self, *, vocab_size: int, context: int = 128, streams: bool = False, **common: Any) -> None:
@@ -253,6 +243,11 @@ class TextData(DataModule):
     def codec(self) -> Codec:
         assert self.known_codec is not None, "the codec is known after setup"
         return self.known_codec
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process is the one that writes to the log."""
+        return self.trainer is None or self.trainer.is_global_zero
 
     def read_texts(self) -> dict[str, str]:
         """The text of each split."""
@@ -340,7 +335,7 @@ class TextData(DataModule):
     def read(self, given: str) -> Given[WholeTexts]:
         """See `DataModule.read`; a sample is a whole text, int64 `1 t`."""
         paths = find_files(given, self.endings)
-        texts = WholeTexts([read_text(path) for path in paths], self.codec)
+        texts = WholeTexts([read_text(path, self.encoding) for path in paths], self.codec)
         return Given([{"file": str(path)} for path in paths], texts, size=1)
 
     def describe(self) -> TextDescription:

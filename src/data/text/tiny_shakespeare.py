@@ -4,8 +4,9 @@ import string
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..decoding import read_text
 from ..download import fetch
-from .base import CharacterData, read_text
+from .base import CharacterData
 
 MD5 = "6fb458f1232090904fb40fe944165e91"  # of the file at the official address; no author publishes one
 SHARES = (0.9, 0.05)  # of the characters, for training and validation; the rest is for the test
