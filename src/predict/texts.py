@@ -39,13 +39,12 @@ def find_entities(task: TokenClassification, data: Conll, given: str) -> list[Ro
     rows = []
     for about, words, pieces in zip(samples.about, samples.words, judged, strict=True):
         certain, tags = torch.cat(pieces).max(1)
-        spans = [word.span() for word in words]
-        rows += [{**about, **row} for row in rows_of_tags(about["text"], spans, tags, certain, data.classes)]
+        rows += [{**about, **row} for row in rows_of_tags(about["text"], words, tags, certain, data.classes)]
     return rows
 
 
 def rows_of_tags(
-    text: str, words: list[tuple[int, int]], tags: Tensor, certain: Tensor, classes: Sequence[str]
+    text: str, words: Sequence[tuple[int, int]], tags: Tensor, certain: Tensor, classes: Sequence[str]
 ) -> list[Row]:
     """The entities of a text, or, where the classes are none of entities, its words with their tags.
 

@@ -4,22 +4,37 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
 
-from ...errors import UserError
+from ...errors import UserError, some
 from ..base import DataModule
+from ..decoding import read_text
 from ..loading import BatchDataset, BucketOrder, Loader
 from ..reading import find_files
-from ..text.base import read_text
+from ..tables import Cells, read_cells
 from ..text.same_tokens import require_same, require_tokens_of
 from ..text.tokenizer import BERT, TokenizerCodec, TokenizerDescription, load_codec, tokenizer_of, train_codec
 
 log = logging.getLogger(__name__)
 UNITS = ("wordpiece", "bpe", "word", "character")
 SHOWN = 16  # tokens of an example
+TABLES = (".csv", ".tsv")
+# As people call columns of texts, and of second ones.
+TEXT_COLUMNS = (
+    "text",
+    "sentence",
+    "review",
+    "sentence1",
+    "question1",
+    "question",
+    "pair",
+    "text2",
+    "sentence2",
+    "question2",
+)
 # Special tokens of the tokenisers of BERT, and of RoBERTa and its like.
 FIRST, SEPARATOR = ("[CLS]", "<s>"), ("[SEP]", "</s>")
 
@@ -41,34 +56,86 @@ def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
     return room - kept, kept
 
 
-def read_lines(given: str, endings: Sequence[str]) -> list[tuple[str, str]]:
-    """A user's texts, a line each, and the place of each: `file:line`, or nothing for a text that was typed.
+def given_files(given: str, endings: Sequence[str]) -> list[Path]:
+    """The files that a user names; none where a text was typed.
 
     Args:
         given: a file, a folder, or a text itself.
         endings: of the files that are taken of a folder.
 
     Raises:
-        UserError: there is no such file, or no text.
+        UserError: there is no such file.
     """
     path = Path(given).expanduser()
     try:
         there = path.exists()
     except OSError:  # too long for a name
         there = False
-    if not there:
-        if not re.search(r"\s", given.strip()):
-            raise UserError(f"there is no file or folder {path}: name one with input=PATH, or give a text in quotes")
-        return [("", given)]
-    found = [
-        (f"{file}:{number}", line.strip())
-        for file in find_files(path, endings)
-        for number, line in enumerate(read_text(file).split("\n"), 1)
-        if line.strip()
-    ]
+    if there:
+        return find_files(path, endings)
+    if not re.search(r"\s", given.strip()):
+        raise UserError(f"there is no file or folder {path}: name one with input=PATH, or give a text in quotes")
+    return []
+
+
+def lines_in(file: Path, encoding: str | None = None) -> list[tuple[str, str]]:
+    """The lines of a file that are not empty, and the place of each: `file:line`."""
+    lines = enumerate(read_text(file, encoding).split("\n"), 1)
+    return [(f"{file}:{number}", line.strip()) for number, line in lines if line.strip()]
+
+
+def require_texts(given: str, found: Sequence[Any]) -> None:
+    """Refuse files without a text."""
     if not found:
-        raise UserError(f"{path} holds no text")
+        raise UserError(f"{given} holds no text: name a file with one with input=PATH")
+
+
+def read_lines(given: str, endings: Sequence[str], encoding: str | None = None) -> list[tuple[str, str]]:
+    """A user's texts, a line each, and the place of each: `file:line`, or nothing for a text that was typed.
+
+    Args:
+        given, endings: see `given_files`.
+        encoding: of the files, see `read_text`.
+
+    Raises:
+        UserError: there is no such file, or no text.
+    """
+    files = given_files(given, endings)
+    if not files:
+        return [("", given)]
+    found = [line for file in files for line in lines_in(file, encoding)]
+    require_texts(given, found)
     return found
+
+
+class GivenText(NamedTuple):
+    """A user's text.
+
+    Attributes:
+        place: where it stands, `file:line`; "": it was typed.
+        text: the text.
+        pair: the second text of a pair; None: there is none.
+    """
+
+    place: str
+    text: str
+    pair: str | None = None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name, which may say that it is packed."""
+    return path.name.lower().removesuffix(".gz").endswith(TABLES)
+
+
+def joined(cells: Cells, names: Sequence[str]) -> list[str]:
+    """The cells of several columns, with a blank between those of a row."""
+    return [" ".join(filter(None, row)) for row in zip(*map(cells.column, names), strict=True)]
+
+
+def given_rows(cells: Cells, texts: Sequence[str], pairs: Sequence[str | None]) -> list[GivenText]:
+    """Texts of a table with their places."""
+    places = (f"{cells.path}:{line}" for line in cells.lines)
+    return [GivenText(*row) for row in zip(places, texts, pairs, strict=True)]
 
 
 def two_sides(place: str, line: str, what: str) -> tuple[str, str]:
@@ -109,7 +176,9 @@ class EncodedText(DataModule):
         UserError: a setting that cannot be, or a tokeniser that does not fit.
     """
 
-    endings = (".txt",)
+    endings: ClassVar[tuple[str, ...]] = (".txt", *TABLES)
+    pair = False  # whether an input has two texts
+    encoding: str | None = None  # of the files; None: UTF-8, and there is no option for it
     length_option: ClassVar[str | None] = "max_length"
     vocabulary: ClassVar[int] = 10_000  # tokens of a tokeniser that is trained, unless the config says otherwise
 
@@ -209,6 +278,52 @@ class EncodedText(DataModule):
 
     def require_weights(self, weights: str) -> None:
         require_tokens_of(weights, self)
+
+    def texts_of(self, given: str) -> list[GivenText]:
+        """A user's texts: of a file, of a folder, or a text that was typed.
+
+        Raises:
+            UserError: there is no such file, it holds no text, or texts that are no pairs where they have to be.
+        """
+        files = given_files(given, self.endings)
+        found = [text for file in files for text in self.given_texts(file)] if files else [self.given_line("", given)]
+        require_texts(given, found)
+        return found
+
+    def given_texts(self, file: Path) -> list[GivenText]:
+        """The texts of a file: rows of a table, or a text on each line, the two of a pair with a tab between."""
+        if is_table(file):
+            cells = self.read_given(file)
+            text, pair = self.columns_of(cells)
+            texts = joined(cells, text)
+            return given_rows(cells, texts, joined(cells, pair) if self.pair else [None] * len(texts))
+        return [self.given_line(place, line) for place, line in lines_in(file, self.encoding)]
+
+    def given_line(self, place: str, line: str) -> GivenText:
+        """A text, or two with a tab between them."""
+        return GivenText(place, *two_sides(place, line, "two texts")) if self.pair else GivenText(place, line)
+
+    def read_given(self, file: Path) -> Cells:
+        """The cells of a user's table of texts."""
+        return read_cells(file, encoding=self.encoding, expected=TEXT_COLUMNS)
+
+    def columns_of(self, cells: Cells) -> tuple[Sequence[str], Sequence[str]]:
+        """The columns of texts in a user's table, and those of second texts; several are joined.
+
+        Raises:
+            UserError: none is called so, and there are several.
+        """
+        wanted = 1 + self.pair
+        known = [name for name in cells.names if name.casefold() in TEXT_COLUMNS]
+        if not self.pair:
+            known.sort(key=lambda name: TEXT_COLUMNS.index(name.casefold()))
+        known = cells.names if len(known) < wanted == len(cells.names) else known
+        if len(known) < wanted:
+            raise UserError(
+                f"{cells.path} is a table of the columns {some(cells.names)}: call that of the texts text"
+                f"{', and that of the second ones pair' if self.pair else ''}, or give a file with a text on each line"
+            )
+        return known[:1], known[1:wanted]
 
     def loader(self, split: str, *, shuffle: bool = False) -> Loader:
         """Batches of a split for this process, of similar length; see `BucketOrder`."""

@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,106 +13,48 @@ import torch
 from torch import Tensor
 
 from ...counter import uniform
-from ...errors import UserError
-from ...metrics.entities import count_entities, entity_figures, tag_table
+from ...errors import UserError, some
+from ...metrics.entities import count_entities, entity_figures, split_tag, tag_table
 from ..reading import Given
-from ..text.base import read_text
 from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
 from ..text.words import WORD
-from .base import SHOWN, EncodedDescription, EncodedText, read_lines
+from .base import SHOWN, EncodedDescription, EncodedText, GivenText, given_files, require_texts
+from .columns import NUMBERED, Sentence, Tagged, find_files, read_columns
+from .schemes import (
+    CLOSED,
+    classes_of,
+    form_of,
+    kind_of,
+    out_of_order,
+    plain_tag,
+    plain_tags,
+    require_known,
+    scheme_name,
+    to_iob2,
+)
 
 log = logging.getLogger(__name__)
 IGNORED = -100  # the label of a token that counts nowhere
-FILES = {
-    "train": ("train.txt", "train.conll", "eng.train"),
-    "val": ("valid.txt", "val.txt", "dev.txt", "dev.conll", "eng.testa"),
-    "test": ("test.txt", "test.conll", "eng.testb"),
-}
 # Of CoNLL-2003, as IOB2.
 TAGS = ("B-LOC", "B-MISC", "B-ORG", "B-PER", "I-LOC", "I-MISC", "I-ORG", "I-PER", "O")
 SYLLABLES = tuple(a + b for a in "bdfgklmnprst" for b in "aeiou")  # of made words
-Sentence = tuple[list[str], list[str]]  # words and their tags
 
 
-def read_conll(path: Path, column: int) -> list[Sentence]:
-    """The sentences of a file: a word and its columns a line, blanks or tabs between, an empty line after a sentence.
-
-    Lines that begin with -DOCSTART- or # are left out.
-
-    Args:
-        path: the file.
-        column: of the tag, from 0; -1 is the last one. The word is in the first one.
+def tags_of(found: Tagged, path: Path, entities: bool | None) -> tuple[list[str], re.Pattern[str] | None]:
+    """The classes of a training file, see `classes_of`, and how its tags are written, see `form_of`.
 
     Raises:
-        UserError: a line has no such column, or another number of them than the first; it is named by its number.
+        UserError: it has one tag alone, or one that is none.
     """
-    sentences: list[Sentence] = []
-    words: list[str] = []
-    tags: list[str] = []
-    columns = 0
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if not fields or not line.strip():
-            if words:
-                sentences.append((words, tags))
-                words, tags = [], []
-            continue
-        if fields[0] == "-DOCSTART-" or (line.startswith("# ") and not words):
-            continue
-        columns = columns or len(fields)
-        if len(fields) != columns or not -columns < column < columns or column == 0 or columns < 2:
-            raise UserError(
-                f"{path}, line {number}: {len(fields)} columns, where {columns} are in the first line, and the tags "
-                f"are looked for in column {column}: give a word and its columns in each line, and data.column"
-            )
-        words.append(fields[0])
-        tags.append(fields[column])
-    if words:
-        sentences.append((words, tags))
-    if not sentences:
-        raise UserError(f"{path} holds no sentence")
-    return sentences
-
-
-def to_iob2(tags: Sequence[str]) -> list[str]:
-    """Tags of which each entity begins with B-, from IOB1, where B- stands only between two entities of one kind.
-
-    >>> to_iob2(["I-PER", "I-PER", "O", "I-LOC", "B-LOC", "I-ORG"])
-    ['B-PER', 'I-PER', 'O', 'B-LOC', 'B-LOC', 'B-ORG']
-    """
-    found = []
-    for i, tag in enumerate(tags):
-        kind, _, name = tag.partition("-")
-        begins = kind == "I" and (i == 0 or tags[i - 1] not in (f"B-{name}", f"I-{name}"))
-        found.append(f"B-{name}" if begins else tag)
-    return found
-
-
-def find_files(root: str, path: str | None) -> dict[str, Path]:
-    """The files of the splits in a folder.
-
-    Raises:
-        UserError: one is missing.
-    """
-    folder = Path(root).expanduser() / "conll2003" if path is None else Path(path).expanduser()
-    found = {}
-    for split, names in FILES.items():
-        there = [folder / name for name in names if (folder / name).is_file()]
-        if not there:
-            raise UserError(
-                f"{folder} holds no {' or '.join(names)}: put your files of words and tags there, or name their folder "
-                "with data.path=FOLDER (the texts of CoNLL-2003 are Reuters' and need a licence from NIST)"
-            )
-        found[split] = there[0]
-    return found
-
-
-def tags_of(sentences: Sequence[Sentence]) -> list[str]:
-    """The tags as IOB2, sorted, O among them, each entity with both its tags."""
-    found = {tag for _, tags in sentences for tag in to_iob2(tags)}
-    both = {f"{kind}-{tag[2:]}" for tag in found if tag[:2] in ("B-", "I-") for kind in "BI"}
-    return sorted({"O"} | found | both) if both else sorted(found)
+    if len(found.places) < 2:
+        raise UserError(
+            f"{path} has the tag {some(found.places)} alone in its column of tags: name another one with "
+            "data.column=COLUMN"
+        )
+    if (form := form_of(found.places, entities)) is None:
+        return classes_of(found.places, False), None
+    return classes_of({str(plain_tag(tag, form)) for tag in found.places}, True), form
 
 
 class TaggedTokens:
@@ -178,11 +121,11 @@ class GivenWords(Given[TaggedTokens]):
 
     Attributes:
         about: of each text.
-        words: of each text, where its words stand in it.
+        words: of each text, the first character of each of its words, and the one behind the last.
         texts: of each piece, the number of its text.
     """
 
-    words: Sequence[Sequence[re.Match[str]]] = field(kw_only=True)
+    words: Sequence[Sequence[tuple[int, int]]] = field(kw_only=True)
     texts: Sequence[int] = field(kw_only=True)
 
 
@@ -192,7 +135,8 @@ class Conll(EncodedText):
     Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared Task: Language-Independent Named Entity
     Recognition", arXiv:cs/0306050; 14,041 + 3,250 + 3,453 sentences in English, the official splits. The texts may not
     be passed on: the files have to be there, in `root/conll2003` or in `path`, as train.txt, valid.txt and test.txt (or
-    eng.train, eng.testa and eng.testb). IOB1, in which they were published, becomes IOB2.
+    eng.train, eng.testa and eng.testb). Files of one's own may be in CoNLL-U, see `read_columns`, and their tags in any
+    scheme of marks, see `schemes`: IOB1, in which these were published, and all others become IOB2.
 
     Batches: (tokens `b t`, lengths `b`, labels `b t`), with the label of a word at its first token, and -100 elsewhere
     (Devlin et al. 2018, arXiv:1810.04805, section 5.3).
@@ -206,7 +150,9 @@ class Conll(EncodedText):
         num_classes: see `declare_num_classes`.
         root: folder that has `conll2003`.
         path: a folder of files instead of it.
-        column: of the tags, from 0; -1: the last one.
+        column, word: of the tags and of the words, see `read_columns`.
+        entities: whether the tags mark entities; None: if they look so, see `form_of`.
+        encoding: of the files.
         classes: the tags in the order of the labels; None: sorted. A checkpoint gives its own.
         common: see `EncodedText`. Made data (`fake`): the letter with which a word begins tells its tag.
     """
@@ -214,6 +160,7 @@ class Conll(EncodedText):
     tasks = ("token_classification",)
     targets = "step"
     network = "bert_tiny"
+    endings = (*EncodedText.endings, *NUMBERED)
     vocabulary = 12_000
 
     def __init__(
@@ -222,20 +169,28 @@ class Conll(EncodedText):
         num_classes: int,
         root: str = "data",
         path: str | None = None,
-        column: int = -1,
+        column: int | str | None = None,
+        word: int | str | None = None,
+        entities: bool | None = None,
+        encoding: str = "utf-8",
         classes: Sequence[str] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.num_classes, self.root, self.path, self.column = num_classes, root, path, column
+        self.num_classes, self.root, self.path, self.entities = num_classes, root, path, entities
+        self.layout, self.encoding = (column, word, encoding), encoding
         self.classes = list(classes or ())
 
     @classmethod
     def declare_num_classes(
-        cls, root: str = "data", path: str | None = None, column: int = -1, fake: bool = False
-    ) -> int:
+        cls, root: str = "data", path: str | None = None, column: int | str | None = None,
+        word: int | str | None = None, entities: bool | None = None, encoding: str = "utf-8", fake: bool = False,
+    ) -> int:  # fmt: skip
         """The different tags of the training file, and O."""
-        return len(TAGS if fake else tags_of(read_conll(find_files(root, path)["train"], column)))
+        if fake:
+            return len(TAGS)
+        file = find_files(root, path)["train"]
+        return len(tags_of(read_columns(file, column, word, encoding), file, entities)[0])
 
     @property
     def baselines(self) -> dict[str, dict[str, float]]:
@@ -243,18 +198,42 @@ class Conll(EncodedText):
         return {split: found[split].baselines for split in ("val", "test") if split in found}
 
     def read_sentences(self) -> dict[str, list[Sentence]]:
-        """The sentences of each split, with tags as IOB2."""
+        """The sentences of each split, with tags as IOB2, or as the classes of an older checkpoint have them."""
         files = find_files(self.root, self.path)
-        found = {split: read_conll(path, self.column) for split, path in files.items()}
-        self.classes = self.classes or tags_of(found["train"])
-        for split, sentences in found.items():
-            strange = {tag for _, tags in sentences for tag in to_iob2(tags)} - set(self.classes)
-            if strange:
-                raise UserError(
-                    f"{files[split]} has the tag {min(strange)}, which is none of those of training: "
-                    f"{', '.join(self.classes)}"
-                )
-        return {split: [(words, to_iob2(tags)) for words, tags in part] for split, part in found.items()}
+        found = {split: read_columns(path, *self.layout) for split, path in files.items()}
+        classes, form = tags_of(found["train"], files["train"], self.entities)
+        self.classes = self.classes or classes
+        plain = {split: plain_tags(part, form) for split, part in found.items()}
+        if self.speaks:
+            self.tell_tags(files, plain, form is not None)
+        as_they_are = form is None or any(parts[0] not in "BI" for parts in map(split_tag, self.classes) if parts)
+        read = {
+            split: [(words, tags if as_they_are else to_iob2(tags)) for words, tags in part.sentences]
+            for split, part in plain.items()
+        }
+        for split, sentences in read.items():
+            require_known({tag for _, tags in sentences for tag in tags}, plain[split].places, self.classes)
+        return read
+
+    def tell_tags(self, files: dict[str, Path], found: dict[str, Tagged], entities: bool) -> None:
+        """Say what was read as words and tags, and by which scheme."""
+        names, train = ", ".join(path.name for path in files.values()), found["train"]
+        tags = {split: [tags for _, tags in part.sentences] for split, part in found.items()}
+        if not entities:
+            log.info(
+                "%s: words of column %d, and %d tags of column %d, which mark no entities: there is no F1",
+                names, train.word, len(train.places), train.column,
+            )  # fmt: skip
+            return
+        counts = [sum(tag[0] == "B" for part in tags[split] for tag in to_iob2(part)) for split in files]
+        schemes = {split: scheme_name(part) for split, part in tags.items()}
+        odd = sum(out_of_order(part) for split, part in tags.items() if schemes[split] in CLOSED)
+        log.info(
+            "%s: words of column %d, tags of column %d by %s, read as IOB2: %s entities%s",
+            names, train.word, train.column, " and ".join(dict.fromkeys(schemes.values())),
+            " + ".join(map(str, counts)),
+            f"; {odd} tags are out of order, and each begins an entity or ends one" if odd else "",
+        )  # fmt: skip
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
@@ -312,19 +291,37 @@ class Conll(EncodedText):
         return tokens, lengths, labels.index_fill(1, torch.tensor([0, -1 % tokens.shape[1]]), IGNORED)
 
     def read(self, given: str) -> GivenWords:
-        """See `DataModule.read`: a text on each line, or a text itself."""
-        lines = read_lines(given, self.endings)
-        words = [list(WORD.finditer(line)) for _, line in lines]
-        pieces = [
-            (i, row, starts)
-            for i, text in enumerate(words)
-            for row, starts in self.pieces([word.group() for word in text])
-        ]
+        """See `DataModule.read`: a file in the form of training, a text on each line, or a text itself."""
+        texts: list[tuple[str, str, list[tuple[int, int]]]] = []
+        files: list[Path | None] = [*given_files(given, self.endings)]
+        for file in files or [None]:
+            if file is not None and (found := self.tagged(file)) is not None:
+                rows = zip(found.lines, found.sentences, strict=True)
+                texts += (spaced(f"{file}:{line}", words) for line, (words, _) in rows)
+                continue
+            lines = [GivenText("", given)] if file is None else self.given_texts(file)
+            texts += ((place, line, [word.span() for word in WORD.finditer(line)]) for place, line, _ in lines)
+        require_texts(given, texts)
+        words = [[text[begin:end] for begin, end in spans] for _, text, spans in texts]
+        pieces = [(i, row, starts) for i, text in enumerate(words) for row, starts in self.pieces(text)]
         labels = [[0 if place in starts else IGNORED for place in range(len(row))] for _, row, starts in pieces]
         return GivenWords(
-            [{"place": place, "text": line} for place, line in lines],
-            TaggedTokens([row for _, row, _ in pieces], labels), size=1, words=words, texts=[i for i, *_ in pieces],
+            [{"place": place, "text": text} for place, text, _ in texts],
+            TaggedTokens([row for _, row, _ in pieces], labels), size=1, words=[spans for *_, spans in texts],
+            texts=[i for i, *_ in pieces],
         )  # fmt: skip
+
+    def tagged(self, file: Path) -> Tagged | None:
+        """A file in the form of training; None: it is a text."""
+        try:
+            found = read_columns(file, *self.layout)
+        except UserError:
+            if file.suffix.lower() in NUMBERED:
+                raise
+            return None
+        kinds = {parts[1] for name in self.classes if (parts := split_tag(name))}
+        known = all(tag in self.classes or kind_of(tag) in kinds for tag in found.places)
+        return found if found.numbered or known else None
 
     def pieces(self, words: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
         """Tokens of as many inputs as the words need, and in each the place of the first token of each of its words."""
@@ -344,6 +341,12 @@ class Conll(EncodedText):
         """Tokens and tags are numbered as in the checkpoint."""
         super().load_state_dict(state_dict)
         self.classes = list(state_dict["classes"])
+
+
+def spaced(place: str, words: Sequence[str]) -> tuple[str, str, list[tuple[int, int]]]:
+    """Words with blanks between: where they are from, the text, and the first and last place of each word in it."""
+    ends = list(accumulate(len(word) + 1 for word in words))
+    return place, " ".join(words), [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
 
 
 def usual_figures(train: Sequence[Sentence], judged: Sequence[Sentence], classes: Sequence[str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from ...metrics.figures import Figure, Reports
 from ..reading import Given
 from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
-from .base import SHOWN, EncodedDescription, EncodedText, longest_first, read_lines, segments_of, two_sides
+from .base import SHOWN, EncodedDescription, EncodedText, longest_first, segments_of
 
 log = logging.getLogger(__name__)
 COUNTED = 50_000  # training texts from which the baseline learns
@@ -124,7 +124,6 @@ class LabeledText(EncodedText):
     }
     targets = "sequence"
     classes: Sequence[str] = ()
-    pair = False
 
     def __init__(self, *, num_classes: int, **common: Any) -> None:
         super().__init__(**common)
@@ -199,15 +198,13 @@ class LabeledText(EncodedText):
         return tokens, lengths, *segments, labels
 
     def read(self, given: str) -> Given[LabelledTokens]:
-        """See `DataModule.read`: a text on each line, the two of a pair with a tab between them, or a text itself."""
-        lines = read_lines(given, self.endings)
-        texts, pairs = [line for _, line in lines], None
-        if self.pair:
-            sides = [two_sides(place, line, "two texts") for place, line in lines]
-            texts, pairs = [one for one, _ in sides], [other for _, other in sides]
+        """See `DataModule.read`: a table or a text on each line, see `given_texts`, or a text itself."""
+        found = self.texts_of(given)
+        texts, pairs = [text for _, text, _ in found], [str(pair) for *_, pair in found] if self.pair else None
         rows, firsts, _ = encode_texts(self.codec, texts, pairs, self.max_length, self.first, self.separator)
         return Given(
-            [{"place": place, "text": line} for place, line in lines], LabelledTokens(rows, firsts, [0] * len(rows))
+            [{"place": place, "text": "\t".join(filter(None, both))} for place, *both in found],
+            LabelledTokens(rows, firsts, [0] * len(rows)),
         )
 
     def describe(self) -> TextClassDescription:

@@ -13,12 +13,13 @@ from torch import Tensor
 from ...counter import uniform
 from ...errors import UserError
 from ...metrics.answers import normalize
+from ..decoding import read_text
 from ..download import fetch
 from ..reading import Given
-from ..text.base import read_text
+from ..tables import read_cells
 from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
-from .base import SHOWN, EncodedDescription, EncodedText, read_lines, segments_of, two_sides
+from .base import SHOWN, EncodedDescription, EncodedText, is_table, read_lines, segments_of, two_sides
 
 log = logging.getLogger(__name__)
 ADDRESS = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
@@ -224,10 +225,15 @@ class SpanDescription(EncodedDescription):
 
 
 def asked(given: str, endings: Sequence[str]) -> list[Question]:
-    """A user's questions with their texts, from a JSON file in the form of SQuAD, or from lines with a tab between."""
+    """A user's questions with their texts: a JSON file in the form of SQuAD, a table, or lines with a tab between."""
     path = Path(given).expanduser()
     if path.suffix == ".json" and path.is_file():
         return read_squad(path)
+    if is_table(path) and path.is_file():
+        cells = read_cells(path, expected=("question", "context"))
+        if {"question", "context"} <= set(cells.names):
+            rows = zip(cells.column("question"), cells.column("context"), strict=True)
+            return [Question(question, context, [], []) for question, context in rows]
     sides = [two_sides(place, line, "a question and its text") for place, line in read_lines(given, endings)]
     return [Question(question, context, [], []) for question, context in sides]
 

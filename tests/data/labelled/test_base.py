@@ -68,3 +68,29 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
     train_codec(sentences(50), "wordpiece", 60, BERT).save(path)
     with pytest.raises(UserError, match="the checkpoint's is"):  # the tokeniser of a run is not exchanged
         Given(given(), vocab_size=60, tokenizer=str(path)).load_state_dict(data.describe())
+
+
+# --- a user's files
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_tables_of_texts(pair: bool, tmp_path: Path) -> None:
+    """For data sets that have no options for columns: by names that people use, or all columns there are."""
+    data = Given(given(pair), vocab_size=60)
+    path = tmp_path / "my.csv"
+
+    def read(text: str) -> list[tuple[str, str | None]]:
+        path.write_text(text)
+        return [(found.text, found.pair) for found in data.texts_of(str(path))]
+
+    if pair:
+        for names in ("sentence1,sentence2", "question,sentence", "Text,Pair", "one,other"):
+            assert read(f'{names}\n"a, b",c\nd,"e\nf"\n') == [("a, b", "c"), ("d", "e\nf")]
+    else:
+        for names in ("id,text", "id,Sentence", "n,review"):
+            assert read(f'{names}\n1,"a, b"\n2,"e\nf"\n') == [("a, b", None), ("e\nf", None)]
+        assert read('name\n"a, b"\nc\n') == [("a, b", None), ("c", None)]
+    with pytest.raises(UserError, match="is a table of the columns n, m, k: call that of the texts text"):
+        read("n,m,k\na,b,c\n")
+    with pytest.raises(UserError, match="holds no text"):
+        read("text,pair\n")

@@ -85,7 +85,7 @@ def test_mistakes_in_conll_files(tmp_path: Path) -> None:
             conll.Conll.declare_num_classes("nowhere", str(folder), column)
     conll_folder(tmp_path, "a O\nb B-X\n")
     (tmp_path / "test.conll").write_text("a B-Y\n")
-    with pytest.raises(UserError, match="has the tag B-Y, which is none of those of training: B-X, I-X, O"):
+    with pytest.raises(UserError, match="line 1: the tag B-Y is none of those of training: B-X, I-X, O"):
         conll.Conll(num_classes=3, path=str(tmp_path), vocab_size=60).setup()
 
 
@@ -101,3 +101,45 @@ def test_usual_tags_of_worked_example() -> None:
             "usual_tag_f1": 2 / 3,
         }
     )
+
+
+# --- a user's files
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> conll.Conll:
+    """Data as a run leaves them: words in the first column and tags in the last one."""
+    data = conll.Conll(num_classes=7, path=str(conll_folder(tmp_path)), vocab_size=120, lowercase=False)
+    data.setup()
+    return data
+
+
+def given(data: conll.Conll, path: Path, content: str) -> list[list[str]]:
+    """The words of each text."""
+    path.write_text(content)
+    found = data.read(str(path))
+    return [
+        [about["text"][begin:end] for begin, end in spans]
+        for about, spans in zip(found.about, found.words, strict=True)
+    ]
+
+
+def test_a_file_of_columns_is_read_as_in_training(trained: conll.Conll, tmp_path: Path) -> None:
+    words = [["EU", "rejects", "German", "call"], ["Peter", "Blackburn", "London"]]
+    assert given(trained, tmp_path / "new.txt", CONLL) == words
+    assert given(trained, tmp_path / "new.txt", CONLL.replace("I-", "S-")) == words  # in another scheme
+    numbered = "".join(f"{i}\t{word}\tO\n" for i, word in enumerate(words[0], 1))
+    assert given(trained, tmp_path / "new.conllu", numbered) == words[:1]
+    assert given(trained, tmp_path / "new.txt", "EU rejects\n\nGerman call!\n") == [
+        ["EU", "rejects"], ["German", "call", "!"],
+    ]  # fmt: skip
+    (tmp_path / "new.conll").write_text(CONLL)
+    found = trained.read(str(tmp_path / "new.conll"))
+    assert [row["place"] for row in found.about] == [f"{tmp_path / 'new.conll'}:{n}" for n in (3, 8)]
+    found = trained.read(str(tmp_path / "new.txt"))
+    assert [row["place"] for row in found.about] == [f"{tmp_path / 'new.txt'}:{n}" for n in (1, 3)]
+    assert given(trained, tmp_path / "new.csv", 'id,text\n1,"EU, rejects"\n2,German call\n') == [
+        ["EU", ",", "rejects"], ["German", "call"],
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="2 columns, where 3 are in the first line"):
+        given(trained, tmp_path / "new.conllu", numbered + "5\tx\n")
