@@ -1,7 +1,10 @@
 """Splits that nobody fixed: always cut in the same way, whatever the run's seed is."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +70,30 @@ def stratified(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return (~taken).nonzero()[:, 0], taken.nonzero()[:, 0]
 
 
-def sort_labels(labels: Sequence[str]) -> list[str]:
+NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*|(?=\.\d))(?:\.\d*)?(?:[eE][+-]?\d\d?)?")  # 007 is a name
+
+
+def label_name(label: str) -> str:
+    """What a label is called: a number in one form, however it is written, and any other text as it is.
+
+    >>> [label_name(label) for label in ("0", "0.0", "-0", "1.0", "+1", "1e0", ".50", "007", "nan", "1.0.0", "yes")]
+    ['0', '0', '0', '1', '1', '1', '0.5', '007', 'nan', '1.0.0', 'yes']
+    """
+    if not NUMBER.fullmatch(label):
+        return label
+    number = Decimal(label).normalize()
+    return format(number, "f") if number else "0"
+
+
+def places_of(classes: Sequence[str]) -> Callable[[str], int | None]:
+    """A function that says which class a label is: the one of this name, or the only one of this number; None: none."""
+    exact = {name: k for k, name in enumerate(classes)}
+    numbers = Counter(map(label_name, classes))
+    like = {label_name(name): k for k, name in enumerate(classes) if numbers[label_name(name)] == 1}
+    return lambda label: exact.get(label, like.get(label_name(label)))
+
+
+def sort_labels(labels: Iterable[str]) -> list[str]:
     """Each label once, in the order of numbers where all are numbers."""
     unique = sorted(set(labels))
     try:

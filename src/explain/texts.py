@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..analysis.modes import predicting
+from ..data.decoding import read_text
+from ..data.labelled.base import EncodedText
 from ..data.pairs.base import ParallelData
-from ..data.text.base import Codec, read_text
+from ..data.text.base import Codec
 from ..data.text.tokenizer import TokenizerCodec
 from ..drawing.alignments import labels
 from ..errors import UserError
@@ -30,6 +32,7 @@ from .sequences import draw_gradients
 
 SHOWN = 40  # tokens of a text that is looked at
 NAMED = 28  # tokens of an axis that has names for them
+EXAMPLE_SOURCE, TYPED = "an example", "the text"  # where a text comes from that is in no file
 EXAMPLE = "the list of the names that a class has is a dictionary"
 
 
@@ -90,9 +93,11 @@ def look(task: Task, about: dict[str, Any], given: str) -> Attending:
     data: Any = reader(about)
     config, device = about["config"]["model"], task.device
     network = task.network
-    text, source = text_of(given)
+    text, source = text_of(given, getattr(data, "encoding", None))
     if isinstance(task, SequenceToSequence):
         return look_at_translation(task, data, config, text, source)
+    if isinstance(data, EncodedText) and source not in (EXAMPLE_SOURCE, TYPED):
+        text = data.read(given).about[0].get("text", text)  # the first one of the file, as it is read in training
     codec = data.codec
     tokens = codec.encode(text)
     if isinstance(task, LanguageModeling):
@@ -113,24 +118,24 @@ def look(task: Task, about: dict[str, Any], given: str) -> Attending:
     return subject
 
 
-def text_of(given: str) -> tuple[str, str]:
-    """A text and where it comes from: a file of the user's, what was typed, or an example.
+def text_of(given: str, encoding: str | None = None) -> tuple[str, str]:
+    """A text and where it comes from: a file of the user's, in this encoding, what was typed, or an example.
 
     Raises:
         UserError: one word, which is no file.
     """
     if not given:
-        return EXAMPLE, "an example"
+        return EXAMPLE, EXAMPLE_SOURCE
     path = Path(given).expanduser()
     try:
         is_file = path.is_file()
     except OSError:  # a text may be too long for a name
         is_file = False
     if is_file:
-        return read_text(path), path.name
+        return read_text(path, encoding), path.name
     if len(given.split()) < 2:
         raise UserError(f"there is no file {given}: name a text with input=FILE, or give one with input='...'")
-    return given, "the text"
+    return given, TYPED
 
 
 def look_at_translation(
