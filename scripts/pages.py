@@ -40,6 +40,7 @@ PUBLISHED = {
     "tcn-jsb_chorales": f"nll 8.10 ({BAI})",
     "d_linear-etth1": "mse .375 (Zeng et al. 2022)",
     "gpt_char_cpu-tiny_shakespeare": "1.88 nats on the last tenth (nanoGPT), of which our validation is the first half",
+    "lstm_lm-ptb": "perplexity 82.7 (Zaremba et al. 2014)",
     "transformer-multi30k": "BLEU 36.52, of words (bentrevett/pytorch-seq2seq)",
     "vae-mnist": "loss 104 to 106 nats (pytorch/examples)",
     "lstm_lm-tiny_shakespeare": "a Transformer: 1.4697 nats (nanoGPT), of which our validation is the first half",

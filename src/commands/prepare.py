@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..data.reading import list_files
-from ..data.text.token_writing import given, split_by_position, trainer, write_tokens
+from ..data.text.split_files import split_files, tell_splits
+from ..data.text.token_writing import given, split_by_name, split_by_position, trainer, write_tokens
 from ..data.text.tokenizer import BERT, GPT, TRANSLATION, load_codec
 from ..errors import UserError
 
@@ -21,7 +22,8 @@ def prepare(
     """Long texts as tokens, for data=token_file; typed again it goes on where it was stopped.
 
     Args:
-        input: a file in UTF-8, a folder, of which all files that end in .txt are taken, or a pattern, as in '*.txt'.
+        input: a file in UTF-8, a folder, of which all files that end in .txt are taken, or a pattern, as in '*.txt';
+            train.txt, valid.txt and test.txt in a folder are the splits.
         output: a folder.
         tokenizer: a file or folder of one that is taken; else one is trained on the training text.
         by: what is trained; else bpe.
@@ -47,7 +49,11 @@ def prepare(
         kind, size = by or BY, SIZE if vocab_size is None else vocab_size
         make = trainer(kind, size, {"bpe": GPT, "wordpiece": BERT}.get(kind, TRANSLATION))
         settings = {"by": kind, "vocab_size": size}
-    splits = split_by_position(find_texts(input), share)
+    if own := split_files(Path(input).expanduser()):
+        print(tell_splits(Path(input).expanduser(), own))
+        splits = split_by_name(own, share)
+    else:
+        splits = split_by_position(find_texts(input), share)
     folder = Path(output).expanduser()
     try:
         index = write_tokens(splits, folder, {**settings, "share": share}, make)

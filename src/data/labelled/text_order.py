@@ -17,7 +17,9 @@ class TextOrder(LabeledText):
 
     Args:
         num_classes: 2.
-        path: a text file in UTF-8, or a folder of .txt files.
+        path: a text file, or a folder of .txt files, or of one for each split.
+        encoding: of the files.
+        parts: what the splits are, see `own_splits`.
         share: of the characters, for validation and for test each.
         swaps: how often a training sentence comes as it is, and with a swap; validation and test have one of each.
         common: see `LabeledText`.
@@ -30,17 +32,18 @@ class TextOrder(LabeledText):
     vocabulary = 4_000
 
     def __init__(
-        self, *, num_classes: int = 2, path: str | None = None, share: float = 0.05, swaps: int = 2, **common: Any
-    ) -> None:
+        self, *, num_classes: int = 2, path: str | None = None, encoding: str = "utf-8",
+        parts: str | None = "position", share: float = 0.05,        swaps: int = 2, **common: Any,
+    ) -> None:  # fmt: skip
         super().__init__(num_classes=num_classes, **common)
         if swaps < 1:
             raise UserError(f"data.swaps={swaps} must be at least 1")
         if not 0 < share < 0.5:
             raise UserError(f"data.share={share} must be between 0 and 0.5, as in data.share=0.05")
-        self.path, self.share, self.swaps = path, share, swaps
+        self.path, self.encoding, self.parts, self.share, self.swaps = path, encoding, parts, share, swaps
 
     def read_examples(self) -> dict[str, Examples]:
-        texts, seen = read_splits(self.path, self.share), set[str]()
+        texts, seen = read_splits(self.path, self.share, self.encoding, self.parts), set[str]()
         found: dict[str, Examples] = {}
         for split in ("test", "val", "train"):
             new = [s for s in dict.fromkeys(split_sentences(texts[split])) if places_to_swap(s) and s not in seen]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ..decoding import read_text
 from ..reading import list_files
-from ..text.base import read_text
 from ..text.pydoc import distinct, read_topics
+from ..text.split_files import own_splits
 from ..text.tokenizer import BERT, TokenizerCodec, load_codec, train_codec
 from ..text.wikitext2 import WikiText2
 from ..text.wikitext103 import WikiText103
@@ -49,7 +50,10 @@ class TextFileMasked(MaskedText):
     that make up `share` of the characters, and two at least, are the test, those before them validate, the rest trains.
 
     Args:
-        path: a text file in UTF-8, or a folder, of which all files that end in .txt are taken, sorted by name.
+        path: a text file, or a folder, of which all files that end in .txt are taken, sorted by name; or a folder with
+            a file for each split, whose documents are paragraphs unless it is said.
+        encoding: of the files.
+        parts: what the splits are, see `own_splits`.
         documents: "file", "paragraph" (what stands between empty lines), or None: files of a folder, or the paragraphs
             of a file.
         share: of the characters, for validation and for test each.
@@ -64,6 +68,8 @@ class TextFileMasked(MaskedText):
         *,
         path: str | None = None,
         documents: str | None = None,
+        encoding: str = "utf-8",
+        parts: str | None = "position",
         share: float = 0.05,
         max_tokens: int = 8192,
         **arguments: Any,
@@ -71,11 +77,13 @@ class TextFileMasked(MaskedText):
         super().__init__(**arguments)
         require_settings(documents, share, max_tokens)
         self.path, self.documents, self.share, self.max_tokens = path, documents, share, max_tokens
+        self.encoding, self.parts = encoding, parts
 
     @classmethod
     def declare_vocab_size(
         cls, tokenizer: str | None = None, path: str | None = None, documents: str | None = None, share: float = 0.05,
-        max_tokens: int = 8192, lowercase: bool = True, fake: bool = False,
+        max_tokens: int = 8192, lowercase: bool = True, fake: bool = False, encoding: str = "utf-8",
+        parts: str | None = "position",
     ) -> int:  # fmt: skip
         """The tokens of the given tokeniser, or of the one of the training part.
 
@@ -85,15 +93,18 @@ class TextFileMasked(MaskedText):
         require_settings(documents, share, max_tokens)
         if fake:
             return min(max_tokens, MADE_TOKENS)
-        return own_codec(path, stamp(path), documents, share, max_tokens, tokenizer, lowercase).vocab_size
+        return own_codec(
+            path, stamp(path, parts), documents, share, max_tokens, tokenizer, lowercase, encoding, parts
+        ).vocab_size
 
     def read_documents(self) -> dict[str, list[str]]:
-        return own_documents(self.path, self.documents, self.share)
+        return own_documents(self.path, self.documents, self.share, self.encoding, self.parts)
 
     def make_codec(self, documents: Sequence[str]) -> TokenizerCodec:
         return own_codec(
-            self.path, stamp(self.path), self.documents, self.share, self.max_tokens, self.tokenizer, self.lowercase
-        )
+            self.path, stamp(self.path, self.parts), self.documents, self.share, self.max_tokens, self.tokenizer,
+            self.lowercase, self.encoding, self.parts,
+        )  # fmt: skip
 
 
 class WikiText2Masked(MaskedText):
@@ -169,7 +180,9 @@ def require_settings(documents: str | None, share: float, max_tokens: int) -> No
         raise UserError(f"data.max_tokens={max_tokens} must be more than the {len(BERT)} special tokens")
 
 
-def own_documents(path: str | None, kind: str | None, share: float) -> dict[str, list[str]]:
+def own_documents(
+    path: str | None, kind: str | None, share: float, encoding: str = "utf-8", parts: str | None = None
+) -> dict[str, list[str]]:
     """The documents of each split, see `TextFileMasked`.
 
     Raises:
@@ -182,20 +195,24 @@ def own_documents(path: str | None, kind: str | None, share: float) -> dict[str,
     source = Path(path).expanduser()
     if not source.exists():
         raise UserError(f"there is no file or folder {source}: name a text with data.path=FILE")
-    files = [source / name for name in list_files(source, (".txt",))] if source.is_dir() else [source]
+    files = files_of(source, parts)
     if not files:
         raise UserError(f"{source} holds no file that ends in .txt: name a text with data.path=FILE")
-    found = [read_text(file) for file in files]
-    if (kind or ("file" if source.is_dir() else "paragraph")) == "paragraph":
-        found = [part for text in found for part in EMPTY_LINES.split(text)]
-    found = [text for text in found if text.strip()]
+    splits: dict[str, list[str]] = {}
+    if own := own_splits(source, parts):
+        splits = {split: divide([read_text(file, encoding)], kind or "paragraph") for split, file in own.items()}
+        found = splits.pop("train")
+    else:
+        texts = [read_text(file, encoding) for file in files]
+        found = divide(texts, kind or ("file" if source.is_dir() else "paragraph"))
     if len(found) < 3 * LEAST:
         raise UserError(
             f"{source} has {len(found)} documents where at least {3 * LEAST} are needed: {TextFileMasked.advice}"
         )
     wanted = share * sum(map(len, found))
-    splits: dict[str, list[str]] = {}
     for split, before in (("test", 2 * LEAST), ("val", LEAST)):
+        if split in splits:
+            continue
         taken = LEAST
         while len(found) - taken > before and sum(map(len, found[-taken - 1 :])) <= wanted:
             taken += 1
@@ -203,22 +220,34 @@ def own_documents(path: str | None, kind: str | None, share: float) -> dict[str,
     return {"train": found, "val": splits["val"], "test": splits["test"]}
 
 
-def stamp(path: str | None) -> tuple[tuple[str, int, int], ...]:
+def divide(texts: Sequence[str], kind: str) -> list[str]:
+    """The documents of files: each a file, or a paragraph."""
+    parts = [part for text in texts for part in EMPTY_LINES.split(text)] if kind == "paragraph" else texts
+    return [text for text in parts if text.strip()]
+
+
+def files_of(source: Path, parts: str | None) -> list[Path]:
+    """The files of a text: those of the splits, or all in a folder that end in .txt, or the file itself."""
+    if not source.is_dir():
+        return [source]
+    return [*own_splits(source, parts).values()] or [source / name for name in list_files(source, (".txt",))]
+
+
+def stamp(path: str | None, parts: str | None) -> tuple[tuple[str, int, int], ...]:
     """Names, sizes and times of change of a user's files, by which a second reading knows that they are the same."""
     source = None if path is None else Path(path).expanduser()
     if source is None or not source.exists():
         return ()
-    files = [source / name for name in list_files(source, (".txt",))] if source.is_dir() else [source]
-    return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files_of(source, parts))
 
 
 @functools.lru_cache(maxsize=1)
 def own_codec(
     path: str | None, stamp: tuple[tuple[str, int, int], ...], documents: str | None, share: float, max_tokens: int,
-    tokenizer: str | None, lowercase: bool,
+    tokenizer: str | None, lowercase: bool, encoding: str, parts: str | None,
 ) -> TokenizerCodec:  # fmt: skip
     """The tokeniser of a user's text. It is needed twice: for the size of the network, and for the data."""
     if tokenizer is not None:
         return load_codec(tokenizer)
-    train = own_documents(path, documents, share)["train"]
+    train = own_documents(path, documents, share, encoding, parts)["train"]
     return train_codec(train, "wordpiece", max_tokens, BERT, lowercase=lowercase)

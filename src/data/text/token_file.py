@@ -41,7 +41,7 @@ class StoredTokens:
         key = places.numpy() if isinstance(places, Tensor) else places
         found = torch.from_numpy(np.asarray(self.numbers[key]).astype(np.int64))
         if found.numel() and int(found.max()) >= self.vocab_size:
-            raise UserError(f"{self.path} is damaged, it has a token {int(found.max())}: delete it and prepare it anew")
+            raise UserError(f"{self.path} is damaged, it has a token {int(found.max())}: prepare it anew elsewhere")
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -69,7 +69,7 @@ def require_complete(path: str | Path | None) -> tuple[Path, dict[str, Any]]:
             raise ValueError("numbers that cannot be")
         str(index["fingerprint"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / INDEX} is damaged ({error}): delete the folder and write it anew") from error
+        raise UserError(f"{folder / INDEX} is damaged ({error}): write it anew into another folder") from error
     return folder, index
 
 
@@ -91,7 +91,7 @@ def open_tokens(folder: Path, index: Mapping[str, Any]) -> tuple[TokenizerCodec,
         expected = index["splits"][name]["tokens"] * np.dtype(index["dtype"]).itemsize
         size = path.stat().st_size if path.is_file() else 0
         if size != expected:
-            raise UserError(f"{path} has {size:,} bytes where {expected:,} are right: delete the folder, write it anew")
+            raise UserError(f"{path} has {size:,} bytes where {expected:,} are right: write it anew elsewhere")
         splits[name] = StoredTokens(path, index["dtype"], codec.vocab_size)
     return codec, splits
 

@@ -105,6 +105,18 @@ def split_by_position(paths: Sequence[Path], share: float) -> dict[str, list[Ran
     return splits
 
 
+def split_by_name(files: Mapping[str, Path], share: float) -> dict[str, list[Range]]:
+    """A file for each split, see `split_files`; what has none is the last `share` of the training text."""
+    splits = {name: [whole(path)] for name, path in files.items()}
+    for name in ("test", "val"):
+        if name not in splits:
+            (train,) = splits["train"]
+            cut = place_to_cut(train.path, int(train.end - share * (train.end - train.start)))
+            splits["train"] = [Range(train.path, train.start, cut)]
+            splits[name] = [Range(train.path, cut, train.end)]
+    return {name: splits[name] for name in SPLITS}
+
+
 def checksum(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -140,7 +152,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         if not isinstance(index["made_of"], dict) or not isinstance(index["shards"], dict):
             raise TypeError("its parts are of other types")
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete the folder and write it anew") from error
+        raise UserError(f"{path} is damaged ({error}): write it anew into another folder") from error
     return index  # type: ignore[no-any-return]
 
 
@@ -217,7 +229,7 @@ def _write(
             index = _begin(folder, made_of)
         for key, what in (("texts", "of another text"), ("settings", "by another tokeniser or share")):
             if index["made_of"].get(key) != made_of[key]:
-                raise UserError(f"{folder} holds tokens {what}: name another folder with output=FOLDER, or delete it")
+                raise UserError(f"{folder} holds tokens {what}: name another folder with output=FOLDER")
         if index["complete"]:
             say(f"{folder} is complete: {_summary(index)}")
             shutil.rmtree(folder / SHARDS, ignore_errors=True)
@@ -287,7 +299,7 @@ def _codec(
             return codec
     codec = make_codec(_training_text(splits["train"], say))
     if index.get("fingerprint", codec.fingerprint) != codec.fingerprint:
-        raise UserError(f"{folder} was begun with another tokeniser: name another folder, or delete it")
+        raise UserError(f"{folder} was begun with another tokeniser: name another folder")
     write_whole(path, lambda file: file.write(codec.text.encode()))
     index |= {"fingerprint": codec.fingerprint, "vocab_size": codec.vocab_size, "dtype": codec.dtype, "by": codec.by}
     _write_index(folder, index)

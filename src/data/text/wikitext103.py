@@ -131,8 +131,8 @@ class WikiText103(StoredText):
             with path.open("rb") as lines:
                 if (found := sum(1 for _ in lines)) != LINES[split]:
                     raise UserError(
-                        f"{path} has {found} lines where {LINES[split]} are right: delete it, and it is unpacked or "
-                        "downloaded anew"
+                        f"{path} has {found} lines where {LINES[split]} are right: name another "
+                        "folder with data.root=FOLDER, or read this with data=text_file data.by=word"
                     )
         return paths
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...errors import UserError
+from ..decoding import read_text
 from ..download import fetch
-from .base import WordData, read_text
+from .base import WordData
 
 MD5 = "542ccefacc6c27f945fb54453812b3cd"  # of wikitext-2-v1.zip, as in torchtext
 FILES = {"train": "wiki.train.tokens", "val": "wiki.valid.tokens", "test": "wiki.test.tokens"}
@@ -58,7 +59,7 @@ class WikiText2(WordData):
             texts[split] = read_text(path)
             if (lines := texts[split].count("\n")) != LINES[split]:
                 raise UserError(
-                    f"{path} has {lines} lines where {LINES[split]} are right: delete it, and it is unpacked or "
-                    "downloaded anew"
+                    f"{path} has {lines} lines where {LINES[split]} are right: name another folder "
+                    "with data.root=FOLDER, or read this with data=text_file data.by=word"
                 )
         return texts

@@ -32,6 +32,22 @@ def test_a_users_text(tmp_path: Path) -> None:
     assert own_documents(str(folder), "paragraph", 0.01)["test"] == ["6", "more"]
 
 
+def test_files_of_splits_are_the_splits(tmp_path: Path) -> None:
+    """Their documents are paragraphs; what has no file is cut from training."""
+    for name in ("train", "test"):
+        (tmp_path / f"my.{name}.txt").write_bytes("\n\n".join(f"{name} né {i}" for i in range(9)).encode("latin-1"))
+    found = own_documents(str(tmp_path), None, 0.1, "latin-1")
+    assert found["test"] == [f"test né {i}" for i in range(9)]
+    assert found["train"] + found["val"] == [f"train né {i}" for i in range(9)]
+    assert len(found["val"]) == 2
+    size = TextFileMasked.declare_vocab_size(path=str(tmp_path), max_tokens=60, encoding="latin-1", parts="files")
+    data = TextFileMasked(
+        path=str(tmp_path), encoding="latin-1", parts="files", max_tokens=60, vocab_size=size, context=8
+    )
+    data.setup()
+    assert "[UNK]" not in data.codec.pieces(data.splits["train"].tokens)
+
+
 def test_mistakes_in_a_users_text_are_named(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("one\n\ntwo")

@@ -1,5 +1,6 @@
 """A user's own text: splits, vocabularies, mistakes."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from torchatlas.errors import UserError
 
 def own_text(**options: Any) -> TextFile:
     by, share, largest = options.get("by", "character"), options.get("share", 0.05), options.get("max_tokens", 10_000)
-    size = TextFile.declare_vocab_size(options["path"], by, share, largest)
+    asked = {key: options[key] for key in ("split", "encoding", "parts") if key in options}
+    size = TextFile.declare_vocab_size(options["path"], by, share, largest, **asked)
     data = TextFile(**{"vocab_size": size, "context": 8, "batch_size": 2, **options})
     data.setup()
     return data
@@ -157,3 +159,53 @@ def test_a_wrong_tokeniser_is_refused(tmp_path: Path) -> None:
     later.load_state_dict(about)
     later.setup()
     assert later.codec.describe() == codec("bpe").describe()
+
+
+# --- splits and words that somebody has made
+
+
+LINES = " the <unk> cat , it 's here \n the $ N <unk> dog \n"
+
+
+@pytest.mark.parametrize("variant", ["as it is", "Windows", "packed", "latin-1"])
+def test_files_of_splits_are_the_splits(variant: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    text = LINES.replace("dog", "chien né") if variant == "latin-1" else LINES
+    encoding = "latin-1" if variant == "latin-1" else "utf-8"
+    for name in ("train", "valid", "test"):
+        data = (text * 9 + f" {name} \n").encode(encoding)
+        data = data.replace(b"\n", b"\r\n") if variant == "Windows" else data
+        (tmp_path / f"ptb.{name}.txt").write_bytes(gzip.compress(data) if variant == "packed" else data)
+    own = own_text(path=str(tmp_path), by="word", encoding=encoding, parts=None)
+    for split, name in (("train", "train"), ("val", "valid"), ("test", "test")):
+        assert own.read_texts()[split] == text * 9 + f" {name} \n"
+    per_line = 14 + (variant == "latin-1")  # the words, <unk> among them, and <eos> twice
+    assert [len(own.splits[s].tokens) for s in ("train", "val", "test")] == [9 * per_line + 2] * 3  # type: ignore[attr-defined]
+    assert (
+        f"{tmp_path}: ptb.train.txt, ptb.valid.txt, ptb.test.txt are the splits (data.parts=files)" in caplog.messages
+    )
+    assert "words are what stands between blanks, and <eos> ends each line (data.split=blanks)" in caplog.messages
+
+
+def test_what_a_word_is_can_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_text(LINES * 40)
+    found = {
+        split: own_text(path=str(path), by="word", split=split, share=0.2) for split in (None, "blanks", "punctuation")
+    }
+    assert found[None].codec.describe() == found["blanks"].codec.describe()
+    assert "'s" in found["blanks"].codec.words  # type: ignore[attr-defined]
+    assert "unk" in found["punctuation"].codec.words  # type: ignore[attr-defined]
+    path.write_text((LINES * 40).replace("<unk>", "rare"))
+    assert own_text(path=str(path), by="word", share=0.2).codec.describe()["rule"] == "punctuation"  # type: ignore[typeddict-item]
+    with pytest.raises(UserError, match=r"data\.split=letters must be punctuation or blanks"):
+        own_text(path=str(path), by="word", split="letters")
+    with pytest.raises(UserError, match=r"data\.split=blanks says what a word is: add data\.by=word"):
+        own_text(path=str(path), split="blanks")
+
+
+def test_a_split_without_a_file_is_cut_from_training(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("word " * 100)
+    (tmp_path / "test.txt").write_text("other " * 20)
+    found = read_splits(tmp_path, 0.1)
+    assert found == {"train": "word " * 91, "val": "word " * 9, "test": "other " * 20}

@@ -197,3 +197,25 @@ def test_a_text_without_blanks_is_cut_between_characters(small: None, tmp_path: 
     found = load_codec(tmp_path / "tokens")
     parts = [np.fromfile(tmp_path / "tokens" / f"{name}.bin", dtype="uint16") for name in ("train", "val", "test")]
     assert found.decode(np.concatenate(parts).tolist()) == "日本語€" * 4000
+
+
+def test_files_of_splits_are_the_splits(tmp_path: Path) -> None:
+    texts = {name: f"{name} " * 300 for name in ("train", "valid", "test")}
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name, text in texts.items():
+        (folder / f"my.{name}.txt").write_text(text)
+    write(folder, tmp_path / "tokens")
+    found = load_codec(tmp_path / "tokens")
+
+    def text_of(split: str, tokens: Path) -> str:
+        return found.decode(np.fromfile(tokens / f"{split}.bin", dtype="uint16").tolist()).replace(GPT[0], "")
+
+    assert {split: text_of(split, tmp_path / "tokens") for split in ("train", "val", "test")} == {
+        "train": texts["train"], "val": texts["valid"], "test": texts["test"],
+    }  # fmt: skip
+    (folder / "my.valid.txt").unlink()
+    write(folder, tmp_path / "cut")
+    assert text_of("train", tmp_path / "cut") + text_of("val", tmp_path / "cut") == texts["train"]
+    assert 0.08 < len(text_of("val", tmp_path / "cut")) / len(texts["train"]) < 0.12
+    assert text_of("test", tmp_path / "cut") == texts["test"]
