@@ -1,6 +1,7 @@
 """Downloads, from a server on this machine."""
 
 import functools
+import gzip
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from torchatlas.data import download
 from torchatlas.data.download import fetch, fetch_checked
 from torchatlas.errors import UserError
 
@@ -68,6 +70,25 @@ def test_download_tries_mirrors_and_checks(server: str, tmp_path: Path) -> None:
     assert Server.seen == []  # what is there is not asked for again
     path.write_bytes(b"damaged")
     assert fetch([f"{server}/good"], path, MD5).read_bytes() == Server.content
+
+
+def test_a_file_that_was_packed_anew_is_used(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name and time stand in the header, and are no content."""
+    content = b"what is in it " * 100
+    official, theirs = (tmp_path / name for name in ("official.gz", "train.gz"))
+    official.write_bytes(gzip.compress(content, mtime=0))
+    md5 = hashlib.md5(official.read_bytes()).hexdigest()
+    monkeypatch.setattr(download, "CONTENTS", {md5: hashlib.md5(content).hexdigest()})
+    Server.seen = []
+    with theirs.open("wb") as raw, gzip.GzipFile("renamed", "wb", fileobj=raw, mtime=12345) as file:
+        file.write(content)
+    packed = theirs.read_bytes()
+    assert packed != official.read_bytes()
+    assert fetch([f"{server}/missing"], theirs, md5).read_bytes() == packed
+    for damaged in (packed[:-9], packed[:20] + b"x" + packed[21:], gzip.compress(b"other"), b"no gzip"):
+        theirs.write_bytes(damaged)
+        with pytest.raises(UserError, match="could not be downloaded"):
+            fetch([f"{server}/missing"], theirs, md5)
 
 
 @pytest.mark.parametrize("ranges", [True, False])

@@ -1,19 +1,20 @@
 """AG News."""
 
-import csv
-import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError
+from ...errors import UserError, some
 from ..download import fetch
-from ..text.base import read_text
-from .glue import carve
+from ..tables import Cells, read_cells
+from .base import GivenText, joined
+from .glue import carve, tell_numbers
 from .labeled_text import Examples, LabeledText
 
 ADDRESS = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
 MD5 = {"train": "b1a00f826fdfbd249f79597b59e1dc12", "test": "d52ea96a97a2d943681189a97654912d"}  # as in torchtext
 SIZES = {"train": 120_000, "test": 7_600}
+LABELS = ("1", "2", "3", "4")
 
 
 class AGNews(LabeledText):
@@ -21,7 +22,8 @@ class AGNews(LabeledText):
 
     Zhang, Zhao and LeCun 2015, "Character-level Convolutional Networks for Text Classification", arXiv:1509.01626,
     section 4. The authors' files on a file-sharing service cannot be fetched by a program; these are copies of them
-    that torchtext takes too, `train.csv` and `test.csv` in `root/ag_news`.
+    that torchtext takes too, `train.csv` and `test.csv` in `root/ag_news`. Files that are there are used, with a line
+    of names or without, and the log says if there are more texts or fewer.
 
     Args:
         num_classes: 4.
@@ -40,24 +42,39 @@ class AGNews(LabeledText):
         self.folder, self.val_share = Path(root).expanduser() / "ag_news", val_share
 
     def prepare_data(self) -> None:
-        if not self.fake:
-            for part, md5 in MD5.items():
-                fetch([f"{ADDRESS}{part}.csv"], self.folder / f"{part}.csv", md5)
+        for part, md5 in MD5.items():
+            path = self.folder / f"{part}.csv"
+            if not self.fake and not path.is_file():
+                fetch([f"{ADDRESS}{part}.csv"], path, md5)
+
+    def columns_of(self, cells: Cells) -> tuple[Sequence[str], Sequence[str]]:
+        """Title and text of a table such as the authors', with names or without."""
+        return (cells.names[1:], []) if len(cells.names) == 3 else super().columns_of(cells)
+
+    def given_texts(self, file: Path) -> list[GivenText]:
+        return [text._replace(text=plain(text.text)) for text in super().given_texts(file)]
 
     def read_examples(self) -> dict[str, Examples]:
         found = {}
         for part, right in SIZES.items():
             path = self.folder / f"{part}.csv"
-            texts, labels = [], []
-            for row in csv.reader(io.StringIO(read_text(path), newline="")):
-                if len(row) != 3 or row[0] not in ("1", "2", "3", "4"):
-                    raise UserError(
-                        f"{path} does not have a class from 1 to 4, a title and a text in each row: delete it"
-                    )
-                texts.append(" ".join(row[1:]).replace("\\", " "))  # it stands for a line break
-                labels.append(int(row[0]) - 1)
-            if len(texts) != right:
-                raise UserError(f"{path} has {len(texts)} texts where {right} are right: delete it")
-            found[part] = Examples(texts, None, labels)
+            cells = read_cells(path)
+            if len(cells.names) != 3:
+                raise UserError(
+                    f"{path} does not have three columns, a class from 1 to 4, a title and a text: name another folder "
+                    "with data.root=FOLDER, or read it with data=text_csv"
+                )
+            classes, *sides = cells.names
+            for row, label in enumerate(cells.column(classes)):
+                if label not in LABELS:
+                    raise UserError(f"{cells.place(row)}: the class is {some([label])}, not one of {', '.join(LABELS)}")
+            texts = list(map(plain, joined(cells, sides)))
+            tell_numbers(path, len(texts), right, "texts", speaks=self.speaks)
+            found[part] = Examples(texts, None, [int(label) - 1 for label in cells.column(classes)])
         train, val = carve(found["train"], self.val_share)
         return {"train": train, "val": val, "test": found["test"]}
+
+
+def plain(text: str) -> str:
+    """A text with blanks for backslashes, which stand for line breaks."""
+    return text.replace("\\", " ")

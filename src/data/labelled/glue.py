@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 import torch
 
 from ...errors import UserError, nearest
+from ..decoding import read_text
 from ..download import fetch, fetch_checked
 from ..splits import stratified
-from ..text.base import read_text
+from ..tables import Cells
 from .labeled_text import Examples, LabeledText
 
 log = logging.getLogger(__name__)
 ADDRESSES = ("https://dl.fbaipublicfiles.com/glue/data/",)
 SOURCE = "https://dl.fbaipublicfiles.com/senteval/senteval_data/"
 MRPC_MD5 = "793daf7b6224281e75fe61c1f80afe35"  # of msr_paraphrase_train.txt, as in torchtext
+HOMES = ("glue", "glue_data", "GLUE", ".")  # in which the folder of a task may be
 HEADER = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 
 
@@ -152,9 +154,10 @@ class Glue(LabeledText):
     always the same one. Some training sets have the same sentence more than once, or parts of it (SST-2 has phrases),
     so that validation is easier there than the test.
 
-    The files lie in `root/glue/<folder>` as GLUE's own script leaves them (CoLA/train.tsv, ...), or are downloaded from
-    where that script finds them. Checksums are those of torchtext where it has one; elsewhere the zip file's own are
-    verified. Numbers of examples are checked. MRPC is divided by GLUE's list of development pairs.
+    The files lie in `root/glue/<folder>`, `root/glue_data/<folder>` or `root/<folder>` as GLUE's own script leaves them
+    (CoLA/train.tsv, ...), or are downloaded from where that script finds them. Checksums are those of
+    torchtext where it has one; elsewhere the zip file's own are verified. Files with another number of examples than
+    the authors' are used, and the log says so. MRPC is divided by GLUE's list of development pairs.
 
     Args:
         name: of the task.
@@ -175,7 +178,9 @@ class Glue(LabeledText):
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share} must be between 0 and 1, as in data.val_share=0.1")
         self.task_name, self.val_share = name, val_share
-        self.folder = Path(root).expanduser() / "glue" / self.facts.folder
+        here, name = Path(root).expanduser(), self.facts.folder
+        homes = [*(here / home / name for home in HOMES), *([here] if here.name == name else [])]
+        self.folder = next((home for home in homes if all((home / file).is_file() for file in self.files)), homes[0])
 
     @classmethod
     def declare_num_classes(cls, name: str) -> int:
@@ -238,18 +243,35 @@ class Glue(LabeledText):
         write_whole(self.folder / "dev.tsv", dev.encode())
         write_whole(self.folder / "train.tsv", train.encode())
 
+    def columns_of(self, cells: Cells) -> tuple[Sequence[str], Sequence[str]]:
+        """The columns of the authors' files, where a user's table has them."""
+        names = [cells.names[c] if isinstance(c, int) and c < len(cells.names) else str(c) for c in self.facts.columns]
+        known = set(names[:-1]) <= set(cells.names)
+        return (names[:1], names[1:-1]) if known else super().columns_of(cells)
+
     def read_examples(self) -> dict[str, Examples]:
         found = {}
         for name, right in zip(self.files, (self.facts.train, self.facts.dev), strict=True):
             path = self.folder / name
             found[name] = read_tsv(path, self.facts)
-            if len(found[name].texts) != right:
-                raise UserError(
-                    f"{path} has {len(found[name].texts)} examples where {right} are right: delete it, and it is "
-                    "downloaded anew"
-                )
+            tell_numbers(path, len(found[name].texts), right, "examples", speaks=self.speaks)
         train, val = carve(found["train.tsv"], self.val_share)
         return {"train": train, "val": val, "test": found[self.facts.judged]}
+
+
+def tell_numbers(path: Path, found: int, right: int, what: str, *, speaks: bool) -> None:
+    """Say that files are not those of the authors, with which others compare their figures.
+
+    Raises:
+        UserError: there is nothing.
+    """
+    if not found:
+        raise UserError(f"{path} has no {what}: name a folder with others with data.root=FOLDER")
+    if found != right and speaks:
+        log.warning(
+            "%s has %d %s where the authors have %d: they are used, and figures are not those that others report",
+            path, found, what, right,
+        )  # fmt: skip
 
 
 def write_whole(path: Path, content: bytes) -> None:

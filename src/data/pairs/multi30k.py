@@ -77,12 +77,13 @@ class Multi30k(ParallelData):
             try:
                 text = gzip.decompress(path.read_bytes()).decode()
             except (OSError, EOFError) as error:
-                raise UserError(f"{path} cannot be read ({error}): delete it, and it is downloaded anew") from error
+                raise UserError(
+                    f"{path} cannot be unpacked ({error}): name a folder without it with data.root=FOLDER"
+                ) from error
             found = [line.strip() for line in text.removesuffix("\n").split("\n")]
             if len(found) != SIZES[split]:
                 raise UserError(
-                    f"{path} has {len(found)} lines where {SIZES[split]} are right: delete it, and it is downloaded "
-                    "anew"
+                    f"{path} has {len(found)} lines where {SIZES[split]} are right: read it with data=parallel_files"
                 )
             return found
 

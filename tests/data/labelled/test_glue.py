@@ -9,6 +9,7 @@ import pytest
 
 from torchatlas.data.labelled import glue
 from torchatlas.data.labelled.labeled_text import Examples
+from torchatlas.data.labelled.sst2 import SST2
 from torchatlas.errors import UserError
 
 
@@ -52,7 +53,9 @@ def test_tables_of_glue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         glue.read_tsv(tmp_path / "rte.tsv", glue.facts_of("rte"))
 
 
-def test_glue_from_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_glue_from_a_zip_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = "".join(f"{i}\ttext {i}\tother {i}\t{i % 2}\n" for i in range(40))
     text = f"index\tsentence1\tsentence2\tlabel\n{rows}"
     facts = glue.TASKS["wnli"]._replace(train=40, dev=40, md5="")
@@ -77,7 +80,10 @@ def test_glue_from_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert data.fault(tmp_path / "glue" / "WNLI" / "dev.tsv") == "the file has a wrong checksum"
     (tmp_path / "glue" / "WNLI" / "dev.tsv").write_text(text[: text.index("30\t")])
     monkeypatch.setattr(data, "facts", facts)
-    with pytest.raises(UserError, match="has 30 examples where 40 are right"):
+    assert len(data.read_examples()["test"].texts) == 30
+    assert "dev.tsv has 30 examples where the authors have 40: they are used" in caplog.text
+    (tmp_path / "glue" / "WNLI" / "dev.tsv").write_text(text[: text.index("0\t")])
+    with pytest.raises(UserError, match="has no examples"):
         data.read_examples()
 
 
@@ -94,3 +100,30 @@ def test_mrpc_is_divided_by_the_list_of_pairs(tmp_path: Path, monkeypatch: pytes
     data.prepare_data()
     assert glue.read_tsv(folder / "dev.tsv", data.facts) == Examples(["first 2"], ["second 2"], [0])
     assert glue.read_tsv(folder / "train.tsv", data.facts).labels == [0, 1, 1]
+
+
+@pytest.mark.parametrize("home", ["glue/SST-2", "glue_data/SST-2", "SST-2", ""])
+def test_folders_in_which_people_have_it(home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(glue.TASKS, "sst2", glue.TASKS["sst2"]._replace(train=20, dev=20))
+    root = tmp_path / "SST-2"
+    folder = root / home
+    folder.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        rows = "".join(f"film {i} \t{i % 2}\n" for i in range(20))
+        (folder / name).write_text(f"sentence\tlabel\n{rows}")
+    data = SST2(num_classes=2, root=str(root), vocab_size=60, val_share=0.2)
+    data.prepare_data()
+    found = data.read_examples()
+    assert [len(part.texts) for part in found.values()] == [16, 4, 20]
+    # And so is a file that is named for predict.
+    assert [text.text for text in data.given_texts(folder / "dev.tsv")] == [f"film {i}" for i in range(20)]
+
+
+def test_files_of_glue_are_read_for_predict(tmp_path: Path) -> None:
+    path = tmp_path / "test.tsv"
+    path.write_text('index\tquestion\tsentence\n0\tWho "he?\tHe\n1\tWhen?\tNow\n')
+    data = glue.Glue(name="qnli", num_classes=2, vocab_size=60)
+    assert [text[1:] for text in data.given_texts(path)] == [('Who "he?', "He"), ("When?", "Now")]
+    path.write_text("".join(f"gj04\t{i % 2}\t\tOur friends {i}.\n" for i in range(9)))
+    cola = glue.Glue(name="cola", num_classes=2, vocab_size=60)
+    assert [text.text for text in cola.given_texts(path)] == [f"Our friends {i}." for i in range(9)]

@@ -60,7 +60,7 @@ def test_multi30k_refuses_what_is_wrong(small_multi30k: Path, monkeypatch: pytes
     with pytest.raises(UserError, match=r"val\.de\.gz has 1 lines where 6 are right"):
         multi30k.Multi30k(**sizes).setup()
     path.write_bytes(b"torn")
-    with pytest.raises(UserError, match=r"val\.de\.gz cannot be read"):
+    with pytest.raises(UserError, match=r"val\.de\.gz cannot be unpacked"):
         multi30k.Multi30k(**sizes).setup()
     monkeypatch.setattr(multi30k.Multi30k, "addresses", ("file:///nowhere/",))
     with pytest.raises(UserError, match=r"val\.de\.gz is not in"):
