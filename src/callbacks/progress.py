@@ -80,7 +80,8 @@ class Progress(Callback):
         now = time.monotonic()
         figures = pl_module.figures
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        for key in ("train/loss", "val/loss", *(f"val/{figure}" for figure in pl_module.headline)):
+        shown = dict.fromkeys(("loss", *pl_module.headline, pl_module.monitor))
+        for key in ("train/loss", *(f"val/{figure}" for figure in shown)):
             if key in figures:
                 parts.append(f"{_words(key)} {self.text(key, figures[key])}")
         parts += [f"{now - self.epoch_started:.2f} s"]

@@ -38,7 +38,6 @@ from ..run.console import ConsoleHandler, logged_by, quiet_libraries
 from ..run.devices import device_of
 from ..storage.random_state import kept_random_state
 from ..tasks.base import Task
-from ..tasks.segmentation import Segmentation
 from ..training.precision import AUTOCAST, require_precision
 from ..training.precision import precision as chosen_precision
 from ..training.threads import cores, divide
@@ -104,8 +103,7 @@ def range_test(
     rates, losses, smoother = [], [], Smoother(MEMORY ** (100 / steps))
     lowest = math.inf
     with kept(task, optimizer):
-        if isinstance(task, Segmentation):
-            task.balance_classes(data)
+        task.balance_classes(data)
         batches = endless(task, data, precision)
         device = next(task.parameters()).device
         scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")

@@ -1,14 +1,18 @@
 """What every data module has in common: three splits, seeded loaders, and a plain description."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
 from ..metrics.figures import Reports
+from .contents import Contents, checksum_of_files, checksum_of_numbers
 from .loading import BatchDataset, Loader, Order
 from .reading import Given
 
@@ -30,10 +34,13 @@ class DataModule(lightning.LightningDataModule):
         same_batch: training data in their natural order without augmentation, so that a run limited to one
             batch an epoch sees the same batch again and again.
         targets: what a network has to answer with, declared for sequence models: see the class attribute.
+        sampling: "balanced": each class comes equally often in training, see `loading.balanced`; None: each sample once
+            an epoch.
 
     Attributes:
         targets: "sequence" (one answer to each input: `b k`), "step" (one at each step of it: `b t k`), or "horizon"
             (numbers for some steps after it: `b h c`).
+        split_files: of a split that is made of files, a folder and their names relative to it.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()  # the tasks, by name, that these batches can serve
@@ -60,8 +67,11 @@ class DataModule(lightning.LightningDataModule):
         fake: bool = False,
         same_batch: bool = False,
         targets: str | None = None,
+        sampling: str | None = None,
     ) -> None:
         super().__init__()
+        if sampling not in (None, "balanced"):
+            raise UserError(f"data.sampling={sampling} must be balanced, or null for each sample once an epoch")
         if targets not in (None, self.targets):
             raise UserError(
                 f"data.targets={targets} cannot be chosen: these data have one target for each {self.targets}"
@@ -70,9 +80,11 @@ class DataModule(lightning.LightningDataModule):
             raise UserError(f"data.batch_size={batch_size} must be a positive whole number")
         if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
             raise UserError(f"data.num_workers={num_workers} must be a whole number from 0, or null for a choice")
-        self.same_batch = same_batch
+        self.same_batch, self.sampling = same_batch, sampling
         self.batch_size, self.num_workers, self.seed, self.fake = batch_size, num_workers, seed, fake
         self.splits: dict[str, BatchDataset] = {}
+        self.split_files: dict[str, tuple[Path, Sequence[bytes] | NDArray[np.bytes_]]] = {}
+        self._contents: dict[str, Contents] = {}
 
     @classmethod
     def check(cls, config: Any, name: str) -> None:
@@ -152,6 +164,23 @@ class DataModule(lightning.LightningDataModule):
         """
         raise NotImplementedError
 
+    def contents(self, split: str) -> Contents:
+        """What a split holds, by which a run that goes on knows whether its data are what they were."""
+        if split not in self._contents:
+            sum_of_it = "" if self.fake else self.checksum(split)
+            self._contents[split] = {"samples": len(self.splits[split]), "checksum": sum_of_it}
+        return self._contents[split]
+
+    def checksum(self, split: str) -> str:
+        """Another one when other samples are in a split, and the same one wherever the data lie, on any machine.
+
+        Of data in `split_files` it is of their names and sizes; of others it is of the whole numbers in memory, such as
+        labels and tokens, see `checksum_of_numbers`.
+        """
+        if split in self.split_files:
+            return checksum_of_files(*self.split_files[split])
+        return checksum_of_numbers(self.splits[split])
+
     def train_dataloader(self) -> Loader:
         return self.loader("train", shuffle=not self.same_batch)
 
@@ -171,8 +200,32 @@ class DataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
+            labels=self.balance(split, shuffle),
+            again=getattr(dataset, "again", False),
         )
         return Loader(dataset, order, self.num_workers or 0)
+
+    def balance(self, split: str, shuffle: bool) -> Tensor | None:
+        """The classes by which an order is balanced, if it is."""
+        return self.labels_of(split) if shuffle and self.sampling == "balanced" else None
+
+    def labels_of(self, split: str) -> Tensor:
+        """The class of each sample of a split, int64 `n`.
+
+        Raises:
+            UserError: the samples have none.
+        """
+        labels = getattr(self.splits[split], "labels", None)
+        if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
+            raise UserError(
+                "data.sampling and task.class_weights are for data with a class for each sample, which these have not: "
+                "leave them out"
+            )
+        return labels
+
+    def class_counts(self, split: str) -> Tensor:
+        """How many samples of a split each class has, int64 `k`."""
+        return torch.bincount(self.labels_of(split), minlength=len(self.classes))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         batch = self.transform(batch)

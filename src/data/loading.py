@@ -18,7 +18,9 @@ from ..errors import UserError
 class BatchDataset(Protocol):
     """What a loader reads: `(epoch, indices)` of a batch in, the batch's tensors out.
 
-    Indices are of samples, int64 `b`; in a text that is read in streams of tokens, `b t`.
+    Indices are of samples, int64 `b`; in a text that is read in streams of tokens, `b t`. A sample that comes for the
+    k-th time in an epoch, as in balanced sampling, has its number plus k - 1 times the length where the attribute
+    `again` of the data set is true: its random numbers are then others.
     """
 
     def __len__(self) -> int: ...
@@ -40,6 +42,8 @@ class Order:
         shuffle: a permutation for training, or the natural order for evaluation.
         seed: with the epoch, determines the permutation.
         rank, world: this process's number, and how many there are.
+        labels: where each class is to come equally often in training: the class of each sample, see `balanced`.
+        again: whether a sample that comes again in an epoch has another number, see `BatchDataset`.
 
     Attributes:
         start: batches that the next iteration leaves out; a run that goes on within an epoch has had them.
@@ -49,8 +53,9 @@ class Order:
     """
 
     def __init__(
-        self, size: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1
-    ) -> None:
+        self, size: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1,
+        labels: Tensor | None = None, again: bool = False,
+    ) -> None:  # fmt: skip
         if batch_size < 1 or batch_size % world:
             raise UserError(f"data.batch_size={batch_size} must be a positive multiple of the {world} processes")
         if shuffle and batch_size > size:
@@ -61,6 +66,7 @@ class Order:
             raise UserError(f"{size} samples cannot be divided among {world} processes")
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
+        self.labels, self.again = labels, again
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -79,6 +85,13 @@ class Order:
         mixed = (self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63
         return torch.Generator().manual_seed(mixed)
 
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """The samples of an epoch of training in their order, at least those of all its batches."""
+        if self.labels is None:
+            return torch.randperm(self.size, generator=generator)
+        drawn = balanced(self.labels, len(self) * self.batch_size, generator)
+        return drawn if self.again else drawn % self.size
+
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """Pairs of the epoch (-1 in evaluation, where nothing is random) and the indices of a batch."""
         start, self.start = self.start, 0
@@ -86,9 +99,35 @@ class Order:
             for indices in torch.arange(self.rank, self.size, self.world).tensor_split(len(self))[start:]:
                 yield -1, indices
             return
-        order = torch.randperm(self.size, generator=self.generator())
+        order = self.draw(self.generator())
         for k in range(start, len(self)):
             yield self.epoch, order[k * self.batch_size : (k + 1) * self.batch_size][self.rank :: self.world]
+
+
+def balanced(labels: Tensor, number: int, generator: torch.Generator) -> Tensor:
+    """Samples in random order, of each class equally many, up to one.
+
+    A class with more samples than its share gives a part of them that is another one in each epoch; one with fewer
+    gives all of them as often as they go in, and a random part of them once more. Which classes get one more, where the
+    number cannot be divided, is random too.
+
+    Args:
+        labels: int64 `n`; classes without a sample have no share.
+        number: of samples to draw.
+        generator: its state is all that the result depends on.
+
+    Returns:
+        int64 `number`: the number of the sample, plus k - 1 times n where it comes for the k-th time.
+    """
+    places = labels.argsort(stable=True).split(labels.unique(return_counts=True)[1].tolist())
+    shares = torch.full((len(places),), number // len(places))
+    shares[torch.randperm(len(places), generator=generator)[: number % len(places)]] += 1
+    drawn = []
+    for own, share in zip(places, shares.tolist(), strict=True):
+        for times, start in enumerate(range(0, share, len(own))):
+            chosen = own[torch.randperm(len(own), generator=generator)[: share - start]]
+            drawn.append(chosen + times * len(labels))
+    return torch.cat(drawn)[torch.randperm(number, generator=generator)]
 
 
 class BucketOrder(Order):
@@ -105,7 +144,7 @@ class BucketOrder(Order):
     Args:
         lengths: of each sample, integers `n`; or `n k` where a sample has k sides that are padded apart, as a sentence
             and its translation have. Then samples are sorted by their first side, and equal ones by the next.
-        batch_size, shuffle, seed, rank, world: see `Order`.
+        batch_size, shuffle, seed, rank, world, labels: see `Order`.
         pool: batches that are sorted together. Of 1 the batches are those of no sorting at all.
 
     Raises:
@@ -121,9 +160,12 @@ class BucketOrder(Order):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        labels: Tensor | None = None,
         pool: int = 100,
     ) -> None:
-        super().__init__(len(lengths), batch_size, shuffle=shuffle, seed=seed, rank=rank, world=world)
+        super().__init__(
+            len(lengths), batch_size, shuffle=shuffle, seed=seed, rank=rank, world=world, labels=labels
+        )  # fmt: skip
         self.lengths, self.pool = lengths.view(len(lengths), -1).long(), pool
 
     def by_length(self, indices: Tensor) -> Tensor:
@@ -137,7 +179,7 @@ class BucketOrder(Order):
         if not self.shuffle:
             return self.by_length(torch.arange(self.size))[self.rank :: self.world].tensor_split(len(self))
         generator, steps = self.generator(), len(self)
-        order = torch.randperm(self.size, generator=generator)[: steps * self.batch_size]
+        order = self.draw(generator)[: steps * self.batch_size]
         pools = order.split(self.pool * self.batch_size)
         rows = torch.cat([self.by_length(pool) for pool in pools]).view(steps, self.batch_size)
         return rows[torch.randperm(steps, generator=generator), self.rank :: self.world].unbind()

@@ -31,14 +31,15 @@ def draw_confusion(counts: Tensor, names: list[str]) -> Figure:
 
 
 def draw_per_class(counts: Tensor, names: list[str]) -> Figure:
-    """Precision, recall and F1 of each class, from the confusion matrix; undefined ones count as 0."""
+    """Precision, recall and F1 of each class that is there or was said, of a confusion matrix; undefined ones are 0."""
     hits = counts.diag().float()
     precision = hits / counts.sum(0).clamp(min=1)
     recall = hits / counts.sum(1).clamp(min=1)
     f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
-    order = torch.arange(len(names))
-    if len(names) > MAX_CLASSES_WITH_NAMES:  # the worst ones are what one wants to know
-        order = f1.argsort()[:MAX_CLASSES_WITH_NAMES]
+    order = (counts.sum(0) + counts.sum(1)).nonzero()[:, 0]
+    known = len(order)
+    if known > MAX_CLASSES_WITH_NAMES:  # the worst ones are what one wants to know
+        order = order[f1[order].argsort()[:MAX_CLASSES_WITH_NAMES]]
     figure = Figure(figsize=(7, 1 + 0.5 * len(order)), layout="constrained")
     axes = figure.add_subplot()
     for offset, (label, values) in enumerate((("precision", precision), ("recall", recall), ("F1", f1))):
@@ -50,7 +51,7 @@ def draw_per_class(counts: Tensor, names: list[str]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8, frameon=False)
-    if len(names) > len(order):
+    if known > len(order):
         axes.set_xlabel(f"the {len(order)} classes with the lowest F1")
     return figure
 

@@ -1,7 +1,6 @@
-"""Figures of classifiers: accuracy, calibration, confusion, agreement."""
+"""Figures of classifiers: accuracy, calibration, agreement."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017
@@ -24,33 +23,62 @@ def calibration_gaps(logits: Tensor, labels: Tensor) -> Tensor:
     return gaps.index_add(0, bins, confidence - (predicted == labels).to(torch.float32)) / len(labels)
 
 
-def confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """For each class, and each class that was said, the share of the batch, `k k`."""
-    k = logits.shape[1]
-    pairs = F.one_hot(labels * k + logits.argmax(1), k * k)
-    return pairs.float().mean(0).view(k, k)
-
-
-def agreement(confused: Tensor) -> dict[str, Tensor]:
-    """Figures that a rare class does not vanish in.
-
-    Args:
-        confused: shares of all samples by class and by what was said, `k k`.
+def tallies(logits: Tensor, labels: Tensor) -> Tensor:
+    """For each class the shares of the batch that are it and were taken for it, that are it, that were taken for it.
 
     Returns:
-        "macro_f1", the mean over classes of F1, the harmonic mean of precision and recall (0 for a class that neither
-        is there nor was said); of two classes "f1", that of the second one, as GLUE reports it of MRPC and QQP; and
-        "matthews_correlation" (Matthews 1975; for any number of classes Gorodkin 2004, "Comparing two K-category
-        assignments by a K-category correlation coefficient", eq. 8), from -1 to 1, 0 where it is not defined.
+        float32 `3 k`: as much for a thousand classes as is needed for `agreement`, where a table of confusions would
+        have a million entries.
     """
-    tiny = torch.finfo(confused.dtype).tiny
-    right, there, said = confused.diagonal(), confused.sum(1), confused.sum(0)
-    f1 = 2 * right / (there + said).clamp(min=tiny)
+    said = logits.argmax(1)
+    right = said == labels
+    places = torch.cat([labels, labels + logits.shape[1], said + 2 * logits.shape[1]])
+    ones = torch.ones_like(right, dtype=torch.float32)
+    counts = torch.zeros(3 * logits.shape[1], dtype=torch.float32, device=logits.device)
+    return counts.index_add(0, places, torch.cat([right.float(), ones, ones])).view(3, -1) / len(labels)
+
+
+def agreement(counts: Tensor) -> dict[str, Tensor]:
+    """Figures that a rare class does not vanish in, as scikit-learn has them.
+
+    Args:
+        counts: see `tallies`, of all samples.
+
+    Returns:
+        "balanced_accuracy", the mean over the classes that are there of the share of each that is right; "macro_f1",
+        the mean over the classes that are there or were said of F1, the harmonic mean of precision and recall; of two
+        classes "f1", that of the second one, as GLUE reports it of MRPC and QQP; and "matthews_correlation" (Matthews
+        1975; for any number of classes Gorodkin 2004, "Comparing two K-category assignments by a K-category
+        correlation coefficient", eq. 8), from -1 to 1, 0 where it is not defined.
+    """
+    right, there, said = counts
+    recall = mean_where(right / there, there > 0)
+    f1 = 2 * right / torch.where(there + said > 0, there + said, 1)
     covariance = right.sum() - there @ said
     spread = ((1 - there @ there) * (1 - said @ said)).clamp(min=0).sqrt()
     defined = spread > 1e-6
-    figures = {"macro_f1": f1.mean()} | ({"f1": f1[1]} if len(f1) == 2 else {})
+    figures = {"balanced_accuracy": recall, "macro_f1": mean_where(f1, there + said > 0)}
+    figures |= {"f1": f1[1]} if len(f1) == 2 else {}
     return figures | {"matthews_correlation": torch.where(defined, covariance / spread.clamp(min=1e-6), 0.0)}
+
+
+def mean_where(values: Tensor, counted: Tensor) -> Tensor:
+    """The mean of those that count, without waiting for the device; 0 where none does."""
+    return torch.where(counted, values, 0).sum() / counted.sum().clamp(min=1)
+
+
+def inverse_frequency(counts: Tensor) -> Tensor:
+    """Weights n / (k n_c), so that all classes that are there weigh as much as one another; scikit-learn's "balanced".
+
+    Args:
+        counts: n_c, how many samples, or pixels, of each class there are, `k`.
+
+    Returns:
+        float32 `k`, with the mean 1 over the samples; 0 for a class that none has, which k does not count.
+    """
+    counts = counts.cpu().double()
+    present = counts > 0
+    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0).float()
 
 
 def area_under(x: Tensor, y: Tensor) -> float:

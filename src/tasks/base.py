@@ -121,9 +121,9 @@ class Task(lightning.LightningModule):
         self.limits, self.restore = limits, restore
         self.plan = Plan(1, 1, 1)
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
-        self.epochs_behind, self.steps_behind = (behind.epochs, behind.steps) if behind else (0, 0)
-        self.ended = behind is not None and behind.ended
-        self.layout = behind.layout if behind else None  # of the network, see `memory_format`
+        self.behind = behind or Behind()
+        self.epochs_behind, self.steps_behind, self.ended = self.behind.epochs, self.behind.steps, self.behind.ended
+        self.layout = self.behind.layout  # of the network, see `memory_format`
         self.sums: dict[str, Tensor] = {}
         self.figures: dict[str, float] = {}  # the latest of each stage: train/loss, val/accuracy, ...
 
@@ -290,6 +290,9 @@ class Task(lightning.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.close_epoch("test")
 
+    def balance_classes(self, data: Any) -> None:
+        """Where weights in the loss are to balance the classes: take them from the data, which are set up."""
+
     def build_optimizer(self) -> Optimizer:
         """The optimiser of the config for this network; fused, unless gradients are scaled (fp16) and clipped."""
         assert self.make_optimizer is not None, "this task was built for evaluation, without an optimiser"
@@ -308,6 +311,7 @@ class Task(lightning.LightningModule):
 
         Nothing has been computed by then. A run that goes on and has come to its end has nothing after it.
         """
+        self.balance_classes(self.trainer.datamodule)  # type: ignore[attr-defined]  # before steps are measured
         self.plan = make_plan(self, self.limits, self.seconds_per_step)
         if self.steps_behind > self.plan.total:
             raise UserError(
@@ -315,7 +319,7 @@ class Task(lightning.LightningModule):
                 f"a longer duration, as in duration={2 * self.steps_behind}st"
             )
         if self.ended and self.steps_behind == self.plan.total:  # the unfinished epoch with which it ended stays
-            self.epochs_behind = math.ceil(self.steps_behind / self.plan.steps_per_epoch)
+            self.epochs_behind = math.ceil(self.plan.epochs)
         if self.frozen_steps < 0:
             self.frozen_steps = self.plan.steps(str(self.frozen_for), "task.freeze")
         if self.trainer.world_size > 1 and self.steps_behind < self.frozen_steps:
@@ -400,7 +404,7 @@ class Task(lightning.LightningModule):
 
     def stop_at_the_end(self) -> None:
         """A run may end within an epoch; at the end of one Lightning stops by itself."""
-        if self.plan.total % self.plan.steps_per_epoch and self.trainer.global_step >= self.plan.total:
+        if self.plan.epochs % 1 and self.trainer.global_step >= self.plan.total:
             self.trainer.should_stop = True
 
     def configure_gradient_clipping(

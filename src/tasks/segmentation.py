@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..analysis.tiling import crop, mirror_to_fit
 from ..errors import UserError
+from ..metrics.classification import inverse_frequency
 from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
 from .segmentation_losses import (
@@ -15,7 +16,6 @@ from .segmentation_losses import (
     confusion,
     dice_loss,
     focal,
-    inverse_frequency,
     median_frequency,
     overlap,
     pixels,
@@ -184,12 +184,7 @@ class Segmentation(Task):
             self.figures |= {f"{stage}/{key}": v for key, v in found.items() if each or not key.startswith("iou_")}
         super().close_epoch(stage)
 
-    def configure_optimizers(self) -> Any:
-        self.balance_classes(self.trainer.datamodule)  # type: ignore[attr-defined]  # before steps are measured
-        return super().configure_optimizers()
-
     def balance_classes(self, data: Any) -> None:
-        """Where weights are to balance the classes: take them from the data; needed before a step of training."""
         if self.balance is not None:
             self.class_weights = self.weights_of_classes(self.balance, data)
 

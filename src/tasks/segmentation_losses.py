@@ -120,20 +120,6 @@ def pixels_by_image(masks: Tensor, num_classes: int) -> Tensor:
     return torch.stack([(masks == k).flatten(1).sum(1) for k in range(num_classes)], 1)
 
 
-def inverse_frequency(counts: Tensor) -> Tensor:
-    """Weights N / (k n_c), so that all classes that are there weigh as much as one another.
-
-    Args:
-        counts: n, pixels of each class in all images, `k`.
-
-    Returns:
-        float32 `k`, 0 for a class that is in no image.
-    """
-    counts = counts.cpu().double()
-    present = counts > 0
-    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0).float()
-
-
 def median_frequency(counts: Tensor, around: Tensor) -> Tensor:
     """Median frequency balancing (Eigen and Fergus 2014, arXiv:1411.4734, section 6.3.2).
 

@@ -72,6 +72,8 @@ class Plan:
         steps_per_epoch: optimiser steps in a pass over the training data.
         samples_per_step: training samples of an optimiser step, over all devices and accumulated batches.
         total: optimiser steps of the whole run.
+        shift: by how many steps the epochs so far had more than as many of the present length, where the data of a run
+            have changed.
         seconds_per_step: measured when the first duration in time is asked for.
         measure: does that.
 
@@ -85,6 +87,16 @@ class Plan:
     total: int = 0
     seconds_per_step: float | None = None
     measure: Callable[[], float] | None = None
+    shift: int = 0
+
+    @property
+    def epochs(self) -> float:
+        """Of the whole run."""
+        return (self.total - self.shift) / self.steps_per_epoch
+
+    def end(self, text: str | float, key: str = "the duration") -> int:
+        """The step at which a run of this length ends; see `steps`."""
+        return self.steps(text, key) + (self.shift if Duration.parse(text, key).unit == "ep" else 0)
 
     def steps(self, text: str | float, key: str = "the duration") -> int:
         """Optimiser steps of a duration, rounded to the nearest.

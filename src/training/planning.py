@@ -19,13 +19,26 @@ class Behind:
     Args:
         epochs, steps: whole epochs and optimiser steps.
         ended: whether it had come to its end.
+        steps_per_epoch: of its last epoch; None: not known.
+        shift: of its plan, see `Plan`.
         layout: the memory format of its network; None where the weights do not tell.
     """
 
     def __init__(
-        self, epochs: int = 0, steps: int = 0, *, ended: bool = False, layout: torch.memory_format | None = None
-    ) -> None:
+        self, epochs: int = 0, steps: int = 0, *, ended: bool = False, steps_per_epoch: int | None = None,
+        shift: int = 0, layout: torch.memory_format | None = None,
+    ) -> None:  # fmt: skip
         self.epochs, self.steps, self.ended, self.layout = epochs, steps, ended, layout
+        self.steps_per_epoch, self.shift = steps_per_epoch, shift
+
+    def shift_to(self, steps_per_epoch: int) -> int:
+        """The shift of a plan that goes on with epochs of another length, from the present one on.
+
+        Where that one has had more steps than it now would have, it is over.
+        """
+        begun = self.shift + self.epochs * (self.steps_per_epoch or steps_per_epoch)
+        beyond = 0 if self.steps_per_epoch in (None, steps_per_epoch) else self.steps - begun - steps_per_epoch
+        return begun - self.epochs * steps_per_epoch + max(0, beyond)
 
 
 log = logging.getLogger(__name__)
@@ -50,8 +63,9 @@ def make_plan(task: Any, limits: Sequence[str], seconds_per_step: float | None =
         seconds_per_step=seconds_per_step,
         measure=partial(seconds_of_a_step, task),
     )
-    plan.total = max(1, min(plan.steps(limit, "duration") for limit in limits))
-    trainer.fit_loop.max_epochs = math.ceil(plan.total / plan.steps_per_epoch)
+    plan.shift = task.behind.shift_to(plan.steps_per_epoch)
+    plan.total = max(1, min(plan.end(limit, "duration") for limit in limits))
+    trainer.fit_loop.max_epochs = math.ceil(plan.epochs)
     return plan
 
 
@@ -94,7 +108,7 @@ def seconds_of_a_step(task: Any) -> float:
 def describe_plan(plan: Plan, lengths: dict[str, int]) -> str:
     """One line: the run's length in steps and epochs, and the durations of the schedule in steps."""
     parts = [
-        f"{plan.total:,} steps of {plan.samples_per_step} samples, {plan.total / plan.steps_per_epoch:.4g} epochs of "
+        f"{plan.total:,} steps of {plan.samples_per_step} samples, {plan.epochs:.4g} epochs of "
         f"{plan.steps_per_epoch:,} steps"
     ]
     if plan.seconds_per_step is not None:

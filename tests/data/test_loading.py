@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from torchatlas.data.images.base import InMemoryImages
+from torchatlas.data.images.digits import Digits
 from torchatlas.data.loading import BucketOrder, Loader, Order, StreamOrder
 from torchatlas.data.text.base import Streams
 from torchatlas.errors import UserError
@@ -145,6 +147,96 @@ def test_buckets_refuse_what_cannot_be() -> None:
         BucketOrder(torch.ones(5), 8, shuffle=True)
     with pytest.raises(UserError, match="multiple of the 2 processes"):
         BucketOrder(torch.ones(50), 7, shuffle=True, world=2)
+
+
+# --- each class equally often
+
+
+def shares(order: Order, labels: torch.Tensor, epoch: int = 0) -> list[int]:
+    order.set_epoch(epoch)
+    drawn = torch.cat([found for _, found in order]) % len(labels)
+    return torch.bincount(labels[drawn], minlength=int(labels.max()) + 1).tolist()
+
+
+RARE = torch.tensor([0] * 80 + [1] * 15 + [3] * 5)[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
+
+
+def test_balanced_sampling_has_each_class_equally_often() -> None:
+    order = Order(100, 9, shuffle=True, seed=3, labels=RARE)
+    assert len(order) == 11  # an epoch is as long as without
+    assert [sorted(shares(order, RARE, epoch)) for epoch in range(5)] == [[0, 33, 33, 33]] * 5
+    assert sorted(shares(Order(100, 10, shuffle=True, labels=RARE), RARE)) == [0, 33, 33, 34]
+    drawn = torch.cat([found for _, found in order])
+    times = torch.bincount(drawn, minlength=100)
+    assert times[RARE == 0].max() == 1  # of a frequent class no sample twice
+    assert set(times[RARE == 1].tolist()) == {2, 3}
+    assert set(times[RARE == 3].tolist()) == {6, 7}
+
+
+def test_balanced_sampling_is_a_function_of_seed_and_epoch() -> None:
+    def drawn(epoch: int = 0, start: int = 0, **options: int) -> list[list[int]]:
+        order = Order(100, 8, shuffle=True, labels=RARE, **{"seed": 3, **options})
+        return indices(order, epoch, start)
+
+    whole = drawn(epoch=2)
+    assert drawn(epoch=2) == whole
+    assert drawn(epoch=2, start=5) == whole[5:]
+    assert drawn(epoch=3) != whole
+    assert drawn(epoch=2, seed=4) != whole
+    halves = [drawn(epoch=2, rank=rank, world=2) for rank in (0, 1)]
+    for together, left, right in zip(whole, *halves, strict=True):
+        assert together[::2] == left
+        assert together[1::2] == right
+    frequent = set((RARE == 0).nonzero()[:, 0].tolist())
+    seen = {i for epoch in range(12) for batch in drawn(epoch) for i in batch}
+    assert frequent <= seen  # the part that is left out is another one in each epoch
+
+
+def test_a_sample_that_comes_again_has_random_numbers_of_its_own() -> None:
+    order = Order(100, 10, shuffle=True, labels=RARE, again=True)
+    drawn = torch.cat([found for _, found in order])
+    assert len(drawn.unique()) == len(drawn) == 100
+    plain = Order(100, 10, shuffle=True, labels=RARE)
+    assert torch.equal(drawn % 100, torch.cat([found for _, found in plain]))
+    data = InMemoryImages(torch.arange(100).view(100, 1, 1, 1).to(torch.uint8), RARE)
+    images, labels, numbers, _ = data[0, drawn]
+    assert torch.equal(images.flatten().long(), drawn % 100)
+    assert torch.equal(labels, RARE[drawn % 100])
+    assert torch.equal(numbers, drawn)  # by which augmentation is drawn
+
+
+def test_balanced_buckets() -> None:
+    lengths = torch.arange(100) % 17 + 3
+    order = BucketOrder(lengths, 9, shuffle=True, labels=RARE, pool=3)
+    assert sorted(shares(order, RARE)) == [0, 33, 33, 33]
+    assert indices(order, 1) == indices(BucketOrder(lengths, 9, shuffle=True, labels=RARE, pool=3), 1)
+    assert indices(order, 1) != indices(order, 2)
+    assert order.waste() < BucketOrder(lengths, 9, shuffle=True, labels=RARE, pool=1).waste()
+
+
+KINDS = ("digits", "image_folder", "digits_rows", "fsdd", "sound_folder", "text_csv", "ucr", "logic")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_with_classes_can_be_balanced(name: str, make_data: Callable[..., Any]) -> None:
+    data = make_data(name, "data.sampling=balanced")
+    labels = data.labels_of("train")
+    loader = data.train_dataloader()
+    counts = torch.bincount(torch.cat([data.transform(batch)[-1] for batch in loader]))
+    there = counts[labels.unique()]
+    assert int(there.max() - there.min()) <= 1
+    first, again = (data.transform(next(iter(data.train_dataloader())))[0] for _ in range(2))
+    assert torch.equal(first, again)
+    natural = torch.cat([data.transform(batch)[-1] for batch in data.val_dataloader()])
+    assert torch.equal(torch.bincount(natural), torch.bincount(data.labels_of("val")))  # evaluation is as it is
+
+
+def test_what_cannot_be_balanced_is_refused(make_data: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=r"data.sampling=rare must be balanced, or null"):
+        Digits(in_channels=1, image_size=8, num_classes=10, sampling="rare")
+    data = make_data("weather", "+data.sampling=balanced")
+    with pytest.raises(UserError, match="data with a class for each sample"):
+        data.train_dataloader()
 
 
 # --- streams

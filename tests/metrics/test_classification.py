@@ -1,9 +1,20 @@
 """Figures of classification against torchmetrics and scikit-learn."""
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.tasks import Constant
-from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    matthews_corrcoef,
+    roc_auc_score,
+)
+from sklearn.utils.class_weight import compute_class_weight
 from torchmetrics.classification import MulticlassPrecisionRecallCurve, MulticlassROC
 
 from torchatlas.metrics.classification import (
@@ -12,28 +23,65 @@ from torchatlas.metrics.classification import (
     area_under,
     average_precision,
     calibration_gaps,
-    confusion,
+    inverse_frequency,
+    tallies,
 )
 from torchatlas.tasks.classification import Classification, log_mean
 
-# --- classification of texts
+# --- figures in which a rare class does not vanish
 
 
-def test_agreement_is_that_of_scikit_learn() -> None:
-    for k in (2, 3, 5):
-        labels, logits = torch.randint(k, (101,)), torch.randn(101, k)
-        logits[torch.arange(101), labels] += 0.7
-        parts = list(zip(logits.split(17), labels.split(17), strict=True))
-        mean = torch.stack([confusion(x, y) * len(y) for x, y in parts]).sum(0) / 101
-        found = agreement(mean)
-        said = logits.argmax(1)
-        assert float(found["macro_f1"]) == pytest.approx(f1_score(labels, said, average="macro"), abs=1e-6)
-        assert float(found["matthews_correlation"]) == pytest.approx(matthews_corrcoef(labels, said), abs=1e-6)
-        assert ("f1" in found) == (k == 2)
-        if k == 2:
-            assert float(found["f1"]) == pytest.approx(f1_score(labels, said), abs=1e-6)
-    one = confusion(torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 1, 0]))
-    assert float(agreement(one)["matthews_correlation"]) == 0  # not defined where one class is always said
+def together(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """Of an epoch in uneven batches."""
+    parts = list(zip(logits.split(17), labels.split(17), strict=True))
+    mean = torch.stack([tallies(x, y) * len(y) for x, y in parts]).sum(0) / len(labels)
+    return {name: float(value) for name, value in agreement(mean).items()}
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 40, 1000])
+def test_agreement_is_that_of_scikit_learn(k: int) -> None:
+    """Of many classes most are neither there nor said, and some are one of both."""
+    labels, logits = torch.randint(k, (101,)), torch.randn(101, k)
+    logits[torch.arange(101), labels] += 0.7 if k < 40 else 3
+    said = logits.argmax(1)
+    found = together(logits, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes that were said and are not there
+        assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, said), abs=1e-6)
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, said, average="macro"), abs=1e-6)
+    assert found["matthews_correlation"] == pytest.approx(matthews_corrcoef(labels, said), abs=1e-6)
+    assert ("f1" in found) == (k == 2)
+    if k == 2:
+        assert found["f1"] == pytest.approx(f1_score(labels, said), abs=1e-6)
+
+
+def test_a_class_that_nobody_has_is_in_no_mean() -> None:
+    """Two of three classes, all right: 1, and not 2/3; where the third is said, F1 counts it and recall does not."""
+    labels = torch.tensor([0, 1, 1, 0])
+    perfect = together(F.one_hot(labels, 3).float(), labels)
+    assert perfect["macro_f1"] == perfect["balanced_accuracy"] == 1
+    said = torch.tensor([0, 1, 2, 0])
+    other = together(F.one_hot(said, 3).float(), labels)
+    assert other["macro_f1"] == pytest.approx(f1_score(labels, said, average="macro"))
+    assert other["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert other["balanced_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_where_nothing_is_defined() -> None:
+    one = agreement(tallies(torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 1, 0])))
+    assert float(one["matthews_correlation"]) == 0  # one class is always said
+    none = agreement(torch.zeros(3, 2))
+    assert {float(value) for value in none.values()} == {0.0}
+
+
+@pytest.mark.parametrize("counts", [[10, 3, 1], [1, 1], [5, 0, 2]])
+def test_weights_of_classes_are_scikit_learns(counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    expected = np.zeros(len(counts))
+    expected[np.unique(labels)] = compute_class_weight("balanced", classes=np.unique(labels), y=labels)
+    weights = inverse_frequency(torch.tensor(counts))
+    torch.testing.assert_close(weights, torch.from_numpy(expected).float())
+    assert float(weights[labels].mean()) == pytest.approx(1)
 
 
 def test_calibration_error_is_torchmetrics() -> None:

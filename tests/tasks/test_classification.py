@@ -1,5 +1,7 @@
 """Classification on stub networks, with numbers that can be worked out by hand."""
 
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import Train, tiny_network
+from helpers.runs import FOLDER, make_folder
+from helpers.stopping import StopsWithin, equal, stopped
 from helpers.tasks import Constant
 
+from torchatlas.errors import UserError
 from torchatlas.models.bert import Bert
 from torchatlas.models.contract import claims
 from torchatlas.models.lstm import LSTM
 from torchatlas.storage.checkpoints import read
-from torchatlas.storage.files import read_metrics
+from torchatlas.storage.files import read_epochs, read_metrics
 from torchatlas.tasks.classification import Classification, inputs_of
 from torchatlas.tasks.language_modeling import LanguageModeling
 
@@ -34,7 +39,7 @@ def test_segments_go_to_paired_networks() -> None:
         more = torch.nn.functional.pad(tokens, (0, 3), value=7)
         padded = task.step((more, lengths, torch.nn.functional.pad(segments, (0, 3), value=1), labels))
         torch.testing.assert_close(padded["logits"], out["logits"])
-        assert out["metrics/confusion"].shape == (2, 2)
+        assert out["metrics/tallies"].shape == (3, 2)
     changed = Classification(bert).eval().step((tokens, lengths, 1 - segments, labels))
     assert not torch.allclose(
         changed["logits"], Classification(bert).eval().step((tokens, lengths, segments, labels))["logits"]
@@ -73,7 +78,7 @@ def test_label_smoothing_is_for_training_only() -> None:
     assert task.train().step(batch)["loss"].item() == pytest.approx(float(-(target * log_p).sum()), rel=1e-6)
     assert task.eval().step(batch)["loss"].item() == pytest.approx(float(-log_p[4]), rel=1e-6)
     with pytest.raises(ValueError, match="monitor"):
-        Classification(Constant(logits), monitor="f1")
+        Classification(Constant(logits), monitor="f1")  # which only two classes have
 
 
 def test_mixed_labels() -> None:
@@ -103,6 +108,73 @@ def test_auxiliary_losses_count_in_training_only() -> None:
     torch.testing.assert_close(task.eval().step((torch.zeros(4, 1), labels))["loss"], plain)
 
 
+# --- weights of classes
+
+
+class Labels:
+    """Data of which only the labels are asked for."""
+
+    classes = ("often", "rare", "never")
+
+    def class_counts(self, split: str) -> torch.Tensor:
+        assert split == "train"
+        return torch.tensor([30, 10, 0])
+
+
+def weighted(logits: torch.Tensor, **options: Any) -> Classification:
+    task = Classification(Constant(logits), **options).train()
+    task.balance_classes(Labels())
+    return task
+
+
+@pytest.mark.parametrize("given", ["balanced", [1.0, 3.0, 5.0], [10.0, 30.0, 0.0]])
+def test_balanced_weights(given: Any) -> None:
+    """Those of scikit-learn: 40 / (2 * 30) and 40 / (2 * 10), whose mean over the training samples is 1."""
+    task = weighted(torch.randn(40, 3), class_weights=given)
+    assert task.class_weights is not None
+    assert task.class_weights[:2].tolist() == pytest.approx([2 / 3, 2])
+    labels = torch.tensor([0] * 30 + [1] * 10)
+    out = task.step((torch.zeros(40, 1), labels))
+    logits = task.network.logits
+    torch.testing.assert_close(out["loss"], F.cross_entropy(logits, labels, torch.tensor([1.0, 3.0, 1.0])))
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(
+        out["loss"], (losses[:30].mean() + losses[30:].mean()) / 2
+    )  # a class is as much as another
+    plain = Classification(Constant(logits.detach()))
+    assert torch.equal(out["metrics/accuracy"], plain.train().step((torch.zeros(40, 1), labels))["metrics/accuracy"])
+    evaluated = [each.eval().step((torch.zeros(40, 1), labels)) for each in (task, plain)]
+    assert torch.equal(evaluated[0]["loss"], evaluated[1]["loss"])
+
+
+def test_weights_with_smoothed_and_mixed_labels() -> None:
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
+    weights = torch.tensor([2 / 3, 2.0, 0.0])
+    smooth = weighted(logits, class_weights="balanced", label_smoothing=0.1).step((torch.zeros(4, 1), labels))["loss"]
+    target = 0.9 * F.one_hot(labels, 3) + 0.1 / 3
+    torch.testing.assert_close(smooth, -(weights * target * logits.log_softmax(1)).sum(1).mean())
+    mixed = weighted(logits, class_weights="balanced").step((torch.zeros(4, 1), target))["loss"]
+    torch.testing.assert_close(mixed, smooth)
+    half = weighted(logits.bfloat16(), class_weights="balanced").step((torch.zeros(4, 1), labels))["loss"]
+    assert half.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("rare", "must be balanced, a list or null"),
+        ([1.0, -1.0, 1.0], "numbers from 0"),
+        ([0.0, 0.0, 0.0], "not all of them 0"),
+        ([1.0, 2.0], "has 2 numbers where there are 3 classes"),
+        ([0.0, 0.0, 1.0], "leaves no training sample that counts"),
+    ],
+)
+def test_weights_that_cannot_be(given: Any, reason: str) -> None:
+    with pytest.raises(Exception, match=reason) as raised:
+        weighted(torch.randn(2, 3), class_weights=given)
+    assert isinstance(raised.value, ValueError | UserError)
+
+
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
 
 
@@ -120,6 +192,39 @@ def test_l1_makes_weights_small_and_leaves_the_figures(train: Train) -> None:
     size = [sum(float(v.abs().sum()) for v in weights(folder).values()) for folder in (without, with_)]
     assert size[1] < 0.7 * size[0]
     assert read_metrics(with_)["final"]["train/loss"] < 3  # the penalty itself would be more
+
+
+def test_a_rare_class_in_a_run(train: Train, tmp_path: Path) -> None:
+    """Chosen by balanced accuracy, with weights or with balanced sampling; the figures are those of scikit-learn."""
+    make_folder(tmp_path / "set")
+    for i in range(4, 40):
+        (tmp_path / "set" / "light" / f"{i}.png").unlink()
+    for split in ("train", "val", "test"):
+        for name in ("dark", "light"):
+            (tmp_path / "sorted" / split / name).mkdir(parents=True)
+    for path in (tmp_path / "set").rglob("*.png"):
+        for split in ("train", "val", "test"):
+            shutil.copy(path, tmp_path / "sorted" / split / path.parent.name / path.name)
+    words = ["model=mlp", "model.widths=[8]", *FOLDER, f"data.root={tmp_path / 'sorted'}", "duration=3ep"]
+    for more in ("task.class_weights=balanced", "task.class_weights=[1,9]", "data.sampling=balanced"):
+        folder = train(*words, "task.monitor=balanced_accuracy", more)
+        metrics, epochs = read_metrics(folder), read_epochs(folder)
+        assert metrics["monitor"] == "val/balanced_accuracy"
+        assert metrics["best"]["val/balanced_accuracy"] == max(epoch["val/balanced_accuracy"] for epoch in epochs)
+        assert {"test/balanced_accuracy", "test/macro_f1", "test/f1", "test/matthews_correlation"} <= set(
+            metrics["test"]
+        )
+        assert "train/macro_f1" not in epochs[0]  # nothing is counted in training
+        log = (folder / "train.log").read_text()
+        assert "val balanced accuracy" in log
+        if "weights" in more:
+            weights = [0.55, 5.5] if "balanced" in more else [1 / (76 / 44), 9 / (76 / 44)]
+            said = f"from {weights[0]:.3g} for dark (40) to {weights[1]:.3g} for light (4)"
+            assert said in log
+    part = stopped(train, StopsWithin, *words, "data.sampling=balanced", "data.flip=true", status=128 + signal.SIGTERM)
+    whole = train(*words, "data.sampling=balanced", "data.flip=true")
+    train(f"resume={part}")
+    assert equal(whole, part) == []
 
 
 def test_label_smoothing_is_torchs() -> None:

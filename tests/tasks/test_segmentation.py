@@ -17,9 +17,10 @@ from torchatlas.callbacks.checkpoint import Checkpoint
 from torchatlas.commands.lr_range import range_test
 from torchatlas.data.masks.base import SegmentationData
 from torchatlas.errors import UserError
+from torchatlas.metrics.classification import inverse_frequency
 from torchatlas.models.unet import UNet
 from torchatlas.tasks.segmentation import CRITERIA, Segmentation
-from torchatlas.tasks.segmentation_losses import inverse_frequency, median_frequency
+from torchatlas.tasks.segmentation_losses import median_frequency
 
 # --- losses
 

@@ -50,6 +50,8 @@ class ImageDescription(ImageValues):
 class InMemoryImages:
     """uint8 images `n c h w` and int64 labels `n`, read by whole batches."""
 
+    again = True
+
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images.contiguous(), labels
 
@@ -58,7 +60,8 @@ class InMemoryImages:
 
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor, Tensor, Tensor, int]:
         epoch, indices = key
-        return self.images[indices], self.labels[indices], indices, epoch
+        places = indices % len(self)
+        return self.images[places], self.labels[places], indices, epoch
 
 
 def crop_and_flip(images: Tensor, random: Tensor, *, padding: int, flip: bool) -> Tensor:

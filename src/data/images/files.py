@@ -123,6 +123,8 @@ class ImageFiles:
         reader: how files become pixels; None: as by default.
     """
 
+    again = True
+
     def __init__(
         self, root: Path, names: NDArray[np.bytes_], labels: Tensor, *, in_channels: int, image_size: int,
         resize: int | None = None, crop_seed: int | None = None, reader: PixelReader | None = None,
@@ -137,7 +139,8 @@ class ImageFiles:
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor, Tensor, Tensor, int]:
         epoch, indices = key
         images = torch.empty((len(indices), self.in_channels, self.image_size, self.image_size), dtype=torch.uint8)
-        paths = [self.root / os.fsdecode(name) for name in self.names[indices.numpy()]]
+        places = indices % len(self)
+        paths = [self.root / os.fsdecode(name) for name in self.names[places.numpy()]]
         if epoch >= 0 and self.crop_seed is not None:
             random = uniform(self.crop_seed + CROP_STREAM, epoch, indices, DRAWS).tolist()
             for image, path, numbers in zip(images, paths, random, strict=True):
@@ -145,4 +148,4 @@ class ImageFiles:
         else:
             for image, path in zip(images, paths, strict=True):
                 image.copy_(load_image(path, self.in_channels, self.image_size, self.resize, self.reader))
-        return images, self.labels[indices], indices, epoch
+        return images, self.labels[places], indices, epoch

@@ -99,6 +99,7 @@ class ImageFolder(ImageData):
             return
         listed = {name: self.list_files(folder) for name, folder in self.find_splits().items()}
         files = cut_missing(listed, self.share, self.root, "image")
+        self.split_files = {split: (self.root, names) for split, (names, _) in files.items()}
         splits: dict[str, BatchDataset] = {}
         size = sum(len(n) for n, _ in files.values()) * self.in_channels * self.image_size**2
         self.in_memory = size <= self.memory and not self.random_resized_crop

@@ -76,7 +76,7 @@ class Pixels(DataModule):
         self.images = self.source(in_channels=1, image_size=self.image_size, num_classes=num_classes, **images)
         super().__init__(
             batch_size=self.images.batch_size, num_workers=self.images.num_workers, seed=self.images.seed,
-            fake=self.images.fake, same_batch=self.images.same_batch, targets=targets,
+            fake=self.images.fake, same_batch=self.images.same_batch, targets=targets, sampling=self.images.sampling,
         )  # fmt: skip
         self.by, self.in_channels, self.num_classes = by, in_channels, num_classes
         self.classes: Sequence[str] = list(self.images.classes)

@@ -335,6 +335,7 @@ class EncodedText(DataModule):
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
+            labels=self.balance(split, shuffle),
         )
         return Loader(dataset, order, self.num_workers or 0)
 

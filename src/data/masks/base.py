@@ -1,5 +1,6 @@
 """Images with a class for each pixel: what all data for segmentation share."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -369,6 +370,9 @@ class FileSegmentation(SegmentationData):
             super().setup(stage)
             return
         pairs, codes = self.list_pairs(), self.codes()
+        for split, found in pairs.items():
+            names = [os.fsencode(os.path.relpath(path, self.root)) for pair in found for path in pair]
+            self.split_files[split] = self.root, names
         make = partial(
             PairedFiles, classes=codes, in_channels=self.in_channels, size=self.full_size, reader=self.pixel_reader
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..base import DataModule
+from ..contents import checksum
 from ..reading import Given, find_files
 from .columns import NONE, Name
 from .numbers import Written
@@ -244,6 +245,12 @@ class SeriesData(DataModule):
             )
             for name, (begin, end) in ranges.items()
         }
+
+    def checksum(self, split: str) -> str:
+        """Of the scaled rows that its windows have: those of a table that has only grown at its end are the same."""
+        windows = self.splits[split]
+        assert isinstance(windows, SeriesWindows)
+        return checksum([windows.values[windows.first - self.lookback : windows.end]])
 
     def require_rows(self, there: dict[str, int]) -> None:
         """Refuse a lookback or a horizon for which a split has no window; `there` are the rows of each split.

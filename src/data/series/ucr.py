@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import UserError
 from ..base import SPLIT_SEED, DataModule
+from ..contents import checksum_of_file
 from ..download import fetch_checked
 from ..splits import sort_labels, stratified
 from .ucr_files import ENDINGS, Series, find_file, places, prepare, read_series
@@ -289,6 +290,10 @@ class UCR(DataModule):
             "val": LabelledSeries([series[i] for i in val.tolist()], labels[val], variable=variable),
             "test": LabelledSeries(*data["TEST"], variable=variable),
         }
+
+    def checksum(self, split: str) -> str:
+        """Of the file that it is from."""
+        return checksum_of_file(find_file(self.root, self.set_name, "TEST" if split == "test" else "TRAIN"))
 
     def _check(self, found: dict[str, tuple[Path, list[Series], list[str]]]) -> None:
         """Refuse files that are not what the archive or the config says; find out whether lengths differ."""

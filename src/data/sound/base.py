@@ -173,6 +173,7 @@ class SoundData(DataModule):
     def read_splits(self) -> dict[str, BatchDataset]:
         """The splits from files, in memory where they fit into it."""
         folder, files = self.list_files()
+        self.split_files = {split: (folder, names) for split, (names, _) in files.items()}
         samples = self.features.samples
         found = {n: SoundFiles(folder, *each, self.sample_rate, samples) for n, each in files.items()}
         self.in_memory = 2 * samples * sum(map(len, found.values())) <= self.memory

@@ -80,6 +80,8 @@ class SoundFiles:
         other_rates: sample rates that had to be converted in this process, with the number of files.
     """
 
+    again = True
+
     def __init__(self, folder: Path, names: NDArray[np.bytes_], labels: Tensor, sample_rate: int, samples: int) -> None:
         self.folder, self.names, self.labels = folder, names, labels
         self.sample_rate, self.samples = sample_rate, samples
@@ -93,16 +95,19 @@ class SoundFiles:
         epoch, indices = key
         waves = torch.zeros(len(indices), self.samples, dtype=torch.int16)
         lengths = torch.zeros(len(indices), dtype=torch.int64)
-        for i, name in enumerate(self.names[indices.numpy()]):
+        places = indices % len(self)
+        for i, name in enumerate(self.names[places.numpy()]):
             wave, rate = load_sound(self.folder / os.fsdecode(name), self.sample_rate, self.samples)
             waves[i, : len(wave)], lengths[i] = wave, len(wave)
             if rate != self.sample_rate:
                 self.other_rates[rate] += 1
-        return waves, lengths, self.labels[indices], indices, epoch
+        return waves, lengths, self.labels[places], indices, epoch
 
 
 class InMemorySounds:
     """The same batches as `SoundFiles`, from waveforms in memory."""
+
+    again = True
 
     def __init__(self, waves: Tensor, lengths: Tensor, labels: Tensor) -> None:
         self.waves, self.lengths, self.labels = waves, lengths, labels
@@ -112,7 +117,8 @@ class InMemorySounds:
 
     def __getitem__(self, key: tuple[int, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
         epoch, indices = key
-        return self.waves[indices], self.lengths[indices], self.labels[indices], indices, epoch
+        places = indices % len(self)
+        return self.waves[places], self.lengths[places], self.labels[places], indices, epoch
 
 
 def describe_rates(rates: Counter[int]) -> str:
