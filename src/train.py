@@ -85,7 +85,7 @@ def execute(
     lightning.seed_everything(plain["seed"], workers=True, verbose=False)
     parts = assemble(plain, path)
     task = parts.task
-    begin = Begin(folder, plain, composed.words, parts, path)
+    begin = Begin(folder, plain, composed.words, parts, path, accepted=composed.accepted)
     trainer = build_trainer(plain, folder, callbacks, first=[begin])
     require_precision(task.network, str(trainer.precision), trainer.strategy.root_device)
     if trainer.world_size > 1 and alone:

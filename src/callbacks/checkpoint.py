@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 
+from ..data.base import DataModule
 from ..errors import Stopped, UserError
 from ..storage.checkpoints import damage, keep_as, read, write
 from ..storage.random_state import random_state, restore_random_state
@@ -220,10 +221,11 @@ class Checkpoint(Callback, CheckpointCallback):
 
     def about(self, trainer: lightning.Trainer) -> dict[str, Any]:
         """What rebuilds the network and its preprocessing."""
-        return {
-            "config": self.config,
-            "data": trainer.datamodule.describe(),  # type: ignore[attr-defined]
-        }
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        about = {"config": self.config, "data": data.describe()}
+        if trainer.is_global_zero:  # the others write no file, and need not look at those of the data
+            about["contents"] = {split: data.contents(split) for split in data.splits}
+        return about
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -252,6 +254,8 @@ class Checkpoint(Callback, CheckpointCallback):
             "batches": loop.batch_progress.current.ready if within else 0,  # of the present epoch
             "ended": trainer.global_step >= pl_module.plan.total,
             "seconds_per_step": pl_module.plan.seconds_per_step,
+            "steps_per_epoch": pl_module.plan.steps_per_epoch,
+            "shift": pl_module.plan.shift,
             "threads": torch.get_num_threads(),
             "processes": processes,
         }

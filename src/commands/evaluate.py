@@ -10,7 +10,7 @@ from ..metrics.figures import format_figure, reported
 from ..predict.passes import average_passes
 from ..run.console import quiet_libraries
 from ..run.devices import device_of
-from ..run.restore import restore, restored_data
+from ..run.restore import restore, restored_data, tell_changes
 from ..storage.files import write_json
 from ..training.precision import precision_to_evaluate
 from ..training.threads import cores, divide
@@ -44,6 +44,7 @@ def evaluate(
     data = restored_data(about, data_root)
     data.prepare_data()
     data.setup("test")
+    tell_changes(data, about, [split])
     device = device_of()
     threads, data.num_workers = divide(
         cores(), in_memory=data.in_memory, on_gpu=device.type == "cuda", workers=data.num_workers

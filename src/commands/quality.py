@@ -50,7 +50,7 @@ from ..metrics.images import (
 from ..predict.image_features import Extractor, classifier_extractor, extract, inception_extractor
 from ..predict.image_sets import Pictures, format_of, from_folder, from_split, generate, open_data
 from ..run.devices import device_of
-from ..run.restore import restore
+from ..run.restore import restore, tell_changes
 from ..storage.files import write_json
 from ..weights.inception import WEIGHTS
 
@@ -181,6 +181,7 @@ def open_sets(
     if ckpt:
         checkpoint, task, said = restore(ckpt)
         data = open_data(said, root)
+        tell_changes(data, said, SPLITS_OF_DATA)
         channels, size = data.in_channels, data.image_size
     if given:
         if options:

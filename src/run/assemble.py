@@ -1,5 +1,6 @@
 """From a config to all that is trained: data, network and task, as one sequence for every command."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..data.base import DataModule
+from ..data.contents import Contents
 from ..storage.checkpoints import read
 from ..tasks.base import Task
 from .build import build_data, build_network, build_task, compile_network
@@ -25,12 +27,14 @@ class Parts:
         network: compiled, where the config says so.
         task: around the network, with its limits; of a resumed run with what lies behind it.
         said: lines for the log: which weights were loaded.
+        before: what the data of a run that goes on were, by split; empty where its checkpoint does not say so.
     """
 
     data: DataModule
     network: nn.Module
     task: Task
     said: list[str] = field(default_factory=list)
+    before: Mapping[str, Contents] = field(default_factory=dict)
 
 
 def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
@@ -48,14 +52,15 @@ def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
     said = []
     if path is None and plain.get("weights") is not None:
         said.append(begin_with(plain["weights"], network, data))
-    behind = None
+    behind, before = None, {}
     if path is not None:
         checkpoint = read(path)
         behind = progress(checkpoint, path)
         data.load_state_dict(checkpoint["torchatlas"]["data"])
+        before = checkpoint["torchatlas"].get("contents", {})
     task = build_task(
         plain["task"], network, plain["optim"], plain["schedule"], limits=limits(plain), behind=behind, restore=restore
     )
     if plain["compile"]:
         compile_network(network)
-    return Parts(data, network, task, said)
+    return Parts(data, network, task, said, before)

@@ -8,11 +8,14 @@ from typing import Any
 import lightning
 
 from ..callbacks.curves import forget_after
+from ..data.contents import changes
+from ..errors import UserError
 from ..storage.checkpoints import keep_as
 from ..storage.record import begin
 from ..storage.run_folder import require_space, shown
 from ..tasks.base import Task
 from .assemble import Parts
+from .resume import CHANGED
 from .summary import describe_run
 
 log = logging.getLogger(__name__)
@@ -27,18 +30,39 @@ class Begin(lightning.Callback):
         words: what was typed.
         parts: what is trained.
         path: the checkpoint from which the run goes on.
+        accepted: whether it does so with data that have changed.
 
     Raises:
-        UserError: the disk has no space for the checkpoints.
+        UserError: the disk has no space for the checkpoints; the data have changed.
     """
 
     def __init__(
-        self, folder: Path, plain: dict[str, Any], words: Sequence[str], parts: Parts, path: Path | None
-    ) -> None:
+        self, folder: Path, plain: dict[str, Any], words: Sequence[str], parts: Parts, path: Path | None,
+        *, accepted: bool = False,
+    ) -> None:  # fmt: skip
         # Weights and two moments each in last, previous and the one that is being written, and weights in the best.
         require_space(folder, 11 * sum(p.numel() * p.element_size() for p in parts.network.parameters()))
         self.folder, self.plain, self.words, self.parts, self.path = folder, plain, words, parts, path
         self.events = list(folder.glob("events.out.tfevents.*"))
+        self.accepted = accepted
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """When the data are known, and no length of the run has been computed from them."""
+        if stage != "fit":
+            return
+        found = None
+        if trainer.is_global_zero:  # the others need not look at a million files
+            data = self.parts.data
+            found = changes(self.parts.before, {split: data.contents(split) for split in data.splits})
+        if not (found := trainer.strategy.broadcast(found)):
+            return
+        if not self.accepted:
+            raise UserError(
+                f"the data are not those of the checkpoint, {found}: put the former ones back, name their folder, or "
+                f"go on with these by {CHANGED}=accept"
+            )
+        if trainer.is_global_zero:
+            log.info("the data have changed since the checkpoint: %s; the run goes on with them", found)
 
     def on_planned(self, trainer: lightning.Trainer, task: Task) -> None:
         """See `Task.configure_optimizers`."""
@@ -58,3 +82,9 @@ class Begin(lightning.Callback):
         task = self.parts.task
         forget_after(self.events, task.epochs_behind, task.steps_behind)
         log.info("going on from %s, after step %d", shown(path), task.steps_behind)
+        was, now = task.behind.steps_per_epoch, task.plan.steps_per_epoch
+        if was not in (None, now):
+            log.info(
+                "from epoch %d on an epoch has %d steps where it had %d, and the run ends at step %d",
+                task.epochs_behind + 1, now, was, task.plan.total,
+            )  # fmt: skip

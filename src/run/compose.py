@@ -33,12 +33,14 @@ class Composed:
         choices: the name that was chosen of each group.
         words: as they were typed.
         changed: of a run that goes on, what it has otherwise: key, value before, value now.
+        accepted: of such a run, whether it does so with data that have changed.
     """
 
     config: DictConfig
     choices: Mapping[str, str]
     words: Sequence[str]
     changed: Sequence[tuple[str, Any, Any]] = ()
+    accepted: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The config resolved to plain values."""

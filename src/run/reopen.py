@@ -14,7 +14,7 @@ from ..training.memory_format import format_of
 from ..training.planning import Behind
 from ..zoo import GROUPS, config_text
 from .compose import Composed
-from .resume import require_changeable
+from .resume import CHANGED, accepts, require_changeable
 from .saved import saved_config
 from .trust import require_trusted
 from .values import check_values
@@ -41,10 +41,13 @@ def reopened(folder: Path, path: Path, overrides: Sequence[str] = (), words: Seq
     require_trusted(found)
     before: Any = OmegaConf.to_container(config)
     OmegaConf.set_struct(config, True)
-    limits_given = False
+    limits_given = accepted = False
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key, value = override.key_or_group, override.value()
         if key == "resume":
+            continue
+        if key == CHANGED:
+            accepted = accepts(value)
             continue
         require_changeable(key, value, config)
         if key in GROUPS:
@@ -65,9 +68,8 @@ def reopened(folder: Path, path: Path, overrides: Sequence[str] = (), words: Seq
         config.data[key] = found[key]
     one, two = flat(before), flat(after)
     check_values(config, saved_config(folder))
-    return Composed(
-        config, {}, words, [(k, one.get(k), two.get(k)) for k in {**one, **two} if one.get(k) != two.get(k)]
-    )
+    changed = [(k, one.get(k), two.get(k)) for k in {**one, **two} if one.get(k) != two.get(k)]
+    return Composed(config, {}, words, changed, accepted)
 
 
 def progress(checkpoint: dict[str, Any], path: Path) -> Behind:
@@ -82,6 +84,7 @@ def progress(checkpoint: dict[str, Any], path: Path) -> Behind:
     return Behind(
         checkpoint["epoch"] + (about["batches"] == 0), checkpoint["global_step"], ended=about["ended"],
         layout=format_of(checkpoint["state_dict"]),
+        steps_per_epoch=about.get("steps_per_epoch"), shift=about.get("shift", 0),
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """From a checkpoint to objects: the task with its network, and the data of the training."""
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..data.base import DataModule
+from ..data.contents import changes
 from ..errors import UserError
 from ..storage.checkpoints import read
 from ..storage.run_folder import find_checkpoint
@@ -13,6 +15,8 @@ from ..tasks.base import Task
 from .build import build_data, build_network, build_task
 from .renamed import renamed
 from .trust import require_trusted
+
+log = logging.getLogger(__name__)
 
 
 def training_data(config: dict[str, Any], about: Mapping[str, Any]) -> DataModule:
@@ -86,6 +90,19 @@ def reader(about: dict[str, Any]) -> DataModule:
     data = build_data(config)
     data.load_state_dict(about["data"])
     return data
+
+
+def tell_changes(data: DataModule, about: Mapping[str, Any], splits: Iterable[str]) -> None:
+    """Say in a line where splits hold something else than in the run whose checkpoint it is.
+
+    Args:
+        data: set up.
+        about: see `restore`.
+        splits: those that are used.
+    """
+    before = {split: about["contents"][split] for split in splits if split in about.get("contents", {})}
+    if found := changes(before, {split: data.contents(split) for split in before}):
+        log.warning("these are not the data of the run: %s", found)
 
 
 def restored_data(about: dict[str, Any], root: str = "") -> DataModule:

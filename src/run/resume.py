@@ -30,6 +30,7 @@ FIXED = {
     "debug": "a debugging run is a run of its own",
     "seeds": "the seeds are those that the series began with",
 }
+CHANGED = "data.changed"  # the word, and no key of a config, with which a run goes on with other data
 CHANGEABLE = "trainer.max_epochs=40, duration=40ep, optim.lr=0.01, schedule=linear, trainer=gpu, data.root=FOLDER"
 
 
@@ -48,6 +49,17 @@ def declared(config: DictConfig, asked: str) -> tuple[dict[str, str], set[str]]:
             fixed |= {f"{part}.{key}".rstrip("."): reason for key, reason in vars(cls).get("fixed", {}).items()}
             free |= {f"{part}.{key}" for key in vars(cls).get("free", ())}
     return fixed, free
+
+
+def accepts(value: Any) -> bool:
+    """Whether a run is to go on with data that have changed, as `data.changed=accept` says.
+
+    Raises:
+        UserError: another word.
+    """
+    if value not in ("accept", "refuse"):
+        raise UserError(f"{CHANGED}={value} must be accept or refuse")
+    return bool(value == "accept")
 
 
 def require_changeable(key: str, value: Any, config: DictConfig) -> None:
@@ -78,8 +90,9 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         raise UserError(f"a resumed run keeps its folder and its keys: leave out {' '.join(refused)}")
     where = Path(resume[-1]).expanduser()
     if is_series(where):
-        if changed := [a for a in rest if not a.startswith(("hydra.", "-"))]:
+        if changed := [a for a in rest if not a.startswith(("hydra.", "-", f"{CHANGED}="))]:
             raise UserError(f"runs with several seeds go on as they began: leave out {' '.join(changed)}")
+        rest = [f"++{a}" if a.startswith(f"{CHANGED}=") else a for a in rest]
         return [f"resume={_quote(where.absolute())}", f"hydra.run.dir={_quote(where.absolute())}", *rest]
     checkpoint = find_checkpoint(resume[-1])
     folder = folder_of(checkpoint)
@@ -95,7 +108,10 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     for override in OverridesParser.create().parse_overrides(
         [a for a in rest if "=" in a and not a.startswith(("-", "hydra."))]
     ):
-        require_changeable(override.key_or_group, override.get_value_string(), config)
+        if override.key_or_group == CHANGED:
+            accepts(override.value())
+        else:
+            require_changeable(override.key_or_group, override.get_value_string(), config)
     # Hydra composes the default config beside it, which need not have the key.
     values = re.compile(r"\+*([\w-]+\.[^=]+=.*)")
     rest = [f"++{m[1]}" if (m := values.fullmatch(a)) and not a.startswith("hydra.") else a for a in rest]

@@ -19,6 +19,7 @@ from ..storage.record import begin
 from ..storage.run_folder import find_checkpoint, is_series
 from .compose import Composed
 from .reopen import reopened
+from .resume import CHANGED
 from .saved import saved_config
 from .summary import known_figures
 
@@ -61,7 +62,8 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
             log.info("seed %d, of %d to %d", seed, first, first + number - 1)
             path = find_checkpoint(str(own)) if any(own.glob("checkpoints/*.ckpt")) else None
             if path is not None:
-                one = reopened(own, path, words=composed.words)
+                asked = [word for word in composed.words if word.startswith(f"{CHANGED}=")]
+                one = reopened(own, path, asked, composed.words)
             execute(one, own, path, alone=True)
         metrics = read_metrics(own)
         best.append(metrics["best"].get(metrics["monitor"], math.nan))
