@@ -1,5 +1,6 @@
 """What every data module has in common: three splits, seeded loaders, and a plain description."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from .contents import Contents, checksum_of_files, checksum_of_numbers
 from .loading import BatchDataset, Loader, Order
 from .reading import Given
 
+log = logging.getLogger(__name__)
 PURE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}  # without autocast
 SPLIT_SEED = 0  # splits that the authors did not fix are cut by this seed, whatever the run's seed is
 
@@ -182,6 +184,7 @@ class DataModule(lightning.LightningDataModule):
         return checksum_of_numbers(self.splits[split])
 
     def train_dataloader(self) -> Loader:
+        self.tell_sampling()
         return self.loader("train", shuffle=not self.same_batch)
 
     def val_dataloader(self) -> Loader:
@@ -204,6 +207,21 @@ class DataModule(lightning.LightningDataModule):
             again=getattr(dataset, "again", False),
         )
         return Loader(dataset, order, self.num_workers or 0)
+
+    def tell_sampling(self) -> None:
+        """Say how often samples come where each class comes equally often."""
+        if self.balance("train", shuffle=not self.same_batch) is None or (self.trainer and self.trainer.global_rank):
+            return
+        counts = self.class_counts("train")
+        there = counts.nonzero()[:, 0]
+        times = counts.sum() / (len(there) * counts.double())
+        few, many = (int(there[k]) for k in (counts[there].argmin(), counts[there].argmax()))
+        log.info(
+            "balanced sampling: each of %d classes is %.3g %% of an epoch; a sample of %s (%d) comes %.3g times in it, "
+            "one of %s (%d) %.3g times",
+            len(there), 100 / len(there), self.classes[few], counts[few], times[few], self.classes[many], counts[many],
+            times[many],
+        )  # fmt: skip
 
     def balance(self, split: str, shuffle: bool) -> Tensor | None:
         """The classes by which an order is balanced, if it is."""

@@ -114,7 +114,7 @@ def changes(before: Mapping[str, Contents], now: Mapping[str, Contents]) -> str:
     >>> changes({"train": one, "val": one, "test": one}, {"train": two, "val": one, "test": {**one, "checksum": "ef"}})
     'train has 50 samples where it had 40 (10 more), test has 40 as before, but not the same ones'
     """
-    said = []
+    said: list[str] = []
     for split in before:
         if split not in now or before[split] == now[split]:
             continue

@@ -262,8 +262,10 @@ class EncodedText(DataModule):
         lengths = self.lengths_of("train")
         if not self.speaks or len(lengths) < self.batch_size:
             return
+        labels = self.balance("train", shuffle=True)
         waste, without = (
-            BucketOrder(lengths, self.batch_size, shuffle=True, seed=self.seed, pool=pool).waste() for pool in (100, 1)
+            BucketOrder(lengths, self.batch_size, shuffle=True, seed=self.seed, labels=labels, pool=pool).waste()
+            for pool in (100, 1)
         )
         log.info(
             "training inputs have %.1f tokens on average; %.1f %% of a batch is padding, and would be %.1f %% if "
