@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..analysis.modes import evaluating
 from ..errors import UserError
@@ -295,7 +296,12 @@ def gradient_norms(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]
 
     In train mode, as an optimiser meets it (batch normalisation by the batch's own statistics, dropout seeded). Biases
     and norms, which have one dimension, are left out.
+
+    Raises:
+        UserError: batch normalisation has nothing to compare one sample with.
     """
+    if len(x) == 1 and any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise UserError("batch normalisation as in training takes two images or more, and there is one")
     copied = copy.deepcopy(network).train().requires_grad_()
     named = [
         (".".join(name.split(".")[:-1]) or name, parameter)

@@ -17,7 +17,7 @@ from ..training.durations import Duration, Plan
 from ..zoo import config_text, model_card, options
 from .build import build_data, build_network, build_task
 from .compose import Composed
-from .mistakes import in_a_sentence
+from .mistakes import in_a_sentence, is_mistake
 from .weights import of_network
 
 LONG = Plan(steps_per_epoch=10**6, samples_per_step=100, total=10**9, seconds_per_step=1e-3)  # of a dry run
@@ -102,6 +102,26 @@ def check(config: DictConfig, model: str, data: str) -> None:
             f"model={model} cannot take the batches of data={data}, whose inputs are {shape} ({layer}{_root(error)})"
             f"{advice or _size_that_works(config)}"
         ) from error
+    _require_more_than_one(config, module)
+
+
+def _require_more_than_one(config: DictConfig, module: DataModule) -> None:
+    """Refuse batches of one sample where batch normalisation gets one value a channel of each.
+
+    A frozen backbone does not ask for more, so that a run with one may begin.
+
+    Raises:
+        UserError: it says which batches will do.
+    """
+    devices = config.trainer.devices
+    processes = devices if isinstance(devices, int) and devices > 0 else 1
+    if module.batch_size > processes or config.task.get("freeze") is not None:
+        return
+    try:
+        _dry_run(config, module, 1)
+    except Exception as error:  # what else may be wrong with one sample, the run itself will tell
+        if is_mistake(error):
+            raise
 
 
 def class_of(task: str) -> type[Task]:
@@ -148,12 +168,13 @@ class _BadTraining(Exception):
     """The task, its optimiser or its schedule cannot be made."""
 
 
-def _dry_run(config: DictConfig, data: DataModule | None = None) -> None:
+def _dry_run(config: DictConfig, data: DataModule | None = None, samples: int = 2) -> None:
     """One step on the meta device.
 
     Args:
         config: composed.
         data: built from it, where that has been done.
+        samples: of the batch.
     """
     # What fits a short sequence fits a long one, and a recurrent network takes its time.
     key = get_class(config.data._target_).length_option  # type: ignore[attr-defined]
@@ -167,7 +188,7 @@ def _dry_run(config: DictConfig, data: DataModule | None = None) -> None:
             task = build_task(config.task, network, config.optim, config.schedule)
         except Exception as error:
             raise _BadTraining from error
-        task.step((data or build_data(config.data)).example_batch(2))
+        task.step((data or build_data(config.data)).example_batch(samples))
         try:
             assert task.make_schedule is not None
             task.make_schedule(task.build_optimizer(), LONG)

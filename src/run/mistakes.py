@@ -20,6 +20,8 @@ from ..zoo import GROUPS, options
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException, OSError)
 
+ONE_VALUE = "Expected more than 1 value per channel"  # torch's words, see `is_mistake`
+
 
 @contextlib.contextmanager
 def answered(words: Sequence[str]) -> Iterator[None]:
@@ -40,7 +42,7 @@ def answered(words: Sequence[str]) -> Iterator[None]:
         raise
     except Exception as error:
         logged = "Unable to configure handler" in str(error)  # Hydra's log file cannot be opened
-        if not isinstance(error, MISTAKES) and not logged:
+        if not is_mistake(error) and not logged:
             raise
         logging.shutdown()
         discard()
@@ -56,8 +58,15 @@ def in_a_sentence(words: Sequence[str]) -> Iterator[None]:
     """
     try:
         yield
-    except MISTAKES as error:
-        raise error if isinstance(error, UserError) else UserError(explain(error, words)) from error
+    except Exception as error:
+        if isinstance(error, UserError) or not is_mistake(error):
+            raise
+        raise UserError(explain(error, words)) from error
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether a user can mend it; so batch normalisation in training, of a batch that gives it one value a channel."""
+    return isinstance(error, MISTAKES) or (isinstance(error, ValueError) and ONE_VALUE in str(error))
 
 
 def interrupted() -> NoReturn:
@@ -79,6 +88,11 @@ def explain(error: Exception, words: Sequence[str] = ()) -> str:
     message = str(error)
     if "Original Traceback" in message:  # from a worker: torch puts its whole traceback into the message
         return message.strip().splitlines()[-1].split(": ", 1)[-1]
+    if ONE_VALUE in message:
+        return (
+            "batch normalisation has no spread of the one value a channel that a batch of one sample gives: use "
+            "data.batch_size=2 or more for each device, or a network without it"
+        )
     if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^']+)'", message):
         group, name = match["group"], match["name"]
         return f"there is no {group} {name!r}{nearest(name, options(group))}" if group in GROUPS else message

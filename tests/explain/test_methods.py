@@ -10,6 +10,7 @@ from helpers.networks import disturbed
 from torch import Tensor, nn
 
 from torchatlas.analysis.modes import evaluating
+from torchatlas.errors import UserError
 from torchatlas.explain import methods as ex
 from torchatlas.explain.lesions import lesion_study, lesions
 from torchatlas.models.googlenet import GoogLeNet
@@ -144,6 +145,13 @@ def test_gradient_norms_are_those_of_the_gradients() -> None:
     assert list(found) == list(layers)
     for name, layer in layers.items():
         assert found[name] == pytest.approx(float(layer.weight.grad.norm()), rel=1e-4)
+
+
+def test_gradient_norms_of_one_image_are_refused_where_a_batch_is_normalised() -> None:
+    x, y = torch.randn(1, 3, 16, 16), torch.tensor([0])
+    with pytest.raises(UserError, match="takes two images or more, and there is one"):
+        ex.gradient_norms(ResNet(), x, y)
+    assert ex.gradient_norms(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), x, y)
 
 
 def test_gradient_norms_of_auxiliary_heads_are_left_out() -> None:

@@ -59,6 +59,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "batch larger than the data": (["data.batch_size=5000"], "use data.batch_size=1293"),
     "batch of nothing": (["data.batch_size=0"], "data.batch_size=0 must be a positive whole number"),
     "negative workers": (["data.num_workers=-1"], "data.num_workers=-1 must be a whole number from 0"),
+    "one sample for batch normalisation": (
+        ["model.normalization=batch", "data.batch_size=1"],
+        "use data.batch_size=2 or more",
+    ),
     "validation of nothing": (["model=lenet5", "data.fake=true", "data.val_size=0"], "must be positive"),
     "validation of everything": (["data.val_size=1437"], "data.val_size=1437"),
     "labels out of range": (["data.num_classes=5"], "run from 0 to 9, outside data.num_classes=5"),
