@@ -93,3 +93,41 @@ def test_what_cannot_be_segmented_is_refused(pictures: list[Path], tmp_path: Pat
     ):
         with pytest.raises(UserError, match=word):
             segment_files(task, trained_on(), **{"given": str(tmp_path / "images"), **arguments})
+
+
+def test_images_over_the_limit_of_pillow_are_predicted_and_painted(
+    pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In tiles, and painted in bands, as any other image."""
+    task = Segmentation(UNet(padding="same")).eval()
+
+    def files(name: str) -> list[bytes]:
+        segment_files(task, trained_on(), str(pictures[2]), output=str(tmp_path / name), tile=32)
+        return [path.read_bytes() for path in sorted((tmp_path / name).iterdir())]
+
+    expected = files("usual")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr("torchatlas.predict.masks.BAND", 7)
+    assert files("large") == expected
+    assert len(expected) == 2
+
+
+def test_photographs_are_upright_and_what_was_done_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    levels = np.random.default_rng(0).integers(0, 256, (24, 40, 2), dtype=np.uint8)
+    Image.fromarray(np.rot90(levels).copy(), "LA").save(tmp_path / "photo.png", exif=exif)
+    data = SegmentationData(in_channels=1, image_size=32, full_size=64, num_classes=2, ground="black")
+    task = Segmentation(UNet(padding="same")).eval()
+    with caplog.at_level("INFO"):
+        (row,) = segment_files(task, data, str(tmp_path / "photo.png"), output=str(tmp_path / "masks"))
+    assert caplog.messages == [
+        "of 1 image files that were read: 1 turned as the camera has noted; 1 with transparent places, laid over black "
+        "(data.ground)"
+    ]
+    with Image.open(row["mask"]) as mask:
+        assert mask.size == (40, 24)
+        seen = torch.from_numpy(np.rint(levels[..., 0] * (levels[..., 1] / 255.0)))
+        x = (seen.float()[None, None] - 127.5) / 63.75
+        agree = predict_whole(task.network, x)[0].argmax(0).numpy() == np.asarray(mask)
+    assert agree.mean() > 0.99  # levels are rounded

@@ -173,7 +173,7 @@ class PixelReader:
         """An image of `read`, or a part of it, as grey (1) or colour (3), laid over the ground."""
         if image.has_transparency_data:
             image = image.convert("RGBA")
-            if self.ground is not None and image.getextrema()[3][0] < 255:  # type: ignore[index]
+            if self.ground is not None and np.asarray(image.getchannel("A")).min() < 255:
                 self.found["transparent"] += 1
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (*self.ground, 255)), image)
         mode = MODES[in_channels]
