@@ -141,6 +141,13 @@ def test_the_config_counts_the_classes(tmp_path: Path, compose: Callable[..., An
     assert compose("model=mlp", "data=mask_folder", f"data.root={tmp_path}").data.num_classes == 3
     given = "data.colours={ground: 0, plant: 1, void: 2}"
     assert compose("model=mlp", "data=mask_folder", given, f"data.root={tmp_path}").data.num_classes == 2
+    for given in ("data.colours={plant: 1..255}", "data.colours={ground: 0, plant: 1..2}"):
+        config = compose("model=mlp", "data=mask_folder", given, f"data.root={tmp_path}", "data.ground=[1,2,3]")
+        assert config.data.num_classes == 2
+        named = mask_folder(tmp_path, colours=dict(config.data.colours), share=0.3, ground=list(config.data.ground))
+        assert named.classes[1:] == ["plant"]
+        assert named.splits["train"].masks.unique().tolist() == [0, 1, 255]
+        assert named.describe()["ground"] == [1, 2, 3]
     data = mask_folder(tmp_path, colours={"ground": 0, "plant": 1, "void": 2}, share=0.3)
     assert data.classes == ["ground", "plant"]
 
@@ -200,3 +207,23 @@ def test_masks_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path) -> None:
         mask_folder(root)
     with pytest.raises(UserError, match="too few to cut the val split"):
         mask_folder(folder("few", n=2), share=0.01)
+
+
+def test_runs_of_earlier_versions_read_as_they_did(tmp_path: Path) -> None:
+    """Photographs were turned, transparency was left out, and a palette's indices were the classes."""
+    write(tmp_path, "palette", 12)
+    for path in (tmp_path / "images").iterdir():
+        with Image.open(path) as image:
+            image.putalpha(0)
+            image.save(path)
+    data = mask_folder(tmp_path, share=0.3)
+    assert data.splits["train"].images[data.splits["train"].masks[:, None].expand(-1, 3, -1, -1) != 255].min() == 255
+    about: dict[str, Any] = {key: v for key, v in data.describe().items() if key not in ("ground", "upright")}
+    about["codes"] = [[0, 0], [1, 1], [2, 2], [255, 255]]
+    old = MaskFolder(root=str(tmp_path), in_channels=3, image_size=16, num_classes=3, batch_size=2, share=0.3)
+    old.load_state_dict(about)
+    old.setup()
+    assert (old.describe()["ground"], old.describe()["upright"]) == (None, True)
+    assert torch.equal(old.splits["train"].masks, data.splits["train"].masks)
+    known = old.splits["train"].masks != 255
+    assert torch.equal(old.splits["train"].images[:, 0][known], 80 * old.splits["train"].masks[known])
