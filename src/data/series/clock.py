@@ -107,7 +107,7 @@ def _calendar_step(times: Any, usual: Any) -> str:
 
     if (times.day_of_week < 5).all() and usual == pd.Timedelta(days=1):
         return "B"
-    if times.is_month_start.all() or times.is_month_end.all():
+    if usual > pd.Timedelta(days=27) and (times.is_month_start.all() or times.is_month_end.all()):
         kind = "S" if times.is_month_start.all() else "E"
         months, name = int(np.gcd.reduce(np.diff(12 * times.year + times.month))), MONTHS[times[0].month - 1]
         return {1: f"M{kind}", 3: one_name(f"Q{kind}-{name}"), 12: f"Y{kind}-{name}"}.get(months, f"{months}M{kind}")

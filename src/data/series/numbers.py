@@ -52,7 +52,7 @@ def is_numbers(cells: Sequence[str]) -> bool:
     if all(cell.lower() in WORDS for cell in said):
         return True
     units = Counter(_unit(match) for cell in said if (match := NUMBER.fullmatch(cell)))
-    return sum(units.values()) >= 0.5 * len(said) and units.most_common(1)[0][1] >= 0.5 * sum(units.values())
+    return sum(units.values()) >= 0.5 * len(said) and units.most_common(1)[0][1] > 0.5 * sum(units.values())
 
 
 def read_numbers(
