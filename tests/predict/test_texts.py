@@ -15,6 +15,7 @@ from torchatlas.commands.predict import predict
 from torchatlas.data.labelled import squad
 from torchatlas.data.labelled.conll import IGNORED, Conll
 from torchatlas.errors import UserError
+from torchatlas.explain.texts import look
 from torchatlas.predict.texts import find_entities, rows_of_tags
 from torchatlas.run.restore import reader, restore
 from torchatlas.tasks.token_classification import TokenClassification
@@ -61,6 +62,17 @@ def test_a_classifier_of_texts(train: Train, network: str, tmp_path: Path, capsy
     assert [row["class_1"] for row in rows] == ["class0", "class2"]
     for row in rows:
         assert float(row["probability_1"]) > float(row["probability_2"]) >= 0
+    table = tmp_path / "my.csv"  # as training has them; the labels say nothing
+    table.write_text('id,text,label\n7,"ba bi class0ba, bu",x\n8,"ba\nclass2ba bu",\n')
+    predict(str(folder), str(table), str(tmp_path / "out.csv"))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [(row["text"], row["class"]) for row in rows] == [
+        ("ba bi class0ba, bu", "class0"), ("ba\nclass2ba bu", "class2"),
+    ]  # fmt: skip
+    if network == "bert":
+        _, task, about = restore(str(folder))
+        seen, _ = look(task, about, str(table)).names["self"]
+        assert seen[1:4] == ["ba", "bi", "class0ba"]
     predict(str(folder), "ba class1ba")
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["class"] == "class1"
     with pytest.raises(UserError, match="there is no file or folder nowhere"):

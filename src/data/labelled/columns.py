@@ -18,6 +18,7 @@ FILES = {
     "test": ("test.txt", "test.conll", "eng.testb"),
 }
 PARTS = {"train": ("train",), "val": ("dev", "valid", "val"), "test": ("test",)}  # of the names of other files
+SHARED_TASK = {"train": ".train", "val": ".testa", "test": ".testb"}  # endings of CoNLL-2002 and 2003
 NUMBERED = (".conll", ".conllu", ".conllup", ".iob", ".iob2", ".bio")  # no ending of a plain text
 ENDINGS = (".txt", ".tsv", *NUMBERED)
 
@@ -58,7 +59,7 @@ def find_files(root: str, path: str | None) -> dict[str, Path]:
     found = {}
     for split, names in FILES.items():
         there = [folder / name for name in names if (folder / name).is_file()]
-        there = there or named_after(folder, PARTS[split])
+        there = there or named_after(folder, split)
         if not there:
             raise UserError(
                 f"{folder} holds no {' or '.join(names)}, nor a file such as en-ud-{PARTS[split][0]}.conllu: put "
@@ -69,14 +70,17 @@ def find_files(root: str, path: str | None) -> dict[str, Path]:
     return found
 
 
-def named_after(folder: Path, parts: Sequence[str]) -> list[Path]:
-    """The file of which a part of the name is one of these, as in en_ewt-ud-train.conllu.
+def named_after(folder: Path, split: str) -> list[Path]:
+    """The file of a split by a part of its name, as en_ewt-ud-train.conllu, or by its ending, as deu.testa.
 
     Raises:
         UserError: there are several.
     """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [f for f in files if f.suffix.lower() in ENDINGS and set(parts) & set(re.split(r"[-_.]", f.stem.lower()))]
+    found = [
+        f for f in files if f.suffix == SHARED_TASK[split]
+        or (f.suffix.lower() in ENDINGS and set(PARTS[split]) & set(re.split(r"[-_.]", f.stem.lower())))
+    ]  # fmt: skip
     if len(found) > 1:
         raise UserError(
             f"{folder} holds {found[0].name} and {found[1].name}: name a folder with one file for each split with "

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ...errors import UserError, nearest
+from ...errors import UserError, nearest, some
 from ..decoding import read_text
 from ..download import fetch, fetch_checked
-from ..splits import stratified
+from ..splits import label_name, stratified
 from ..tables import Cells
 from .labeled_text import Examples, LabeledText
 
@@ -121,9 +121,11 @@ def read_tsv(path: Path, facts: Facts) -> Examples:
         if len(row) <= max(places):  # QQP has a few, which nobody counts
             broken += 1
             continue
+        row[places[-1]] = label_name(row[places[-1]])
         if row[places[-1]] not in labels:
             raise UserError(
-                f"{path}, line {number}: the label is {row[places[-1]]!r}, which is not one of {', '.join(labels)}"
+                f"{path}, line {number}: the label is {some([row[places[-1]]])!r}, which is not one of "
+                f"{', '.join(labels)}"
             )
         for field, place in zip(fields, places, strict=True):
             field.append(row[place])

@@ -229,7 +229,7 @@ def read_rows(
     if split != "train":
         return rows
     if len(kinds) < 2:
-        raise UserError(f"{path} has the label {', '.join(kinds) or 'of no text'} alone: at least two are needed")
+        raise UserError(f"{path} has the label {some(kinds) or 'of no text'} alone: at least two are needed")
     if len(kinds) > max(2, len(rows.labels) // 2):
         raise UserError(
             f"{path} has {len(kinds)} different labels in {len(rows.labels)} rows, so {columns[2]} holds no classes: "

@@ -128,3 +128,15 @@ def test_messages_are_short(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 1000
     with pytest.raises(UserError, match="has the tag X alone in its column of tags"):
         Conll.declare_num_classes(path=str(tmp_path))
+
+
+def test_files_of_the_shared_tasks(tmp_path: Path) -> None:
+    """In German they are not in UTF-8."""
+    for name in ("deu.train", "deu.testa", "deu.testb"):
+        (tmp_path / name).write_bytes("Zürich Zürich NE I-NC I-LOC\nist sein VAFIN I-VC O\n".encode("latin-1"))
+    assert [path.name for path in find_files("nowhere", str(tmp_path)).values()] == [
+        "deu.train",
+        "deu.testa",
+        "deu.testb",
+    ]
+    assert Conll.declare_num_classes(path=str(tmp_path), encoding="latin-1") == 3
