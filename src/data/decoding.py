@@ -68,6 +68,9 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         UserError: there is no such encoding, or the file is not in it; it is named.
     """
     data = path.read_bytes()
+    for magic, what in OTHERS.items():
+        if data.startswith(magic):
+            raise UserError(f"{path} is no text but {what}: save it as a text in UTF-8")
     try:
         data = gzip.decompress(data) if data.startswith(PACKED) else data
         name = next((name for mark, name in MARKS if data.startswith(mark)), encoding or "utf-8")

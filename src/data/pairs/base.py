@@ -58,14 +58,14 @@ class Pairs:
         return self.sources.padded(indices), self.sources.lengths[indices], self.targets.padded(indices), indices
 
 
-def sentences_of(given: str) -> list[str]:
+def sentences_of(given: str, encoding: str | None = None) -> list[str]:
     """A user's sentences: the lines of a file, empty ones too, or what is given itself.
 
     Raises:
         UserError: there is none, or no such file.
     """
     if os.path.isfile(Path(given).expanduser()):  # unlike Path's, of any string
-        return lines_of(given)
+        return lines_of(given, encoding)
     if not given.strip():
         raise UserError('there is nothing to translate: give a sentence or a file, as in input="a sentence"')
     if given.endswith(TEXT_FILES) and not re.search(r"\s", given):
@@ -120,6 +120,7 @@ class ParallelData(DataModule):
     targets = "step"
     network = "seq2seq"
     length_option: ClassVar[str | None] = "max_length"
+    encoding: str | None = None  # of the files; None: UTF-8, and there is no option for it
     source_codec: TokenizerCodec
     target_codec: TokenizerCodec
 
@@ -289,9 +290,13 @@ class ParallelData(DataModule):
         target = torch.cat([torch.full((batch, 1), BEGIN), words, torch.full((batch, 1), END)], 1)
         return source, torch.full((batch,), length), target, torch.arange(batch)
 
+    def given_sentences(self, given: str) -> list[str]:
+        """A user's sentences, see `sentences_of`."""
+        return sentences_of(given, self.encoding)
+
     def read(self, given: str) -> Given[Pairs]:
         """See `DataModule.read`: a file with a sentence on each line, or a sentence; targets are empty."""
-        sentences = sentences_of(given)
+        sentences = self.given_sentences(given)
         sources = [self.source_codec.encode(sentence).tolist() for sentence in sentences]
         return Given([{"text": sentence} for sentence in sentences], Pairs(sources, [()] * len(sources)))
 

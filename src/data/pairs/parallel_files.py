@@ -21,7 +21,7 @@ def vocab_sizes(
     *, source_path: str | None = None, target_path: str | None = None, val_source_path: str | None = None,
     val_target_path: str | None = None, test_source_path: str | None = None, test_target_path: str | None = None,
     share: float = 0.05, max_tokens: int = 8000, by: str = "bpe", shared: bool = False, lowercase: bool = False,
-    tokenizer: str | None = None, fake: bool = False,
+    tokenizer: str | None = None, encoding: str = "utf-8", fake: bool = False,
 ) -> tuple[int, int]:  # fmt: skip
     """The sizes of the vocabularies that `ParallelFiles` will find, of the source and of the target.
 
@@ -39,7 +39,7 @@ def vocab_sizes(
         "val": (val_source_path, val_target_path),
         "test": (test_source_path, test_target_path),
     }
-    source, target = codecs_of(stamped(files), share, max_tokens, by, shared, lowercase, tokenizer)
+    source, target = codecs_of(stamped(files), share, max_tokens, by, shared, lowercase, tokenizer, encoding)
     return source.vocab_size, target.vocab_size
 
 
@@ -57,8 +57,9 @@ class ParallelFiles(ParallelData):
     """A user's own pairs of sentences: two texts, line by line, or one table with tabs.
 
     With `source_path` and `target_path` the n-th line of one is the translation of the n-th of the other. A
-    `source_path` alone is a table: in each line the source, a tab, the target; further columns are left alone. Files
-    are in UTF-8. Lines that are empty on one side or both are left out and counted in the log.
+    `source_path` alone is a table: in each line the source, a tab, the target; further columns are left alone, and so
+    is the target in a file to be translated. Lines that are empty on one side or both are left out and counted in the
+    log.
 
     Validation and test are files of their own, or, where these are not named, a share of the first ones. A source
     belongs to a split by a checksum of its text, so that the same source is never in two splits, and the order of the
@@ -67,6 +68,7 @@ class ParallelFiles(ParallelData):
     Args:
         source_path, target_path: training texts.
         val_source_path, val_target_path, test_source_path, test_target_path: texts of the other splits.
+        encoding: of the files.
         share: of the sources, for validation and for test each, where they have no file.
         max_tokens: the largest vocabulary of a side, special tokens included.
         arguments: see `ParallelData`.
@@ -84,6 +86,7 @@ class ParallelFiles(ParallelData):
         val_target_path: str | None = None,
         test_source_path: str | None = None,
         test_target_path: str | None = None,
+        encoding: str = "utf-8",
         share: float = 0.05,
         max_tokens: int = 8000,
         **arguments: Any,
@@ -94,22 +97,31 @@ class ParallelFiles(ParallelData):
             "val": (val_source_path, val_target_path),
             "test": (test_source_path, test_target_path),
         }
-        self.share, self.max_tokens = share, max_tokens
+        self.share, self.max_tokens, self.encoding = share, max_tokens, encoding
         require_share(share)
 
     declare_source_vocab_size = staticmethod(source_size)
     declare_target_vocab_size = staticmethod(target_size)
 
     def read_pairs(self) -> dict[str, list[Pair]]:
-        splits, skipped = read_splits(self.files, self.share)
+        splits, skipped = read_splits(self.files, self.share, self.encoding)
         if skipped:
             self.say(f"{skipped} lines are left out, since they are empty on one side or both")
         return splits
 
+    def given_sentences(self, given: str) -> list[str]:
+        """See `ParallelData.given_sentences`: of a table such as that of training the sources alone."""
+        lines = super().given_sentences(given)
+        source, target = self.files["train"]
+        if source is None or target is not None or not all("\t" in line for line in lines if line.strip()):
+            return lines
+        return [line.partition("\t")[0].strip() for line in lines]
+
     def make_codecs(self, pairs: list[Pair]) -> tuple[TokenizerCodec, TokenizerCodec]:
         return codecs_of(
-            stamped(self.files), self.share, self.max_tokens, self.by, self.shared, self.lowercase, self.tokenizer
-        )
+            stamped(self.files), self.share, self.max_tokens, self.by, self.shared, self.lowercase, self.tokenizer,
+            self.encoding,
+        )  # fmt: skip
 
 
 def require_share(share: float) -> None:
@@ -117,7 +129,7 @@ def require_share(share: float) -> None:
         raise UserError(f"data.share={share} must be between 0 and 0.5, as in data.share=0.05")
 
 
-def read_lines(path: str | Path) -> Sequence[str]:
+def read_lines(path: str | Path, encoding: str = "utf-8") -> Sequence[str]:
     """The lines of a text.
 
     Raises:
@@ -126,21 +138,21 @@ def read_lines(path: str | Path) -> Sequence[str]:
     where = Path(path).expanduser()
     if not where.is_file():
         raise UserError(f"there is no file {path}: name your texts with data.source_path=FILE data.target_path=FILE")
-    text = read_text(where)
+    text = read_text(where, encoding)
     if not text.strip():
         raise UserError(f"{path} is empty: name texts with data.source_path=FILE data.target_path=FILE")
     return text.removesuffix("\n").split("\n")  # no other sign ends a line
 
 
-def read_files(source: str, target: str | None) -> tuple[list[Pair], int]:
+def read_files(source: str, target: str | None, encoding: str = "utf-8") -> tuple[list[Pair], int]:
     """Pairs of two texts or of a table, and the number of lines that are left out since a side is empty.
 
     Raises:
         UserError: unequal numbers of lines, a line without a tab, or no pair at all.
     """
-    lines = read_lines(source)
+    lines = read_lines(source, encoding)
     if target is not None:
-        others = read_lines(target)
+        others = read_lines(target, encoding)
         if len(lines) != len(others):
             raise UserError(
                 f"{source} has {len(lines)} lines and {target} has {len(others)}: they must be translations of one "
@@ -162,7 +174,7 @@ def read_files(source: str, target: str | None) -> tuple[list[Pair], int]:
     return kept, len(lines) - len(kept)
 
 
-def read_splits(files: Files, share: float) -> tuple[dict[str, list[Pair]], int]:
+def read_splits(files: Files, share: float, encoding: str = "utf-8") -> tuple[dict[str, list[Pair]], int]:
     """The pairs of each split, see `ParallelFiles`, and how many lines are left out since a side is empty."""
     source, target = files["train"]
     if source is None:
@@ -170,12 +182,12 @@ def read_splits(files: Files, share: float) -> tuple[dict[str, list[Pair]], int]
             "data=parallel_files needs your texts: name them with data.source_path=FILE data.target_path=FILE, or one "
             "table with tabs with data.source_path=FILE.tsv"
         )
-    train, skipped = read_files(source, target)
+    train, skipped = read_files(source, target, encoding)
     splits = {"train": train}
     for split in ("val", "test"):
         own, partner = files[split]
         if own is not None:
-            splits[split], more = read_files(own, partner)
+            splits[split], more = read_files(own, partner, encoding)
             skipped += more
         elif partner is not None:
             raise UserError(f"data.{split}_target_path={partner} needs its sources: add data.{split}_source_path=FILE")
@@ -209,10 +221,17 @@ def stamped(files: Files) -> Stamped:
 
 @functools.lru_cache(maxsize=1)
 def codecs_of(
-    files: Stamped, share: float, max_tokens: int, by: str, shared: bool, lowercase: bool, tokenizer: str | None
+    files: Stamped,
+    share: float,
+    max_tokens: int,
+    by: str,
+    shared: bool,
+    lowercase: bool,
+    tokenizer: str | None,
+    encoding: str,
 ) -> tuple[TokenizerCodec, TokenizerCodec]:
     """The codecs of a user's texts. They are needed twice: for the sizes of the network, and for the data."""
-    splits, _ = read_splits({split: (source, target) for split, source, target, _ in files}, share)
+    splits, _ = read_splits({split: (source, target) for split, source, target, _ in files}, share, encoding)
     sources, targets = zip(*splits["train"], strict=True)
     return train_codecs(
         sources,

@@ -126,7 +126,7 @@ def codec_of(about: Mapping[str, Any]) -> Codec:
     raise UserError(f"data of kind {about['kind']} are no text: give a checkpoint of a language model")
 
 
-def lines_of(given: str) -> list[str]:
+def lines_of(given: str, encoding: str | None = None) -> list[str]:
     """The lines of a file.
 
     Raises:
@@ -135,7 +135,7 @@ def lines_of(given: str) -> list[str]:
     path = Path(given).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file {path}: name one with input=PATH")
-    lines = read_text(path).removesuffix("\n").split("\n")
+    lines = read_text(path, encoding).removesuffix("\n").split("\n")
     if not any(line.strip() for line in lines):
         raise UserError(f"{path} is empty: give a text")
     return lines

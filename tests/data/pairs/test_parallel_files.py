@@ -128,3 +128,19 @@ def test_own_files_name_what_is_wrong(texts: Path, compose: Callable[..., Any]) 
         "data.max_tokens=10",
         "data.by=bpe",
     )
+
+
+def test_a_table_to_be_translated_is_read_as_in_training(texts: Path, compose: Callable[..., Any]) -> None:
+    """Its targets are no part of the sentences; lines keep their order, empty ones too."""
+    table = texts / "table.tsv"
+    table.write_bytes("".join(f"Größe {i}\tsize {i}\n" for i in range(60)).encode("latin-1"))
+    words = (f"data.source_path={table}", "data.share=0.1")
+    with pytest.raises((UserError, InterpolationResolutionError), match=r"data\.encoding=latin-1"):
+        own(compose, *words)
+    data = own(compose, *words, "data.encoding=latin-1")
+    assert all(source.startswith("Größe") for source, _ in data.raw("train"))
+    new = texts / "new.tsv"
+    new.write_bytes("Größe 1\tsize 1\n\nGröße 2\tsize 2\n".encode("latin-1"))
+    assert [row["text"] for row in data.read(str(new)).about] == ["Größe 1", "", "Größe 2"]
+    new.write_bytes("Größe 1\nGröße\tzwei\n".encode("latin-1"))  # a tab of a sentence
+    assert [row["text"] for row in data.read(str(new)).about] == ["Größe 1", "Größe\tzwei"]
