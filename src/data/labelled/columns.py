@@ -56,6 +56,10 @@ def find_files(root: str, path: str | None) -> dict[str, Path]:
         UserError: one is missing, or there are two.
     """
     folder = Path(root).expanduser() / "conll2003" if path is None else Path(path).expanduser()
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a file: name the folder that has one for each split with data.path={folder.parent}"
+        )
     found = {}
     for split, names in FILES.items():
         there = [folder / name for name in names if (folder / name).is_file()]

@@ -129,7 +129,7 @@ def require_share(share: float) -> None:
         raise UserError(f"data.share={share} must be between 0 and 0.5, as in data.share=0.05")
 
 
-def read_lines(path: str | Path, encoding: str = "utf-8") -> Sequence[str]:
+def read_lines(path: str | Path, encoding: str | None = None) -> Sequence[str]:
     """The lines of a text.
 
     Raises:
@@ -144,7 +144,7 @@ def read_lines(path: str | Path, encoding: str = "utf-8") -> Sequence[str]:
     return text.removesuffix("\n").split("\n")  # no other sign ends a line
 
 
-def read_files(source: str, target: str | None, encoding: str = "utf-8") -> tuple[list[Pair], int]:
+def read_files(source: str, target: str | None, encoding: str | None = None) -> tuple[list[Pair], int]:
     """Pairs of two texts or of a table, and the number of lines that are left out since a side is empty.
 
     Raises:
@@ -174,7 +174,7 @@ def read_files(source: str, target: str | None, encoding: str = "utf-8") -> tupl
     return kept, len(lines) - len(kept)
 
 
-def read_splits(files: Files, share: float, encoding: str = "utf-8") -> tuple[dict[str, list[Pair]], int]:
+def read_splits(files: Files, share: float, encoding: str | None = None) -> tuple[dict[str, list[Pair]], int]:
     """The pairs of each split, see `ParallelFiles`, and how many lines are left out since a side is empty."""
     source, target = files["train"]
     if source is None:

@@ -1,5 +1,6 @@
 """Text by character, word or subword token: what language-model data modules share."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from .tokenizer import (
 )
 from .words import UNKNOWN_WORD, WordCodec, WordDescription, most_frequent, split_words
 
+log = logging.getLogger(__name__)
 # Printable ASCII, the line break and the commonest typographic signs. The last place is for all else.
 ALPHABET = "\n" + "".join(map(chr, range(32, 127))) + "“”‘’–—…"
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -299,6 +301,9 @@ class TextData(DataModule):
                     f"the {name} text has {len(tokens)} {self.unit}s, too few for data.context={self.context}: "
                     f"use data.context={max(1, len(tokens) // 8)}"
                 )
+        if self.speaks and not self.fake and stage != "test":
+            counts = " + ".join(f"{len(splits[name]):,}" for name in ("train", "val", "test"))
+            log.info("%s %ss for training, validation and test, of %s kinds", counts, self.unit, f"{self.vocab_size:,}")
         self.splits = {
             name: Streams(tokens, self.context)
             if self.streams

@@ -112,6 +112,8 @@ def test_files_of_a_treebank(tmp_path: Path) -> None:
     data = Conll(num_classes=6, path=str(tmp_path), vocab_size=60, by="word")
     data.setup()
     assert data.classes == ["AUX", "NUM", "PART", "PRON", "SYM", "VERB"]
+    with pytest.raises(UserError, match=r"train\.conllu is a file: name the folder"):
+        find_files("nowhere", str(tmp_path / "en_ewt-ud-train.conllu"))
     write(tmp_path / "de_gsd-ud-dev.conllu", CONLLU)
     with pytest.raises(UserError, match=r"holds de_gsd-ud-dev\.conllu and en_ewt-ud-dev\.conllu"):
         find_files("nowhere", str(tmp_path))

@@ -23,13 +23,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("folder", "start"), [("ptb", "ptb."), ("simple-examples/data", "ptb."), ("penn", "")])
-def test_words_as_zaremba_counts_them(folder: str, start: str, tmp_path: Path) -> None:
+def test_words_as_zaremba_counts_them(
+    folder: str, start: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Each <unk> is a word, and <eos> is one at the end of each line."""
+    caplog.set_level("INFO")
     write(tmp_path / folder, start)
     data = ptb.PTB(root=str(tmp_path), vocab_size=11, context=5, batch_size=2)
     data.prepare_data()
     data.setup()
     assert data.codec.words == ["<eos>", "N", "cat", "has", "is", "lives", "mr.", "n't", "the", "there", "<unk>"]
+    assert "260 + 130 + 130 words for training, validation and test, of 11 kinds" in caplog.messages
     tokens = data.splits["test"].tokens
     assert len(tokens) == 130
     assert data.codec.decode(tokens[:13]) == "the <unk> cat has N lives\nmr. <unk> is n't there\n"

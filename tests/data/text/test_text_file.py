@@ -185,6 +185,9 @@ def test_files_of_splits_are_the_splits(variant: str, tmp_path: Path, caplog: py
         f"{tmp_path}: ptb.train.txt, ptb.valid.txt, ptb.test.txt are the splits (data.parts=files)" in caplog.messages
     )
     assert "words are what stands between blanks, and <eos> ends each line (data.split=blanks)" in caplog.messages
+    numbers = " + ".join([str(9 * per_line + 2)] * 3)
+    kinds = f"of {own.vocab_size} kinds"
+    assert f"{numbers} words for training, validation and test, {kinds}" in caplog.messages
 
 
 def test_what_a_word_is_can_be_chosen(tmp_path: Path) -> None:
