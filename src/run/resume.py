@@ -82,6 +82,8 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     """With `resume=...`, Hydra is told to use the old run's folder."""
     resume = [a.split("=", 1)[1] for a in arguments if a.startswith("resume=")]
     if not resume or resume[-1] in ("", "null"):
+        if asked := [a for a in arguments if a.startswith(f"{CHANGED}=")]:
+            raise UserError(f"{asked[0]} is for a run that goes on: add resume=RUN_FOLDER, or leave it out")
         return arguments
     if {"-m", "--multirun"} & set(arguments):
         raise UserError("resume= goes on with one run: leave out -m")

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..metrics.classification import accuracy, agreement, calibration_gaps, inverse_frequency, tallies
 from ..metrics.figures import Figure, Reports
 from ..models.contract import Claims
-from .base import MakeOptimizer, MakeSchedule, Task
+from .base import Chosen, MakeOptimizer, MakeSchedule, Task
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,16 @@ class Classification(Task):
         self.class_weights: Tensor | None = None  # no buffer, which would lose digits in pure half precision
         self.averaged: Callable[..., Tensor] | None = None
 
+    @classmethod
+    def check(cls, chosen: Chosen) -> None:
+        super().check(chosen)
+        config = chosen.config
+        if config.task.get("class_weights") == config.data.get("sampling") == "balanced":
+            raise UserError(
+                "task.class_weights=balanced and data.sampling=balanced each balance the classes, and together rare "
+                "ones count twice: leave one of them out"
+            )
+
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, *lengths, labels = batch
         inputs = inputs_of(self.claims, x, lengths)
@@ -131,7 +141,8 @@ class Classification(Task):
         if not isinstance(asked, str) and len(asked) != len(counts):
             raise UserError(f"task.class_weights has {len(asked)} numbers where there are {len(counts)} classes")
         weights = inverse_frequency(counts) if isinstance(asked, str) else torch.tensor(asked)
-        mean = (weights.double() * counts).sum() / counts.sum()
+        drawn = counts.clamp(max=1) if data.sampling == "balanced" else counts
+        mean = (weights.double() * drawn).sum() / drawn.sum()
         if not mean > 0:
             raise UserError(f"task.class_weights={asked} leaves no training sample that counts")
         self.class_weights = (weights / mean).float()

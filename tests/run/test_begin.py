@@ -51,6 +51,7 @@ def test_data_that_have_grown_are_refused_or_accepted(
     assert len(said.splitlines()) <= 3
     assert {path: path.read_bytes() for path in files} == files
     assert "must be accept or refuse" in refused(train, capsys, f"resume={folder}", "data.changed=yes")
+    assert "is for a run that goes on" in refused(train, capsys, *MLP, f"data.root={root}", "data.changed=accept")
 
     train(f"resume={folder}", "duration=5ep", "data.changed=accept")
     about = read(folder / "checkpoints" / "last.ckpt")["torchatlas"]

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torchatlas.errors import UserError
 from torchatlas.models.bert import Bert
 from torchatlas.models.contract import claims
 from torchatlas.models.lstm import LSTM
+from torchatlas.run.check import check
 from torchatlas.storage.checkpoints import read
 from torchatlas.storage.files import read_epochs, read_metrics
 from torchatlas.tasks.classification import Classification, inputs_of
@@ -115,6 +117,7 @@ class Labels:
     """Data of which only the labels are asked for."""
 
     classes = ("often", "rare", "never")
+    sampling: str | None = None
 
     def class_counts(self, split: str) -> torch.Tensor:
         assert split == "train"
@@ -145,6 +148,19 @@ def test_balanced_weights(given: Any) -> None:
     assert torch.equal(out["metrics/accuracy"], plain.train().step((torch.zeros(40, 1), labels))["metrics/accuracy"])
     evaluated = [each.eval().step((torch.zeros(40, 1), labels)) for each in (task, plain)]
     assert torch.equal(evaluated[0]["loss"], evaluated[1]["loss"])
+
+
+def test_weights_beside_balanced_sampling(compose: Callable[..., Any]) -> None:
+    """A list has the mean 1 over what is drawn; two ways to balance are one too many."""
+    data = Labels()
+    data.sampling = "balanced"
+    task = Classification(Constant(torch.randn(2, 3)), class_weights=[1.0, 3.0, 5.0])
+    task.balance_classes(data)
+    assert task.class_weights is not None
+    assert task.class_weights[:2].tolist() == pytest.approx([0.5, 1.5])
+    config = compose("model=mlp", "data.sampling=balanced", "task.class_weights=balanced")
+    with pytest.raises(UserError, match="together rare ones count twice: leave one of them out"):
+        check(config, "mlp", "digits")
 
 
 def test_weights_with_smoothed_and_mixed_labels() -> None:
