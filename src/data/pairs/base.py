@@ -217,9 +217,9 @@ class ParallelData(DataModule):
         self.long = int(train.sources.lengths.median())
         with_buckets, without = (
             BucketOrder(
-                train.lengths, min(self.batch_size, len(train)), shuffle=True, seed=self.seed, **options
+                train.lengths, min(self.batch_size, len(train)), shuffle=True, seed=self.seed, pool=pool
             ).waste()
-            for options in ({}, {"pool": 1})
+            for pool in (100, 1)
         )
         self.say(
             f"batches of similar length: {with_buckets:.1%} of their tokens are padding, without them {without:.1%}"
