@@ -41,7 +41,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Key:
-    """A parameter: `name` in Python, `key` on the command line, what its values are, its help and an example of it."""
+    """A parameter: `name` in Python, `key` on the command line, what its values are, its help and an example of it.
+
+    `positional` is a word without a key; `placed` is given to the function by its place.
+    """
 
     name: str
     key: str
@@ -51,6 +54,7 @@ class Key:
     many: bool = False
     optional: bool = False
     positional: bool = False
+    placed: bool = False
     help: str = ""
     example: str = ""
 
@@ -159,12 +163,13 @@ def helps_of(text: str) -> dict[str, str]:
 def keys_of(arguments: ast.arguments, helps: Mapping[str, str], examples: str) -> list[Key]:
     """The parameters of a signature, without `*words`."""
     named = [*arguments.posonlyargs, *arguments.args]
+    placed = named if arguments.vararg else arguments.posonlyargs
     absent = [None] * (len(named) - len(arguments.defaults))
     found = zip([*named, *arguments.kwonlyargs], [*absent, *arguments.defaults, *arguments.kw_defaults], strict=True)
     return [
         Key(
             name=argument.arg, default=REQUIRED if default is None else ast.literal_eval(default),
-            positional=argument in arguments.posonlyargs, help=helps.get(argument.arg, ""),
+            positional=argument in arguments.posonlyargs, placed=argument in placed, help=helps.get(argument.arg, ""),
             example=shown_in(examples, argument.arg), **{"key": argument.arg} | annotated(argument.annotation),
         )
         for argument, default in found

@@ -46,7 +46,7 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[Any], dict[str, 
             example = command.examples.partition("\n")[0]
             raise UserError(f"{shown(key)} is missing{f', as in {example}' if example else ''}")
     values = {name: converted(command.keys[name], text) for name, text in typed.items()}
-    bare = [values.pop(key.key, key.default) for key in command.keys.values() if key.positional]
+    bare = [values.pop(key.key, key.default) for key in command.keys.values() if key.placed]
     return [*bare, *others], {command.keys[name].name: value for name, value in values.items()}
 
 

@@ -11,6 +11,7 @@ from ..data.base import DataModule
 from ..data.contents import Contents
 from ..storage.checkpoints import read
 from ..tasks.base import Task
+from ..weights import Report
 from .build import build_data, build_network, build_task, compile_network
 from .check import limits
 from .reopen import progress
@@ -28,6 +29,7 @@ class Parts:
         task: around the network, with its limits; of a resumed run with what lies behind it.
         said: lines for the log: which weights were loaded.
         before: what the data of a run that goes on were, by split; empty where its checkpoint does not say so.
+        weights: what was taken from them; None: the network is new, or goes on.
     """
 
     data: DataModule
@@ -35,6 +37,7 @@ class Parts:
     task: Task
     said: list[str] = field(default_factory=list)
     before: Mapping[str, Contents] = field(default_factory=dict)
+    weights: Report | None = None
 
 
 def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
@@ -49,9 +52,10 @@ def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
     """
     data = build_data(plain["data"])
     network = build_network(plain["model"])
-    said = []
+    said: list[str] = []
+    report = None
     if path is None and plain.get("weights") is not None:
-        said.append(begin_with(plain["weights"], network, data))
+        report, said = begin_with(plain["weights"], network, data)
     behind, before = None, {}
     if path is not None:
         checkpoint = read(path)
@@ -63,4 +67,4 @@ def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
     )
     if plain["compile"]:
         compile_network(network)
-    return Parts(data, network, task, said, before)
+    return Parts(data, network, task, said, before, report)

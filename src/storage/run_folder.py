@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from .checkpoints import Damaged, damage
+from .foreign import foreign, torch_file
 
 log = logging.getLogger(__name__)
 RUNS = Path("runs")
@@ -67,9 +68,13 @@ def find_checkpoint(where: str, name: str = "last") -> Path:
         where = str(found[-1].parent.parent)
     path = Path(where).expanduser()
     if not path.is_dir():
+        if said := foreign(path):
+            raise UserError(f"{path} {said}")
         if not path.is_file():
             raise UserError(f"there is no checkpoint {path}: name a run folder or a file that ends in .ckpt")
         if reason := damage(path):
+            if said := torch_file(path):
+                raise UserError(f"{path} {said}")
             raise Damaged(f"{path} is damaged: {reason}{_intact_neighbour(path)}")
         return path
     names = [name, "previous"] if name == "last" else [name]
@@ -86,6 +91,8 @@ def find_checkpoint(where: str, name: str = "last") -> Path:
         damaged.append(f"{candidate} is damaged: {reason}")
     if damaged:
         raise Damaged(f"{'; '.join(damaged)}{_intact_neighbour(candidates[0])}")
+    if said := foreign(path):
+        raise UserError(f"{path} {said}")
     raise UserError(f"there is no checkpoint {candidates[0]}: name a run folder or a file that ends in .ckpt")
 
 

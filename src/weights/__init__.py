@@ -139,6 +139,8 @@ class _Plan:
     adapted: list[str] = field(default_factory=list)
     changed: int = 0  # of the tensors, those that are not as they were given
     stem: tuple[int, int] | None = None  # kernel sizes of the first convolution where they differ: given, ours
+    fresh: list[str] = field(default_factory=list)  # parameters of heads for another number of classes
+    preprocessing: Preprocessing | None = None  # of the source
 
 
 def _plan_of_all_or_trunk(network: nn.Module, found: Found) -> _Plan:
@@ -158,6 +160,7 @@ def _plan_of_all_or_trunk(network: nn.Module, found: Found) -> _Plan:
     plan = _plan(part, found)
     plan.tensors = {begin + key: tensor for key, tensor in plan.tensors.items()}
     plan.missing = [begin + key for key in plan.missing]
+    plan.fresh = [begin + key for key in plan.fresh]
     plan.missing += [key for key in network.state_dict() if not key.startswith(begin) and not key.endswith(COUNTERS)]
     plan.adapted.append(f"the weights begin the {trunk}: what follows it is new")
     return plan
@@ -229,12 +232,14 @@ def _try(network: nn.Module, found: Found, naming: Naming) -> _Plan:
     if naming.note and found.source is None:
         plan.adapted.append(naming.note)
 
+    plan.preprocessing = naming.preprocessing_of(given)
     own = network.state_dict()
     stem = next((key for key, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
     fresh = _fresh_heads(network, given, own, plan)
     shared = _shared_names(network)
     for key, ours in own.items():
         if key.startswith(fresh):
+            plan.fresh.append(key)
             continue
         theirs = given.get(key)
         if not key.endswith(COUNTERS):
@@ -354,9 +359,11 @@ def adapt_positions(theirs: Tensor, ours: Tensor, network: nn.Module) -> Tensor 
 
 
 def _report(network: nn.Module, found: Found, plan: _Plan) -> Report:
-    preprocessing = found.preprocessing
+    preprocessing = found.preprocessing or plan.preprocessing
     if plan.source == "torchvision":
-        preprocessing = preprocessing or torchvision_weights.preprocessing_of_file(Path(found.where).name)
+        file_name = Path(found.where).name
+        of_file = torchvision_weights.preprocessing_of_file(file_name) or chenyaofo.preprocessing_of_file(file_name)
+        preprocessing = preprocessing or of_file
         if preprocessing and isinstance(network, GoogLeNet) and not network.transform_input:
             preprocessing = replace(preprocessing, **torchvision_weights.TRANSFORMED)
     size = network.image_size if isinstance(network, OfImages) else None
@@ -373,5 +380,6 @@ def _report(network: nn.Module, found: Found, plan: _Plan) -> Report:
         unexpected=plan.unexpected,
         reshaped=plan.reshaped,
         adapted=adapted,
+        fresh=plan.fresh,
         preprocessing=preprocessing,
     )

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import UserError
+from ..storage.foreign import foreign
 from .report import Preprocessing
 
 # The keys under which training programs put the state dict, in the order in which they are looked for.
@@ -74,6 +75,8 @@ def read(given: str | Path) -> Found:
         with path.open("rb") as file:
             begin = file.read(9)
     except FileNotFoundError:
+        if said := foreign(path):  # of several files, of which this is how their names begin
+            raise UserError(f"{path} {said}") from None
         raise UserError(
             f"there is no file {path}: weights= takes a file, a run folder, torchvision:NAME, timm:NAME or hf:NAME"
         ) from None
@@ -81,6 +84,8 @@ def read(given: str | Path) -> Found:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
     if not begin:
         raise UserError(f"{path} is empty: download or copy it again")
+    if begin[8:] != b"{" and (said := foreign(path)):
+        raise UserError(f"{path} {said}")
     if path.suffix == ".safetensors" or begin[8:] == b"{":
         return _read_safetensors(path)
     content = _load(path)
@@ -145,6 +150,8 @@ def _read_folder(path: Path) -> Found:
         if (path / name).is_file():
             found = read(path / name)
             return Found(found.state, str(path), found.source, found.preprocessing or _preprocessing(path), config)
+    if said := foreign(path):
+        raise UserError(f"{path} {said}")
     raise UserError(f"{path} has a config.json and none of {', '.join(FILES)}: download or copy the weights too")
 
 

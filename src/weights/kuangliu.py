@@ -5,8 +5,11 @@ import re
 import torch
 
 from .naming import Naming, State
+from .report import Preprocessing
 
 SOURCE = "kuangliu/pytorch-cifar"
+# Of CIFAR-10: `main.py`, lines 30 to 40 at 49b7aa9.
+PREPROCESSING = Preprocessing(32, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), "bilinear")
 DEEPEST = 64  # layers of a dense block: DenseNet-201 has 48
 
 
@@ -47,6 +50,7 @@ NAMINGS = (
         SOURCE,
         marks=(r"^layer1\.0\.conv1\.", r"^layer4\.", r"^bn1\.", r"^linear\."),
         rules=((r"\.shortcut\.", ".downsample."), (r"^linear\.", "fc.")),
+        preprocessing=PREPROCESSING,
     ),
     Naming(
         SOURCE,
@@ -54,11 +58,13 @@ NAMINGS = (
         without=(r"^bn1\.",),
         rules=((r"\.shortcut\.0\.", ".shortcut."), (r"^linear\.", "fc."), (r"^(conv1|layer\d+)\.", r"features.\1.")),
         note="his pre-activation ResNet is ours with model.final_norm=false and model.activate_first=false",
+        preprocessing=PREPROCESSING,
     ),
     Naming(
         SOURCE,
         marks=(r"^features\.0\.weight$", r"^classifier\.weight$"),
         rules=((r"^classifier\.", "classifier.1."),),
+        preprocessing=PREPROCESSING,
     ),
     Naming(
         SOURCE,
@@ -73,6 +79,7 @@ NAMINGS = (
             (r"^linear\.", "classifier."),
         ),
         arrange=newest_last,
+        preprocessing=PREPROCESSING,
     ),
     Naming(
         SOURCE,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .report import Preprocessing
+
 State = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 
@@ -23,6 +25,8 @@ class Naming:
         note: what the keys cannot tell and the user should know; it goes into the report.
         arrange: what has to be done to the renamed tensors, where their channels are in another order.
         refused: why weights of this source compute something else than our network of that name; then no rules.
+        preprocessing: what the training of the source did with its images, or a function that tells it from the renamed
+            tensors; None: that is known by other means or not at all.
     """
 
     source: str
@@ -32,6 +36,7 @@ class Naming:
     note: str = ""
     arrange: Callable[[State], State] | None = None
     refused: str = ""
+    preprocessing: Preprocessing | Callable[[State], Preprocessing | None] | None = None
 
     def recognises(self, keys: Iterable[str]) -> bool:
         keys = list(keys)
@@ -45,6 +50,10 @@ class Naming:
         for pattern, replacement in self.rules:
             key = re.sub(pattern, replacement, key)
         return key
+
+    def preprocessing_of(self, state: State) -> Preprocessing | None:
+        """Of tensors with our names."""
+        return self.preprocessing(state) if callable(self.preprocessing) else self.preprocessing
 
 
 def fused(state: State) -> State:

@@ -70,6 +70,7 @@ class Report:
         unexpected: names in the weights for which the network has no place.
         reshaped: tensors whose shape differs, with both shapes; these keep their initial values.
         adapted: sentences: what was changed to fit, and what else the user should know.
+        fresh: names in heads for another number of classes, which keep their initial values.
         preprocessing: of the images, where it is known.
     """
 
@@ -79,7 +80,13 @@ class Report:
     unexpected: list[str] = field(default_factory=list)
     reshaped: list[str] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
     preprocessing: Preprocessing | None = None
+
+    @property
+    def as_initialised(self) -> list[str]:
+        """What of the network has not come from the weights."""
+        return [*self.missing, *self.reshaped, *self.fresh]
 
     def describe(self) -> str:
         """Short lines for the log."""

@@ -1,8 +1,14 @@
 """Names of weiaicunzai/pytorch-cifar100 (`models/*.py`): networks for 32x32 images and 100 classes."""
 
 from .naming import Naming
+from .report import Preprocessing
 
 SOURCE = "weiaicunzai/pytorch-cifar100"
+# Of CIFAR-100: `conf/global_settings.py`, lines 12 and 13, and `utils.py`, lines 178 to 210, at 11d8418
+PREPROCESSING = Preprocessing(
+    32, 32, (0.5070751592371323, 0.48654887331495095, 0.4409178433670343),
+    (0.2673342858792401, 0.2564384629170883, 0.27615047132568404), "bilinear",
+)  # fmt: skip
 NAMINGS = (
     Naming(
         SOURCE,
@@ -19,11 +25,13 @@ NAMINGS = (
             (r"\.residual_function\.7\.", ".bn3."),
             (r"\.shortcut\.", ".downsample."),
         ),
+        preprocessing=PREPROCESSING,
     ),
     Naming(
         SOURCE,
         marks=(r"^features\.0\.weight$", r"^classifier\.0\.", r"^classifier\.5\."),
         note="its VGG has three linear layers where ours for small images has one, which is new",
+        preprocessing=PREPROCESSING,
     ),
     Naming(
         SOURCE,

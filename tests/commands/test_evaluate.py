@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import Train
 from helpers.runs import FOLDER, make_folder
+from helpers.weights import randomised
 
+from torchatlas import cli
+from torchatlas.data.images.cifar import CIFAR10
+from torchatlas.errors import UserError
+from torchatlas.models.resnet_cifar import ResNetCIFAR
+from torchatlas.run.build import build_network
+from torchatlas.run.compose import composed
 from torchatlas.storage.checkpoints import read
 
 
@@ -40,3 +48,92 @@ def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, co
     assert json.loads((tmp_path / "figures.json").read_text())["test/accuracy"] == 1
     command("predict", f"ckpt={folder}", f"input={moved / 'light' / '3.png'}", f"output={tmp_path / 'out.csv'}")
     assert next(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))["class"] == "light"
+
+
+# --- weights from elsewhere
+
+RESNET = ("model=resnet20", "model.depth=8", "model.width=4", "data=cifar10", "data.fake=true", "data.batch_size=8")
+
+
+def saved(path: Path, **options: Any) -> ResNetCIFAR:
+    """A network with statistics of its own, and its weights with akamaster's names in a file."""
+    network = randomised(ResNetCIFAR(depth=8, width=4, **options))
+    torch.save({key.replace("fc.", "linear."): value for key, value in network.state_dict().items()}, path)
+    return network  # type: ignore[return-value]
+
+
+def evaluated(*words: str, **options: Any) -> dict[str, float]:
+    return cli.run(["evaluate", *words, *(f"{key}={value}" for key, value in options.items())])  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def test_weights_are_evaluated_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figures are those of the network in a plain loop, with the mean and spread of the weights' training."""
+    monkeypatch.chdir(tmp_path)
+    network = saved(tmp_path / "akamaster.th")
+    figures = evaluated(*RESNET, "weights=akamaster.th", output="figures.json")
+    out = capsys.readouterr().out
+    assert "images are normalised as for these weights: mean 0.485, 0.456, 0.406" in out
+    assert "resnet20-cifar10: akamaster.th on 8 samples of test" in out
+
+    data = CIFAR10(
+        in_channels=3, image_size=32, num_classes=10, fake=True, batch_size=8, mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )  # fmt: skip
+    data.setup()
+    (x, labels), *others = [data.transform(batch) for batch in data.test_dataloader()]
+    assert not others
+    logits = network(x)
+    assert figures["test/loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert figures["test/accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written == {"weights": "akamaster.th", "name": "resnet20-cifar10", **figures}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["akamaster.th", "figures.json"]
+    own = evaluated(*RESNET, "weights=akamaster.th", "data.mean=[0.5,0.5,0.5]", "data.std=[0.25,0.25,0.25]")
+    assert own["test/loss"] != figures["test/loss"]
+    assert evaluated(*RESNET, "weights=akamaster.th", split="val").keys() == {k.replace("test", "val") for k in figures}
+
+
+def test_weights_of_a_run_have_its_figures(trained_digits: Path) -> None:
+    expected = json.loads((trained_digits / "metrics.json").read_text())["test"]
+    figures = evaluated("model=mlp", "data=digits", f"weights={trained_digits}")
+    assert {key: figures[key] for key in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "ckpt=... is missing, as in torchatlas evaluate ckpt=.*; weights from elsewhere need model="),
+        (RESNET, "weights=... is missing"),
+        ((*RESNET, "weights=of_seven.th"), "leave fc.weight, fc.bias as initialised"),
+        ((*RESNET, "weights=akamaster.th", "ckpt=nowhere"), "model=resnet20 has no place beside ckpt="),
+        ((*RESNET, "weights=akamaster.th", "resume=auto"), "resume=auto has no place here"),
+        ((*RESNET, "weights=nowhere.th"), "there is no file nowhere.th"),
+        ((*RESNET, "weights=akamaster.th", "data=pydoc"), "data=pydoc"),
+        ((*RESNET, "weights=akamaster.th", "model.shortcuts=none"), "did you mean model.shortcut"),
+        ((*RESNET, "weights=akamaster.th", "split=tset"), "split=tset is unknown: did you mean test"),
+        ((*RESNET, "weights=akamaster.th", "mc_samples=3"), "needs dropout"),
+    ],
+)
+def test_mistakes_leave_nothing(
+    words: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "akamaster.th")
+    saved(tmp_path / "of_seven.th", num_classes=7)
+    with pytest.raises(UserError, match=sentence) as error:
+        evaluated(*words, output="figures.json")
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["akamaster.th", "of_seven.th"]
+
+
+def test_what_only_training_uses_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The auxiliary classifiers of a GoogLeNet, of which published files have none."""
+    monkeypatch.chdir(tmp_path)
+    words = ("model=googlenet", "data=cifar10", "data.fake=true", "data.batch_size=4", "model.auxiliary=true")
+    network = build_network(composed(words).config.model)
+    state = {key: value for key, value in network.state_dict().items() if not key.startswith("aux")}
+    torch.save(state, "weights.pth")
+    assert "test/accuracy" in evaluated(*words, weights="weights.pth")

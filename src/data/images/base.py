@@ -249,11 +249,16 @@ class ImageData(DataModule):
 
     def preprocess_as(self, mean: Sequence[float], std: Sequence[float], image_size: int) -> list[str]:
         lines = []
+        mean, std = (_per_channel(values, self.in_channels) for values in (mean, std))
+        theirs = f"mean {_short(mean)}, spread {_short(std)}"
         if not self.own_statistics:
-            same = self.in_channels == len(mean)
-            mean, std = (list(v) if same else [sum(v) / len(v)] * self.in_channels for v in (mean, std))
             self.normalize_by(mean, std)
-            lines.append(f"images are normalised as for these weights: mean {_short(mean)}, spread {_short(std)}")
+            lines.append(f"images are normalised as for these weights: {theirs}")
+        elif [*self.mean, *self.std] != [*mean, *std]:
+            lines.append(
+                f"images are normalised by data.mean and data.std, {_short(self.mean)} and {_short(self.std)}; for "
+                f"these weights it was {theirs}"
+            )
         if self.image_size != image_size:
             lines.append(
                 f"the weights were trained with images of {image_size} pixels, and data.image_size is {self.image_size}"
