@@ -30,6 +30,7 @@ from ..storage.record import versions
 from ..version import __version__
 from ..weights import load_weights
 from ..weights.writing import torchvision_state, write_folder
+from .recurrent import translations, whole_layers
 
 FILES = {
     "safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx", "huggingface": "huggingface",
@@ -45,11 +46,12 @@ TOLERANCE = {
 }  # shares of the output's largest magnitude
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 BATCHES = (2, 1, 3)  # of the examples: the first is exported, the others show that the size is free
-LENGTHS = (None, 5, 1)  # of texts, likewise; None is all of the example
+WHOLE = (None, None, None)  # lengths of sequences likewise, where None is that of the example
 
 Tensors = tuple[Tensor, ...]
 Signature = dict[str, list[dict[str, Any]]]  # name, dtype and shape of the "inputs" and "outputs"
 Run = Callable[..., Any]  # computes what a file holds
+Lengths = tuple[int | None, ...]
 
 
 @torch.no_grad()
@@ -100,18 +102,21 @@ def export(
     name, model, data = about["config"]["name"], about["config"]["model"], about["data"]
     metadata = {"name": name, "model": json.dumps(model), "data": json.dumps(data), "torchatlas": __version__}
     metadata["task"] = json.dumps(about["config"]["task"])  # whether outputs are logits, which noise there was
+    lengths, reason = free_lengths(network)
     done: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     for format_ in wanted:
-        for free_length in (True, False) if any(map(_is_text, network.example_input())) else (False,):
+        why = reason
+        for tried in dict.fromkeys((lengths, WHOLE)):
             try:
-                done[format_] = entry = _write(format_, network, metadata, folder, free_length)
+                done[format_] = entry = _write(format_, network, metadata, folder, tried)
             except Exception as error:  # of any kind: what a library cannot express, a difference, a full disk
-                reasons[format_] = _reason(error)
+                why = reasons[format_] = _reason(error)
                 continue
+            fixed = f"; of {entry['length']} steps alone ({why})" if isinstance(entry.get("length"), int) else ""
             print(
                 f"{folder / entry['file']}  {entry['bytes'] / 2**20:.2f} MiB  largest difference "
-                f"{entry['largest_difference']:.2g} of outputs up to {entry['largest_output']:.2g}"
+                f"{entry['largest_difference']:.2g} of outputs up to {entry['largest_output']:.2g}{fixed}"
             )
             break
     if done:
@@ -158,10 +163,47 @@ def _reason(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
+def free_lengths(network: nn.Module) -> tuple[Lengths, str]:
+    """Lengths of sequences at which a file is checked, of each of `BATCHES`; or `WHOLE`, and why it cannot be another.
+
+    A network with convolutions takes no single step, and may take three quarters and half of its example's.
+    """
+    assert isinstance(network, Exemplified)
+    steps = _steps(network.example_input())
+    if steps is None:
+        return WHOLE, ""
+    reason = ""
+    for lengths in ((None, 5, 1), (None, steps - steps // 4, steps // 2)):
+        try:
+            for inputs in _examples(network, lengths):
+                network(*inputs)
+        except Exception as error:  # of any kind: what a network that takes one length makes of another
+            reason = _reason(error)
+        else:
+            return lengths, ""
+    return WHOLE, f"the network takes no other number: {reason}"
+
+
+def _examples(network: Any, lengths: Lengths) -> list[Tensors]:
+    """Inputs for each of `BATCHES`."""
+    return [
+        tuple(x[:, :length] if _has_steps(x) else x for x in network.example_input(batch))
+        for batch, length in zip(BATCHES, lengths, strict=True)
+    ]
+
+
+def _steps(inputs: Tensors) -> int | None:
+    """Of sequences among the inputs the length; None: there is none."""
+    return next((x.shape[1] for x in inputs if _has_steps(x)), None)
+
+
 def _write(
-    format_: str, network: nn.Module, metadata: dict[str, str], folder: Path, free_length: bool
+    format_: str, network: nn.Module, metadata: dict[str, str], folder: Path, lengths: Lengths
 ) -> dict[str, Any]:
-    """Write the file of a format, check it and give it its name; returns what `export.json` says of it."""
+    """Write the file of a format, check it and give it its name; returns what `export.json` says of it.
+
+    Where inputs are sequences, "length" is there and in the file's metadata: "free", or the only number of steps.
+    """
     with (
         _quiet(),
         torch.random.fork_rng(devices=[]),
@@ -169,15 +211,15 @@ def _write(
     ):
         assert isinstance(network, Exemplified)
         torch.manual_seed(0)
-        examples = [
-            tuple(x[:, :length] if free_length and _is_text(x) else x for x in network.example_input(batch))
-            for batch, length in zip(BATCHES, LENGTHS, strict=True)
-        ]
+        examples = _examples(network, lengths)
+        steps = _steps(examples[0])
+        about: dict[str, Any] = {} if steps is None else {"length": steps if lengths == WHOLE else "free"}
+        metadata = metadata | {key: str(value) for key, value in about.items()}
         expected = [_outputs(network(*inputs)) for inputs in examples]
         names = ["output", *(f"output_{i}" for i in range(1, len(expected[0])))]
         signature = {
-            "inputs": _describe(list(inspect.signature(network.forward).parameters), examples),
-            "outputs": _describe(names, expected),
+            "inputs": _describe(list(inspect.signature(network.forward).parameters), examples, lengths),
+            "outputs": _describe(names, expected, lengths),
         }
         path = Path(part) / FILES[format_]
         run = WRITERS[format_](network, examples[0], signature, metadata, path)
@@ -196,25 +238,25 @@ def _write(
             goal.parent.mkdir(parents=True, exist_ok=True)
             file.replace(goal)
     figures = {"bytes": size, "largest_difference": difference, "largest_output": largest}
-    return {"file": path.name, **figures, **signature}
+    return {"file": path.name, **figures, **about, **signature}
 
 
-def _is_text(x: Tensor) -> bool:
-    """Whether it is tokens `b t`, long enough to be cut to each of `LENGTHS`."""
-    return x.ndim == 2 and not x.is_floating_point() and x.shape[1] > 5
+def _has_steps(x: Tensor) -> bool:
+    """Whether it is a sequence: tokens `b t` or values `b t c`, long enough to be cut."""
+    return x.ndim == (3 if x.is_floating_point() else 2) and x.shape[1] > 5
 
 
 def _outputs(returned: Any) -> Tensors:
     return returned if isinstance(returned, tuple) else (returned,)
 
 
-def _describe(names: list[str], examples: list[Tensors]) -> list[dict[str, Any]]:
+def _describe(names: list[str], examples: list[Tensors], lengths: Lengths) -> list[dict[str, Any]]:
     """Name, dtype and shape of each tensor; a size that differs among the examples is a word."""
 
     def size(sizes: tuple[int, ...], otherwise: str) -> int | str:
         if len(set(sizes)) == 1:
             return sizes[0]
-        return "batch" if sizes == BATCHES else "length" if sizes[1:] == LENGTHS[1:] else otherwise
+        return "batch" if sizes == BATCHES else "length" if sizes[1:] == lengths[1:] else otherwise
 
     found = []
     for name, tensors in zip(names, zip(*examples, strict=True), strict=False):  # forward may have optional arguments
@@ -229,17 +271,8 @@ def _trace(network: nn.Module, inputs: Tensors, signature: Signature) -> Exporte
         raise ValueError(reason)
     free = [[i for i, size in enumerate(entry["shape"]) if isinstance(size, str)] for entry in signature["inputs"]]
     dynamic = tuple(dict.fromkeys(axes, Dim.DYNAMIC) for axes in free)
-
-    def enable_onednn(*_: Any) -> None:
-        torch.backends.mkldnn.set_flags(True)
-
-    # Tracing switches oneDNN off, without which torch unrolls an LSTM and so fixes the length; it restores the switch.
-    hook = network.register_forward_pre_hook(enable_onednn) if [0, 1] in free else None
-    try:
+    with whole_layers() if [0, 1] in free else contextlib.nullcontext():
         return torch.export.export(network, inputs, dynamic_shapes=dynamic)
-    finally:
-        if hook:
-            hook.remove()
 
 
 def _safetensors(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
@@ -263,10 +296,10 @@ def _onnx(network: nn.Module, inputs: Tensors, signature: Signature, metadata: d
     names = {kind: [entry["name"] for entry in signature[kind]] for kind in ("inputs", "outputs")}
     program: Any = torch.onnx.export(
         _trace(network, inputs, signature), dynamo=True, verbose=False, input_names=names["inputs"],
-        output_names=names["outputs"],
+        output_names=names["outputs"], custom_translation_table=translations(),
     )  # fmt: skip
     graph = program.model.graph
-    # The exporter has its own names for free sizes, and takes the length of an LSTM for fixed, which its node is not.
+    # The exporter has its own names for free sizes, and takes the length of a recurrent layer for that of the example.
     for node in graph:
         for value in node.outputs:
             value.shape = None

@@ -4,7 +4,10 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from helpers import Train
@@ -74,18 +77,26 @@ class Switching(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A GRU, which torch unrolls over a fixed length; two outputs."""
+    """Layers that torch unrolls over the length of the example; two outputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, core: type[nn.RNNBase] = nn.GRU, **options: Any) -> None:
         super().__init__()
-        self.embedding, self.gru = nn.Embedding(4, 4), nn.GRU(4, 4, batch_first=True)
+        self.embedding, self.layers = nn.Embedding(4, 4), core(4, 4, batch_first=True, **options)
 
     def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        h, state = self.gru(self.embedding(tokens), state)
+        h, state = self.layers(self.embedding(tokens), state)
         return h, h.mean((1, 2))
 
     def example_input(self, batch: int = 2) -> tuple[Tensor]:
         return (torch.randint(4, (batch, 9)),)
+
+
+class Unrolled(Recurrent):
+    """Its steps are a loop of Python, of which a graph holds as many as the example has."""
+
+    def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        h = torch.stack([x.cumsum(0) for x in self.embedding(tokens).unbind(1)], 1)
+        return h, h.mean((1, 2))
 
 
 def test_networks_that_fit_a_graph_only_in_part(
@@ -98,9 +109,49 @@ def test_networks_that_fit_a_graph_only_in_part(
         export("", formats=("torch", "onnx"))
     assert list((digits / "export").iterdir()) == []
     assert capsys.readouterr().err == ""
-    task.network = Recurrent().eval()
+    task.network = Unrolled().eval()
     files = export("", formats=("torch", "onnx"))
+    assert capsys.readouterr().out.count("; of 9 steps alone (") == 2
     formats = json.loads((digits / "export" / "export.json").read_text())["formats"]
     for format_ in files:
+        assert formats[format_]["length"] == 9
         assert [entry["shape"] for entry in formats[format_]["inputs"]] == [["batch", 9]]
         assert [entry["shape"] for entry in formats[format_]["outputs"]] == [["batch", 9, 4], ["batch"]]
+    extra = {"length": ""}
+    torch.export.load(files["torch"], extra_files=extra)
+    session = onnxruntime.InferenceSession(files["onnx"])
+    assert extra["length"] == session.get_modelmeta().custom_metadata_map["length"] == "9"
+
+
+LAYERS: dict[str, tuple[type[nn.RNNBase], dict[str, Any]]] = {
+    "lstm": (nn.LSTM, {"num_layers": 2, "bidirectional": True}),
+    "gru": (nn.GRU, {"num_layers": 2, "bidirectional": True}),
+    "gru without biases": (nn.GRU, {"bias": False}),
+    "rnn": (nn.RNN, {"num_layers": 3}),
+    "rnn of both directions": (nn.RNN, {"num_layers": 2, "bidirectional": True, "nonlinearity": "relu"}),
+    "rnn without biases": (nn.RNN, {"bias": False, "bidirectional": True}),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", LAYERS)
+def test_recurrent_layers_of_any_length(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Longer and shorter sequences than the example, other batches, in both formats."""
+    core, options = LAYERS[kind]
+    network = Recurrent(core, **options).eval()
+    about: dict[str, Any] = {"config": {"name": "", "model": {}, "task": {}}, "data": {}}
+    restored = tmp_path / "best.ckpt", SimpleNamespace(network=network), about
+    monkeypatch.setattr(program, "restore", lambda _: restored)
+    files = export("", formats=("torch", "onnx"))
+    assert "alone" not in capsys.readouterr().out
+    loaded, session = torch.export.load(files["torch"]).module(), onnxruntime.InferenceSession(files["onnx"])
+    assert session.get_inputs()[0].shape == ["batch", "length"]
+    for batch, length in ((1, 1), (5, 2), (2, 9), (3, 40)):
+        tokens = torch.randint(4, (batch, length))
+        right = network(tokens)
+        torch.testing.assert_close(loaded(tokens), right)
+        torch.testing.assert_close(
+            tuple(map(torch.from_numpy, session.run(None, {"tokens": tokens.numpy()}))), right, rtol=1e-4, atol=1e-5
+        )

@@ -17,6 +17,7 @@ from torchatlas.run.restore import restore
 from torchatlas.version import __version__
 from torchatlas.zoo import model_card
 
+FIXED = ("d_linear", "n_linear", "m5")  # matrices over the steps, and max pooling with a rounded length
 FAST = ("debug=one_batch", "trainer=cpu", "logger=none", "callbacks=default")
 
 
@@ -34,6 +35,7 @@ def test_every_model_in_every_format(class_name: str, train: Train, capsys: pyte
     files = export(str(folder))
     captured = capsys.readouterr()
     assert [line.split()[0] for line in captured.out.splitlines()] == [str(path) for path in files.values()]
+    assert ("steps alone (" in captured.out) == (class_name in FIXED)
     assert captured.err == ""
     names = ["export.json", "model.onnx", "model.pt2", "model.safetensors"]
     assert sorted(path.name for path in (folder / "export").iterdir()) == names
@@ -42,9 +44,11 @@ def test_every_model_in_every_format(class_name: str, train: Train, capsys: pyte
     network: Any = task.network
     example = network.example_input(4)
     texts = [x.ndim == 2 and not x.is_floating_point() for x in example]
+    sequences = [text or (x.ndim == 3 and class_name not in FIXED) for x, text in zip(example, texts, strict=True)]
     # a batch and a length that were neither exported nor checked
     inputs = tuple(
-        x[:, :7] if text else x.clamp(max=7) if any(texts) else x for x, text in zip(example, texts, strict=True)
+        x[:, : 7 if text else x.shape[1] - 1] if sequence else x.clamp(max=7) if any(texts) else x
+        for x, text, sequence in zip(example, texts, sequences, strict=True)
     )
     answers = all_outputs(network(*inputs))
     expected = {"name": about["config"]["name"], "data": about["data"], "torchatlas": __version__}
@@ -66,8 +70,8 @@ def test_every_model_in_every_format(class_name: str, train: Train, capsys: pyte
 
     session = onnxruntime.InferenceSession(files["onnx"])
     given, returned = session.get_inputs(), session.get_outputs()
-    for entry, x, text in zip(given, inputs, texts, strict=True):
-        free = ["batch", "length"] if text else ["batch"]
+    for entry, x, sequence in zip(given, inputs, sequences, strict=True):
+        free = ["batch", "length"] if sequence else ["batch"]
         assert entry.shape == [*free, *x.shape[len(free) :]]
     feed = {entry.name: x.numpy() for entry, x in zip(given, inputs, strict=True)}
     torch.testing.assert_close(tuple(map(torch.from_numpy, session.run(None, feed))), answers)
@@ -76,6 +80,10 @@ def test_every_model_in_every_format(class_name: str, train: Train, capsys: pyte
     described = json.loads((folder / "export" / "export.json").read_text())
     assert described["data"] == about["data"]
     assert list(described["formats"]) == list(files)
+    if any(sequences) or class_name in FIXED:
+        length = example[0].shape[1] if class_name in FIXED else "free"
+        assert described["formats"]["torch"]["length"] == described["formats"]["onnx"]["length"] == length
+        assert session.get_modelmeta().custom_metadata_map["length"] == str(length)
     for entry in described["formats"].values():
         assert entry["inputs"] == [
             {"name": one.name, "dtype": str(x.dtype).removeprefix("torch."), "shape": one.shape}
