@@ -16,8 +16,8 @@ from ..run.check import fits
 from ..run.compose import composed, require_config_words
 from ..run.console import quiet_libraries
 from ..run.devices import device_of
+from ..run.quoting import quoted
 from ..run.restore import restore, restored_data, tell_changes
-from ..run.resume import quoted
 from ..storage.files import write_json
 from ..tasks.base import Task
 from ..training.precision import precision_to_evaluate

@@ -22,6 +22,7 @@ from .values import check_values
 
 OF_RUNS = ("-", "~", "hydra.", "hydra/", "resume=", "seeds=")  # how words begin that say how a run is started
 OPTIONAL = {"augment", "experiment", "debug"}  # groups of which a run may have none
+OFF = {"logger": "none", "callbacks": "none", "schedule": "constant"}  # what null means in others
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,13 @@ def handed_over(config: DictConfig, words: Sequence[str]) -> Composed:
 
 
 def understood(words: Sequence[str]) -> list[str]:
-    """Words as Hydra takes them: `debug=true` asks for tracebacks, `augment=null` for none.
+    """Words as Hydra takes them: `debug=true` asks for tracebacks, `augment=null` and `logger=null` for none.
 
     Raises:
         UserError: a group that every run has is to be empty, or has a number for a name; or a word needs quotes.
     """
-    kept = debug_words(words)
+    off = {f"{group}=null": f"{group}={name}" for group, name in OFF.items()}
+    kept = [off.get(word, word) for word in debug_words(words)]
     require_readable(kept)
     for word in kept:
         group, equals, name = word.partition("=")

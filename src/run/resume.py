@@ -95,7 +95,7 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         if changed := [a for a in rest if not a.startswith(("hydra.", "-", f"{CHANGED}="))]:
             raise UserError(f"runs with several seeds go on as they began: leave out {' '.join(changed)}")
         rest = [f"++{a}" if a.startswith(f"{CHANGED}=") else a for a in rest]
-        return [f"resume={quoted(where.absolute())}", f"hydra.run.dir={quoted(where.absolute())}", *rest]
+        return [f"resume={_quote(where.absolute())}", f"hydra.run.dir={_quote(where.absolute())}", *rest]
     checkpoint = find_checkpoint(resume[-1])
     folder = folder_of(checkpoint)
     require_plain(folder)
@@ -117,9 +117,8 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     # Hydra composes the default config beside it, which need not have the key.
     values = re.compile(r"\+*([\w-]+\.[^=]+=.*)")
     rest = [f"++{m[1]}" if (m := values.fullmatch(a)) and not a.startswith("hydra.") else a for a in rest]
-    return [f"resume={quoted(checkpoint.absolute())}", f"hydra.run.dir={quoted(folder)}", *rest]
+    return [f"resume={_quote(checkpoint.absolute())}", f"hydra.run.dir={_quote(folder)}", *rest]
 
 
-def quoted(path: str | Path) -> str:
-    """A path as Hydra reads it, whatever stands in it."""
+def _quote(path: Path) -> str:
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
