@@ -52,7 +52,8 @@ def form_of(places: Mapping[str, str], entities: bool | None) -> re.Pattern[str]
     usual = FORMS[0]
     known = [tag for tag in tags if usual.fullmatch(tag)]
     like = all(map(LIKE_MARKS.fullmatch, tags))
-    if entities or (len(tags) < len(places) and (known or like)):  # with O among them
+    with_o = len(tags) < len(places)
+    if entities or 2 * len(known) > len(tags) or (with_o and (known or like)):
         strange = next(tag for tag in tags if not usual.fullmatch(tag))
         raise unmarked(strange, places[strange])
     return None

@@ -127,7 +127,7 @@ def test_tags_that_mark_no_entities() -> None:
 
 
 def test_unknown_marks_are_refused() -> None:
-    for tags in (("O", "B-PER", "X-LOC"), ("Q-PER", "O"), ("B-PER", "I-PER", "O", "PER")):
+    for tags in (("O", "B-PER", "X-LOC"), ("Q-PER", "O"), ("B-PER", "I-PER", "O", "PER"), ("B-PER", "I-PER", "0")):
         strange = next(tag for tag in tags if tag[:2] not in ("B-", "I-", "O"))
         with pytest.raises(UserError, match=rf"^file, line \d: the tag {strange} has none of the marks B, I, E, S, L"):
             form(*tags)
