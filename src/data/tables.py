@@ -278,7 +278,7 @@ def _columns(
     while chunk := list(islice(rows, CHUNK)):
         if not width:
             width = _width([cells for _, cells in chunk], first)
-        table = []
+        table: list[list[str]] = []
         for line, cells in chunk:
             if len(cells) == width + 1 and not cells[-1]:
                 cells.pop()

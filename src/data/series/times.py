@@ -244,7 +244,8 @@ def _dates(parts: _Parts) -> Stamps | None:
             return None
         fourth = _days(year, np.ones_like(year), np.full_like(year, 4))  # the fourth of January is in the first week
         monday = fourth - ((fourth.astype(np.int64) + 3) % 7).astype("timedelta64[D]")
-        return monday + (7 * (week - 1) + weekday - 1).astype("timedelta64[D]")
+        of_weeks: Stamps = monday + (7 * (week - 1) + weekday - 1).astype("timedelta64[D]")
+        return of_weeks
     quarter = parts.numbers("q", "q2")
     month, day = np.where(quarter > 0, 3 * quarter - 2, parts.numbers("m", default=1)), parts.numbers("d", default=1)
     if (month < 1).any() or (month > 12).any() or (day < 1).any():
@@ -284,7 +285,8 @@ def _offset(zone: str) -> int:
 
 def _days(year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]) -> Stamps:
     months = (12 * (year - 1970) + month - 1).astype("datetime64[M]")
-    return months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
+    days: Stamps = months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
+    return days
 
 
 def _epoch(cells: Sequence[str]) -> Times | None:
