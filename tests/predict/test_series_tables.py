@@ -30,7 +30,7 @@ def rows_of(times: list[str], *columns: Any) -> str:
 
 
 def values(n: int) -> list[float]:
-    return (np.arange(n) % 24 + 100.5).tolist()
+    return [i % 24 + 100.5 for i in range(n)]
 
 
 def test_series_that_are_called_as_columns_of_the_answer(tmp_path: Path) -> None:

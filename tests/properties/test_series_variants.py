@@ -49,7 +49,7 @@ def long_form() -> str:
 
 
 def local(zone: str) -> list[str]:
-    return TIMES.tz_localize("UTC").tz_convert(zone).strftime("%Y-%m-%d %H:%M").tolist()
+    return list(TIMES.tz_localize("UTC").tz_convert(zone).strftime("%Y-%m-%d %H:%M"))
 
 
 def behind(text: str, sign: str) -> str:

@@ -1,5 +1,6 @@
 """Which columns hold times and series, and what is said where none does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torchatlas.errors import UserError
 DAYS = [f"2024-01-{day:02}" for day in range(1, 31)]
 
 
-def cells_of(path: Path, **columns: list[object]) -> Cells:
+def cells_of(path: Path, **columns: Sequence[object]) -> Cells:
     rows = zip(*columns.values(), strict=True)
     path.write_text("\n".join(",".join(map(str, row)) for row in [list(columns), *rows]) + "\n")
     return read_cells(path, header=True)
