@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from helpers import data_class, model_for, without_files
 
 
 def test_declaration_holds(data_name: str, make_data: Callable[..., Any]) -> None:
@@ -18,6 +19,14 @@ def test_declaration_holds(data_name: str, make_data: Callable[..., Any]) -> Non
             assert len(data.classes) == data.num_classes
         elif hasattr(data, "vocab_size"):
             assert 0 <= int(batch[0].min()) <= int(batch[0].max()) < data.vocab_size
+
+
+def test_classes_can_be_balanced(data_name: str, compose: Callable[..., Any]) -> None:
+    """Where samples have classes, the config has the key; a null of it is each sample once."""
+    config = compose(f"model={model_for(data_name)}", f"data={data_name}", *without_files(data_name)).data
+    has_classes = "classification" in data_class(data_name).tasks
+    assert ("sampling" in config) == has_classes
+    assert not has_classes or config.sampling is None
 
 
 def test_same_seed_same_batches(data_name: str, make_data: Callable[..., Any]) -> None:
