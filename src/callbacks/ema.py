@@ -19,10 +19,11 @@ class EMA(Callback):
     goes on with θ. `last.ckpt` holds both, `best.ckpt` the averages.
 
     Args:
-        decay: d; 0 switches it off.
+        decay: d; 0 or None switches it off.
     """
 
-    def __init__(self, decay: float = 0.0) -> None:
+    def __init__(self, decay: float | None = 0.0) -> None:
+        decay = decay or 0.0
         if not 0 <= decay < 1:
             raise UserError(f"callbacks.ema.decay={decay} must be from 0 (off) to under 1, as in 0.999")
         self.decay, self.updates = decay, 0

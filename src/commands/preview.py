@@ -12,6 +12,7 @@ from ..data.masks.codes import IGNORED
 from ..errors import UserError
 from ..run.build import build_data
 from ..run.compose import composed, require_config_words
+from ..run.mistakes import in_a_sentence
 
 LARGEST = 64  # rows or columns
 
@@ -42,7 +43,8 @@ def preview(*words: Annotated[str, "training"], n: int = 8, epochs: int = 6, out
         raise UserError(f"output={path} must end in .png, as in output=preview.png")
 
     require_config_words(words, "here, where no network is trained")
-    data = build_data(composed(words).plain()["data"])
+    with in_a_sentence(words):
+        data = build_data(composed(words).plain()["data"])
     if not isinstance(data, ImageData):
         raise UserError("the chosen data have no images to preview: type one that has, as in data=cifar10")
     data.prepare_data()

@@ -96,10 +96,15 @@ def callbacks_of(config: Any) -> dict[str, dict[str, Any]]:
 def build_callbacks(config: Any) -> list[lightning.Callback]:
     """Those of `callbacks_of`; one whose class asks for a `config` that its own does not give gets that of the run."""
     made = []
-    for given in callbacks_of(config).values():
+    for name, given in callbacks_of(config).items():
         asked = "config" in inspect.signature(get_class(given["_target_"])).parameters and "config" not in given
         make = instantiate(given, _convert_="all", _partial_=True)
-        made.append(make(config=config) if asked else make())
+        try:
+            made.append(make(config=config) if asked else make())
+        except TypeError as error:  # a value of another kind, null among them
+            raise UserError(
+                f"callbacks.{name} cannot be made ({error}): change its values, or callbacks.{name}=null"
+            ) from error
     return made
 
 

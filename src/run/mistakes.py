@@ -110,6 +110,9 @@ def explain(error: Exception, words: Sequence[str] = ()) -> str:
     cause: BaseException = error
     while isinstance(cause.__cause__, Exception) and not isinstance(cause, UserError):
         cause = cause.__cause__
+    nulls = [word for word in words if word.endswith("=null")]
+    if nulls and not isinstance(cause, UserError) and "NoneType" in str(cause):
+        return f"{' or '.join(nulls)} cannot be null: leave it out, or give it a value"
     said = str(cause).removeprefix("UserError raised while resolving interpolation: ")
     return " ".join(said.split("\n    full_key:")[0].split())
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 
 from ..errors import UserError
 
@@ -24,10 +24,24 @@ def check_values(config: DictConfig, default: DictConfig | None) -> None:
         default: the same without values of the user's own; None where there are none.
 
     Raises:
-        UserError: a text where a number is meant, a number where a list is, and so on; it shows the old value.
+        UserError: a text where a number is meant, a number where a list is, nothing at all, and so on; it shows the old
+            value.
     """
     if default is not None:
         _compare(default, config, "")
+        _refuse_empty(default, config, "")
+
+
+def _refuse_empty(old: DictConfig, new: DictConfig, prefix: str) -> None:
+    """`data.root=`, as of a variable of the shell that is not set, is no value where one stood that is not a text."""
+    for name in map(str, new):
+        before, now = (part._get_node(name) if name in part else None for part in (old, new))
+        if isinstance(before, DictConfig) and isinstance(now, DictConfig) and not (before._is_none() or now._is_none()):
+            _refuse_empty(before, now, f"{prefix}{name}.")
+        elif isinstance(now, Node) and now._value() == "":
+            said = before._value() if isinstance(before, Node) else None
+            if not isinstance(said, str) or OmegaConf.is_interpolation(old, name):
+                raise UserError(f"{prefix}{name}= is empty: give it a value, or leave it out")
 
 
 def _compare(old: Any, new: Any, key: str) -> None:

@@ -45,6 +45,7 @@ class HFImages(ImageFolder):
 
     def download(self) -> None:
         self.files.unpack(self.place, self.classes)
+        self.root = self.files.folder(self.place)
 
     def setup(self, stage: str | None = None) -> None:
         if not self.fake:

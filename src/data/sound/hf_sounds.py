@@ -46,6 +46,7 @@ class HFSounds(SoundFolder):
 
     def download(self) -> None:
         self.files.unpack(self.place, self.classes)
+        self.root = self.files.folder(self.place)
 
     def setup(self, stage: str | None = None) -> None:
         if not self.fake:

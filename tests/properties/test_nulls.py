@@ -1,0 +1,85 @@
+"""null switches off what can be off, and of the rest one sentence says that it cannot; so it is of empty values."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from helpers import Train
+
+from torchatlas import cli
+from torchatlas.errors import UserError
+from torchatlas.run.check import fits
+from torchatlas.run.compose import composed
+from torchatlas.zoo import GROUPS
+
+OFF = ("logger", "schedule", "callbacks", "augment", "experiment", "debug")
+COMMANDS = ("plan", "preview", "lr_range", "sweep", "evaluate")
+TINY = ("data=digits", "model=mlp", "model.widths=[8]", "trainer=cpu")
+NULLS = tuple(f"{group}=null" for group in OFF)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_groups(group: str) -> None:
+    words = [word for word in TINY if not word.startswith(f"{group}=")]
+    if group in OFF:
+        config = composed([*words, f"{group}=null"]).config
+        assert not config.get(group) or config.schedule._target_.endswith("constant")
+        fits(composed([*words, f"{group}=null"]))
+    else:
+        with pytest.raises(UserError, match=f"{group}=null would leave the run without {group}: choose one"):
+            composed([*words, f"{group}=null"])
+    if group in ("augment", "experiment", "debug"):
+        composed([*words, f"{group}="])
+    else:
+        with pytest.raises(UserError, match=f"{group}= would leave the run without {group}: choose one"):
+            composed([*words, f"{group}="])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("optim=null", "optim=null would leave the run without optim"),
+        ("task=", "task= would leave the run without task"),
+        ("optim.lr=", "optim.lr= must be a number"),
+        ("data.mean=", "data.mean= is empty: give it a value"),
+        ("trainer.profiler=", "trainer.profiler= is empty"),
+        ("data.crop_padding=null", "data.crop_padding=null cannot be null"),
+        ("data.flip=maybe", "data.flip=maybe must be true or false"),
+    ],
+)
+def test_every_command_says_the_same(
+    command: str, word: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = {"sweep": ["optim.weight_decay=0,0.1"], "evaluate": ["weights=nowhere.pth"]}.get(command, [])
+    with pytest.raises(UserError, match=sentence) as error:
+        cli.run([command, *TINY, *more, word])
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_run_without_any(train: Train, tmp_path: Path) -> None:
+    folder = train(*TINY, *NULLS, "trainer.max_epochs=1")
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert (folder / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "early_stopping", "ema", "finite", "progress", "threads", "curves"])
+def test_a_run_without_one_callback(name: str, train: Train) -> None:
+    folder = train("debug=one_batch", *TINY, "logger=none", "callbacks=default", f"callbacks.{name}=null")
+    assert json.loads((folder / "metrics.json").read_text())["finished"]
+
+
+@pytest.mark.parametrize("command", ["plan", "preview", "lr_range"])
+def test_other_commands_without_any(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = {"plan": ["samples=2"], "preview": ["n=2", "epochs=1"], "lr_range": ["steps=30"]}[command]
+    cli.run([command, *TINY, *NULLS, *few])
+    logging.shutdown()
+
+
+def test_averages_that_are_null_are_off(train: Train) -> None:
+    folder = train("debug=one_batch", *TINY, "logger=none", "callbacks=default", "callbacks.ema.decay=null")
+    assert json.loads((folder / "metrics.json").read_text())["finished"]
