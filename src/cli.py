@@ -45,9 +45,9 @@ def main() -> None:
                 raise
             tell(error, str(error))
             sys.exit(2)
-        from .run.mistakes import MISTAKES, refuse
+        from .run.mistakes import is_mistake, refuse
 
-        if not isinstance(error, MISTAKES):
+        if not is_mistake(error):
             raise
         refuse(error, sys.argv[1:])
 

@@ -83,7 +83,7 @@ def segment_files(
                 )
         named = zip(data.classes, shares.tolist(), strict=True)
         rows.append(row | {f"share_{name}": round(share, 6) for name, share in named})
-    data.pixel_reader.tell()
+    data.pixel_reader.tell(logging.WARNING)
     if larger:
         log.warning(
             "%d of %d images are larger than the %d pixels of training and were predicted as they are: resize=%d "

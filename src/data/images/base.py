@@ -1,5 +1,6 @@
 """Images with labels: what all image data modules share."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -285,7 +286,7 @@ class ImageData(DataModule):
         try:
             yield from super().batches(given, device)
         finally:
-            self.pixel_reader.tell()
+            self.pixel_reader.tell(logging.WARNING)
 
     def values(self) -> ImageValues:
         """What all descriptions of images have."""

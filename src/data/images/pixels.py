@@ -1,5 +1,6 @@
 """Images of digits, read row by row or pixel by pixel."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -111,7 +112,7 @@ class Pixels(DataModule):
         try:
             yield from super().batches(given, device)
         finally:
-            self.images.pixel_reader.tell()
+            self.images.pixel_reader.tell(logging.WARNING)
 
     def describe(self) -> PixelDescription:
         return {"kind": "pixels", **self.images.values(), "by": self.by, "order": self.order}

@@ -179,14 +179,18 @@ class PixelReader:
         mode = MODES[in_channels]
         return image if image.mode == mode else image.convert(mode)
 
-    def tell(self) -> None:
-        """Say in one line what was done to how many files since the last time, if anything was."""
+    def tell(self, level: int = logging.INFO) -> None:
+        """Say in one line what was done to how many files since the last time, if anything was.
+
+        Args:
+            level: of the log; of a user's files a warning, which commands without a log of their own show.
+        """
         files = self.found.pop("files", 0)
         ground = ",".join(map(str, self.ground or ()))
         ground = {"255,255,255": "white", "0,0,0": "black"}.get(ground, ground)
         lines = [line.format(self.found[key], ground=ground) for key, line in SAID.items() if self.found[key]]
         if lines:
-            log.info("of %d image files that were read: %s", files, "; ".join(lines))
+            log.log(level, "of %d image files that were read: %s", files, "; ".join(lines))
         self.found.clear()
 
 
