@@ -139,7 +139,7 @@ def column_of(table: Any, wanted: str | None, kind: str, key: str, label: str) -
             f"the data set has {len(found) or 'no'} columns of {what} (its columns are {columns}): name "
             f"one with data.{key}=COLUMN"
         )
-    return found[0]
+    return str(found[0])
 
 
 def _kind(feature: Any) -> str:
