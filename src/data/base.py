@@ -158,6 +158,28 @@ class DataModule(lightning.LightningDataModule):
         for batch in given:
             yield self.transform(tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch))
 
+    def told(
+        self, given: Given[BatchDataset], device: torch.device | str
+    ) -> Iterator[tuple[list[dict[str, str]], tuple[Tensor, ...]]]:
+        """What tells the samples of each batch from the others, and what a task receives of it; see `Given.told`."""
+        for about, batch in given.told():
+            moved = tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch)
+            yield about, self.transform(moved) if moved else ()
+
+    def judge_all(self) -> None:
+        """Let all samples be the split "test", as is asked before `setup` of a folder that was not trained on.
+
+        Raises:
+            UserError: these data are no folder.
+        """
+        raise UserError(
+            f"split=all is for folders of images and sounds, and not for {type(self).__name__}: use split=test"
+        )
+
+    def is_new(self) -> bool:
+        """Whether the files are none of those that were trained on, and nobody has divided them into splits."""
+        return False
+
     def describe(self) -> Mapping[str, Any]:
         """What a checkpoint, `data.json` and exported files say of the data: plain values, "kind" among them.
 

@@ -27,6 +27,8 @@ def place_of(name: bytes, split: str) -> float:
 def cut_missing(files: dict[str, Files], share: float, root: Path, kind: str) -> dict[str, Files]:
     """All three splits: what the user has no folder for is cut from the training files by `place_of`.
 
+    A class of which nothing would be left to train is not cut.
+
     Args:
         files: of each split that is there; or of "all".
         share: of the training files, for each split that has to be cut, about.
@@ -41,6 +43,8 @@ def cut_missing(files: dict[str, Files], share: float, root: Path, kind: str) ->
         if split in found:
             continue
         cut = np.array([place_of(name, split) < share for name in names.tolist()])
+        rare = set(labels.tolist()) - set(labels[torch.from_numpy(~cut)].tolist())
+        cut &= ~np.isin(labels.numpy(), list(rare))  # all that there are of a class are for training
         if not 0 < int(cut.sum()) < len(names):
             raise UserError(
                 f"{len(names)} {kind}s in {root} are too few to cut the {split} split from: add some, or make a folder "

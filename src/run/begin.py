@@ -9,6 +9,7 @@ import lightning
 
 from ..callbacks.curves import forget_after
 from ..data.contents import changes
+from ..data.counts import describe_counts
 from ..errors import UserError
 from ..storage.checkpoints import keep_as
 from ..storage.record import begin
@@ -70,8 +71,9 @@ class Begin(lightning.Callback):
             return
         begin(self.folder, self.plain, self.words)
         log.info(describe_run(self.plain["name"], self.parts.network, trainer, self.parts.data))
-        for line in self.parts.said:
-            log.info(line)
+        for line in (*self.parts.said, describe_counts(self.parts.data)):
+            if line is not None:
+                log.info(line)
         if self.path is not None:
             self.go_on(self.path)
 

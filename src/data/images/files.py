@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F
@@ -16,7 +16,9 @@ from torchvision.transforms.v2 import functional as F
 from ...counter import uniform
 from .reader import PixelReader, unlimited
 
-ENDINGS: tuple[str, ...] = IMG_EXTENSIONS
+ENDINGS: tuple[str, ...] = (
+    *IMG_EXTENSIONS, ".jpe", ".jfif", ".gif", ".pbm", ".pnm", *((".avif",) if features.check("avif") else ()),
+)  # fmt: skip
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, see `random_crop`
 ATTEMPTS = 10
 LONGEST = 16  # times the shorter side: of longer images only the middle is read

@@ -1,43 +1,48 @@
 """A user's own folder of images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ...errors import UserError
-from ..folders import class_folders, find_classes, find_splits, labelled_files
 from ..loading import BatchDataset
-from ..splits import cut_missing
+from ..own_folder import OwnFolder, count_classes, require_share
 from .base import ImageData, ImageDescription, InMemoryImages
-from .files import ENDINGS, ImageFiles
+from .files import ImageFiles
 
 MADE_CLASSES = 10  # of made data
 
 
 class FolderDescription(ImageDescription):
-    """Image files; `resize` are the pixels of the shorter side before the centre is cut out, or None."""
+    """Image files.
+
+    Attributes:
+        resize: pixels of the shorter side before the centre is cut out, or None.
+        seen: by which some of the training images are known again, see `torchatlas.data.seen`.
+    """
 
     resize: int | None
+    seen: list[str]
 
 
-class ImageFolder(ImageData):
-    """Images in one folder per class.
+class ImageFolder(OwnFolder, ImageData):
+    """Images in one folder per class, or with the classes in their names.
 
     Either `root/train/CLASS/IMAGE`, with `val` and `test` beside `train` where the user has them, or
-    `root/CLASS/IMAGE`. A split that is not there is cut from the training images by a checksum of each file's name,
-    so that a file that is added moves no other. Mean and spread are computed once from the training images and
-    travel in the checkpoint. Sets that fit into `memory` are decoded once and held as uint8; larger ones are
-    decoded by the workers in every epoch.
+    `root/CLASS/IMAGE`; with `label_from` without the folders of classes. A split that is not there is cut from the
+    training images by a checksum of each file's name, so that a file that is added moves no other; a class of which
+    nothing would be left to train is not cut. Mean and spread are computed once from the training images and travel in
+    the checkpoint. Sets that fit into `memory` are decoded once and held as uint8; larger ones are decoded by the
+    workers in every epoch.
 
     Args:
         share: of the training images, for each split that has to be cut, about.
         memory: bytes up to which all images are held in memory.
-        classes: names in the order of the labels; by default the sorted folder names. A checkpoint gives its own.
+        label_from: a regular expression whose first group is the class in the name of each file, or else in its path
+            below the folder of the split; None: the folders are the classes.
+        classes: names in the order of the labels; by default the sorted names of the folders, or what `label_from`
+            finds. A checkpoint gives its own.
         statistics_samples: images, evenly spaced, from which mean and spread are computed.
         resize: pixels to which the shorter side is scaled before the centre is cut out; None: `image_size`.
         random_resized_crop: training images are parts of random place, area and shape, see `random_crop`, a function
@@ -45,11 +50,14 @@ class ImageFolder(ImageData):
         others: see `ImageData`.
     """
 
+    noun = "image"
+
     def __init__(
         self,
         *,
         share: float = 0.1,
         memory: int = 2**30,
+        label_from: str | None = None,
         classes: Sequence[str] | None = None,
         statistics_samples: int = 2000,
         resize: int | None = None,
@@ -57,48 +65,35 @@ class ImageFolder(ImageData):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 < share < 0.5:
-            raise UserError(f"data.share={share} must be between 0 and 0.5")
+        require_share(share)
         if resize is not None and (not isinstance(resize, int) or resize < self.image_size):
             raise UserError(
                 f"data.resize={resize} must be a whole number from data.image_size={self.image_size}, or null for it"
             )
         self.share, self.memory, self.statistics_samples = share, memory, statistics_samples
+        self.label_from = label_from
         self.resize, self.random_resized_crop = resize, random_resized_crop
         if classes is None:
-            classes = self.classes if self.fake else class_folders(self.find_splits())
+            classes = self.classes if self.fake else self.find_folders()
         self.folders = list(classes)
         self.classes = self.name_classes(self.folders)
         if len(self.classes) != self.num_classes:
             raise UserError(f"{self.root} has {len(self.classes)} classes, not data.num_classes={self.num_classes}")
 
     @classmethod
-    def declare_num_classes(cls, root: str, fake: bool = False) -> int:
-        """The folders of classes; ten of made data."""
-        return MADE_CLASSES if fake else len(find_classes(root))
+    def declare_num_classes(cls, root: str, label_from: str | None = None, fake: bool = False) -> int:
+        """The classes that folders or names of files say; ten of made data."""
+        return MADE_CLASSES if fake else count_classes(root, label_from, cls.endings)
 
     def name_classes(self, folders: Sequence[str]) -> list[str]:
         """Names of the classes for people, from those of their folders."""
         return list(folders)
 
-    def find_splits(self) -> dict[str, Path]:
-        """Folders of the splits, see the function of this name."""
-        return find_splits(self.root)
-
-    def list_files(self, folder: Path) -> tuple[NDArray[np.bytes_], Tensor]:
-        """Sorted image files of each class, relative to `root`, and their labels.
-
-        Raises:
-            UserError: a class has no image, or a folder is of no known class.
-        """
-        return labelled_files(self.root, folder, self.folders, ENDINGS, "image")
-
     def setup(self, stage: str | None = None) -> None:
         if self.splits or self.fake:
             super().setup(stage)
             return
-        listed = {name: self.list_files(folder) for name, folder in self.find_splits().items()}
-        files = cut_missing(listed, self.share, self.root, "image")
+        files = self.split_files()
         self.split_files = {split: (self.root, names) for split, (names, _) in files.items()}
         splits: dict[str, BatchDataset] = {}
         size = sum(len(n) for n, _ in files.values()) * self.in_channels * self.image_size**2
@@ -137,4 +132,8 @@ class ImageFolder(ImageData):
         self.given_statistics = True
 
     def describe(self) -> FolderDescription:
-        return {**super().describe(), "resize": self.resize}
+        return {**super().describe(), "resize": self.resize, "seen": list(self.seen)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.seen = state_dict.get("seen", ())

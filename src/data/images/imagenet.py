@@ -14,7 +14,7 @@ from torchvision.models import ResNet18_Weights
 from ...errors import UserError
 from ..base import SPLIT_SEED
 from ..folders import find_splits
-from ..reading import list_files
+from ..reading import folders_in, list_files
 from .files import ENDINGS
 from .image_folder import ImageFolder
 
@@ -75,7 +75,7 @@ class ImageNet(ImageFolder):
                 f"{self.root} must hold the folders train and val: name the one that does, data.root=FOLDER"
             )
         val = found["val"]
-        if not any(entry.is_dir() for entry in val.iterdir()) and list_files(val, ENDINGS):
+        if not folders_in(val) and list_files(val, ENDINGS):
             raise UserError(
                 f"{val} holds images without class folders: move each into {val.name}/WNID, its class by the devkit's "
                 "ILSVRC2012_validation_ground_truth.txt, as the usual script valprep.sh does"

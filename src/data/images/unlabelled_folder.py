@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ...errors import UserError
-from ..folders import split_folders
-from ..reading import list_files
+from ..folders import Files, split_folders
+from ..reading import LeftOut, list_files
 from .files import ENDINGS
 from .image_folder import ImageFolder
 
@@ -19,9 +17,9 @@ from .image_folder import ImageFolder
 class UnlabelledFolder(ImageFolder):
     """Images of any sizes somewhere under a folder, for networks that make images and for autoencoders.
 
-    All files below `root` are taken, in the order of their paths; names that begin with a dot are left out. The shorter
-    side is scaled to `image_size` (or `resize`) and the centre is cut out. Where `root` has a folder `train`, those
-    beside it called `val` and `test` are the user's own splits. Splits that are missing are cut from the training
+    All files below `root` are taken, in the order of their paths; hidden ones are left out, see `is_hidden`. The
+    shorter side is scaled to `image_size` (or `resize`) and the centre is cut out. Where `root` has a folder `train`,
+    those beside it called `val` and `test` are the user's own splits. Splits that are missing are cut from the training
     images by a checksum of each file's path, so that a file that is added moves no other. All labels are 0.
 
     Args:
@@ -40,7 +38,7 @@ class UnlabelledFolder(ImageFolder):
         found = split_folders(self.root)
         return found if "train" in found else {"all": self.root}
 
-    def list_files(self, folder: Path) -> tuple[NDArray[np.bytes_], Tensor]:
+    def files_of(self, folder: Path, left: LeftOut, complete: bool) -> Files:
         """Sorted image files below a folder, relative to `root`, and zeros.
 
         Raises:
@@ -48,12 +46,10 @@ class UnlabelledFolder(ImageFolder):
         """
         prefix = folder.relative_to(self.root).as_posix()
         names = [
-            os.fsencode(name if prefix == "." else f"{prefix}/{name}")
-            for name in list_files(folder, ENDINGS)
-            if not any(part.startswith(".") for part in name.split("/"))
+            os.fsencode(name if prefix == "." else f"{prefix}/{name}") for name in list_files(folder, ENDINGS, left)
         ]
         if not names:
             raise UserError(
                 f"{folder} holds no image ({', '.join(ENDINGS)}): name a folder with some, data.root=FOLDER"
             )
-        return np.array(names), torch.zeros(len(names), dtype=torch.int64)
+        return np.array(names, dtype=np.bytes_), torch.zeros(len(names), dtype=torch.int64)

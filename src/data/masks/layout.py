@@ -9,7 +9,7 @@ from ...errors import UserError
 from ..folders import split_folders
 from ..images.files import ENDINGS
 from ..images.reader import PixelReader
-from ..reading import list_files
+from ..reading import LeftOut, folders_in, list_files
 from .codes import Pair
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ SUFFIXES = (
     "_mask", "_masks", "-mask", "_label", "_labels", "_seg", "_segmentation", "_gt", "_groundtruth", "_annotation",
     "_target", "_L",
 )  # fmt: skip
-JPEG = (".jpg", ".jpeg", ".jfif")
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 LOOKED_AT = 20  # files, evenly spaced, by which a folder of images with their masks side by side is known
 LAYOUT = (
     "images in FOLDER/images and masks of the same names in FOLDER/masks, or both in train, val and test of FOLDER, or "
@@ -43,7 +43,7 @@ LAYOUT = (
 
 def find_pair(folder: Path) -> Pair | None:
     """The folders of images and of masks in a folder, by the usual names; None where one is missing."""
-    inside = {entry.name.casefold(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    inside = {entry.name.casefold(): entry for entry in folders_in(folder)}
     masks = _folder_called(inside, MASKS)
     images = _folder_called({name: entry for name, entry in inside.items() if entry != masks}, IMAGES)
     return (images, masks) if images and masks else None
@@ -117,16 +117,20 @@ def _side_by_side(folder: Path, names: Sequence[str]) -> bool:
     return bool(sizes) and all(width == 2 * height for width, height in sizes)
 
 
-def pair_files(images: Path, masks: Path) -> list[Pair]:
+def pair_files(images: Path, masks: Path, left: LeftOut | None = None) -> list[Pair]:
     """Each image with its mask, whatever their endings are.
 
     The mask has the name of the image, and may have one of `SUFFIXES` behind it; of a folder that both are in, it has
     one, or is the right half of the same file.
 
+    Args:
+        images, masks: the folders.
+        left: gets what is left out of them.
+
     Raises:
         UserError: there is no image, or one has no mask.
     """
-    found = list_files(images, ENDINGS)
+    found = list_files(images, ENDINGS, left)
     if not found:
         raise UserError(f"{images} holds no image: data.root=FOLDER needs {LAYOUT}")
     if images == masks:
@@ -136,7 +140,7 @@ def pair_files(images: Path, masks: Path) -> list[Pair]:
         of_masks = {path.relative_to(masks).as_posix() for path in by_stem.values()}
         found = [name for name in found if name not in of_masks]
     else:
-        by_stem = {os.path.splitext(name)[0]: masks / name for name in list_files(masks, ENDINGS)}
+        by_stem = {os.path.splitext(name)[0]: masks / name for name in list_files(masks, ENDINGS, left)}
     pairs = []
     for name in found:
         stem = os.path.splitext(name)[0]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ...errors import UserError
+from ..reading import LeftOut
 from ..splits import place_of
 from .base import COUNTED, FileSegmentation, SegmentationDescription, voc_colours
 from .codes import (
@@ -122,7 +123,9 @@ class MaskFolder(FileSegmentation):
         Raises:
             UserError: a folder is empty, an image has no mask, or there are too few to cut splits from.
         """
-        pairs = {split: pair_files(*folders) for split, folders in find_mask_splits(self.root).items()}
+        left = LeftOut()
+        pairs = {split: pair_files(*folders, left) for split, folders in find_mask_splits(self.root).items()}
+        left.say(self.root)
         train = pairs.pop("all") if "all" in pairs else pairs.pop("train")
         for split in ("val", "test"):
             if split in pairs:

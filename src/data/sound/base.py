@@ -53,10 +53,19 @@ class SoundDescription(FeatureValues):
 
 
 class GivenSounds(Given[SoundFiles]):
-    """A user's sounds; what is resampled is said when all of them are read."""
+    """A user's sounds; what is resampled or mended is said when all of them are read."""
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         yield from super().__iter__()
+        self.say()
+
+    def told(self) -> Iterator[tuple[list[dict[str, str]], tuple[Any, ...]]]:
+        yield from super().told()
+        self.say()
+
+    def say(self) -> None:
+        for note, number in self.samples.notes.items():
+            log.warning("%d sounds %s", number, note)
         if rates := self.samples.other_rates:
             log.warning(
                 "%d sounds of %s Hz were resampled to the %d Hz of training",
@@ -74,6 +83,7 @@ class SoundData(DataModule):
 
     Args:
         features, in_channels, sample_rate, seconds, n_mels, window, hop: see `Features`.
+        channel: of a file the channel that is heard, from 0; None: the mean of all, see `mean_of_channels`.
         num_classes: number of classes.
         root: folder that has the files, or gets them.
         memory: bytes up to which all waveforms are held in memory.
@@ -103,6 +113,7 @@ class SoundData(DataModule):
         n_mels: int = 40,
         window: float = 30.0,
         hop: float = 10.0,
+        channel: int | None = None,
         root: str = "data",
         memory: int = 2**30,
         speed: float = 0.0,
@@ -123,6 +134,9 @@ class SoundData(DataModule):
         self.features = Features(**self.about_features)
         self.in_channels, self.num_classes, self.sample_rate = in_channels, num_classes, sample_rate
         self.root, self.memory = Path(root).expanduser(), memory
+        if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int) or channel < 0):
+            raise UserError(f"data.channel={channel} must be a number from 0, or null for the mean of all channels")
+        self.channel = channel
         if not 0 <= speed < 0.5 or shift < 0:
             raise UserError(f"data.speed={speed} must be from 0 to under 0.5, and data.shift={shift} not negative")
         pair = isinstance(noise, list | tuple) and len(noise) == 2 and all(isinstance(v, int | float) for v in noise)
@@ -175,25 +189,28 @@ class SoundData(DataModule):
         folder, files = self.list_files()
         self.split_files = {split: (folder, names) for split, (names, _) in files.items()}
         samples = self.features.samples
-        found = {n: SoundFiles(folder, *each, self.sample_rate, samples) for n, each in files.items()}
+        found = {n: SoundFiles(folder, *each, self.sample_rate, samples, self.channel) for n, each in files.items()}
         self.in_memory = 2 * samples * sum(map(len, found.values())) <= self.memory
         if not self.in_memory:
             for dataset in found.values():  # a few of each: the rest is read by the workers, which cannot log
                 dataset[-1, torch.linspace(0, len(dataset) - 1, min(len(dataset), 20)).long()]
-            self.say_what_is_resampled(found)
+            self.say_what_was_done(found)
             return dict(found)
         self.num_workers = 0
         held = {n: InMemorySounds(*dataset[-1, torch.arange(len(dataset))][:3]) for n, dataset in found.items()}
-        self.say_what_is_resampled(found)
+        self.say_what_was_done(found)
         return dict(held)
 
-    def say_what_is_resampled(self, read: dict[str, SoundFiles]) -> None:
+    def say_what_was_done(self, read: dict[str, SoundFiles]) -> None:
         rates = sum((dataset.other_rates for dataset in read.values()), Counter())
+        of_some = "" if self.in_memory else " of those looked at"
         if rates:
             log.info(
                 "%d sounds%s of %s Hz were resampled to data.sample_rate=%d",
-                rates.total(), "" if self.in_memory else " of those looked at", describe_rates(rates), self.sample_rate,
+                rates.total(), of_some, describe_rates(rates), self.sample_rate,
             )  # fmt: skip
+        for note, number in sum((dataset.notes for dataset in read.values()), Counter()).items():
+            log.info("%d sounds%s %s", number, of_some, note)
 
     def fake_sounds(self, split: str) -> InMemorySounds:
         """Tones in noise, from a half to all of the clip long, of which the pitch tells the class."""
@@ -274,7 +291,7 @@ class SoundData(DataModule):
         """See `DataModule.read`; of each file the first `seconds` of training are heard."""
         paths = find_files(given, self.endings)
         names, labels = np.array([os.fsencode(path) for path in paths]), torch.zeros(len(paths), dtype=torch.int64)
-        files = SoundFiles(Path(), names, labels, self.sample_rate, self.features.samples)
+        files = SoundFiles(Path(), names, labels, self.sample_rate, self.features.samples, self.channel)
         return GivenSounds([{"file": str(path)} for path in paths], files)
 
     def describe(self) -> SoundDescription:

@@ -14,7 +14,7 @@ from ...errors import UserError
 from ..base import DataModule
 from ..decoding import read_text
 from ..loading import Loader, StreamOrder
-from ..reading import Given, find_files
+from ..reading import Given, find_files, read_each
 from .same_tokens import require_same, require_tokens_of
 from .tokenizer import (
     BERT,
@@ -339,9 +339,9 @@ class TextData(DataModule):
 
     def read(self, given: str) -> Given[WholeTexts]:
         """See `DataModule.read`; a sample is a whole text, int64 `1 t`."""
-        paths = find_files(given, self.endings)
-        texts = WholeTexts([read_text(path, self.encoding) for path in paths], self.codec)
-        return Given([{"file": str(path)} for path in paths], texts, size=1)
+        texts, unread = read_each(find_files(given, self.endings), lambda path: read_text(path, self.encoding))
+        about = [{"file": str(path)} for path, _ in texts]
+        return Given(about, WholeTexts([text for _, text in texts], self.codec), size=1, unread=unread)
 
     def describe(self) -> TextDescription:
         return cast(TextDescription, {**self.codec.describe(), "context": self.context})
