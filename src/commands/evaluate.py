@@ -1,7 +1,7 @@
 """The command `torchatlas evaluate`: figures of a checkpoint, or of weights from elsewhere, on a split of its data."""
 
+import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import lightning
@@ -11,10 +11,11 @@ from ..data.base import DataModule
 from ..errors import UserError
 from ..metrics.figures import format_figure, reported
 from ..predict.passes import average_passes
+from ..predict.rows import file_for
 from ..run.assemble import Parts, assemble
 from ..run.check import fits
 from ..run.compose import composed, require_config_words
-from ..run.console import quiet_libraries
+from ..run.console import logged_by, quiet_libraries
 from ..run.devices import device_of
 from ..run.quoting import quoted
 from ..run.restore import restore, restored_data, tell_changes
@@ -34,6 +35,7 @@ class Judged(NamedTuple):
         task, data: nothing is read yet.
         trainer: the section of the config.
         about: what a checkpoint says, see `restore`; empty of weights.
+        moved: whether the data are in another folder than in training.
     """
 
     where: dict[str, str]
@@ -43,12 +45,13 @@ class Judged(NamedTuple):
     data: DataModule
     trainer: dict[str, Any]
     about: dict[str, Any]
+    moved: bool = False
 
 
 def evaluate(
-    ckpt: str = "", split: Literal["test", "val", "train"] = "test", data_root: Annotated[str, "data.root"] = "",
-    output: str = "", *words: Annotated[str, "training"], tta: Literal["none", "flip", "ten"] = "none",
-    mc_samples: int = 0, seed: int = 0,
+    ckpt: str = "", split: Literal["test", "val", "train", "all"] | None = None,
+    data_root: Annotated[str, "data.root"] = "", output: str = "", *words: Annotated[str, "training"],
+    tta: Literal["none", "flip", "ten"] = "none", mc_samples: int = 0, seed: int = 0,
 ) -> dict[str, float]:  # fmt: skip
     """Figures of a checkpoint, or of weights from elsewhere, on a split of its data.
 
@@ -57,9 +60,10 @@ def evaluate(
 
     Args:
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
-        split: of the data; train is without augmentation.
+        split: of the data; train is without augmentation, and all is a whole folder of images or sounds. Else all of a
+            folder that has nothing of the training and is not divided into splits, and test of other data.
         data_root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
-        output: a JSON file for the figures.
+        output: a JSON file for the figures, in a folder that is made.
         words: without ckpt those of training, as in model=resnet20 weights=FILE data=cifar10.
         tta: test-time augmentation of an image classifier: the mean over an image and its mirror, or over ten crops.
         mc_samples: passes with dropout whose mean a classifier answers with; 0 is one pass without.
@@ -76,13 +80,19 @@ def evaluate(
         torchatlas evaluate ckpt=runs/mlp-digits split=val
         torchatlas evaluate model=resnet18 weights=torchvision:IMAGENET1K_V1 data=imagenet data.root=FOLDER
     """
+    file = file_for(output) if output else None
     judged = of_checkpoint(ckpt, data_root, words) if ckpt else of_weights(words, data_root)
     task, data = judged.task, judged.data
     average_passes(task, tta, mc_samples, judged.kind)
     torch.manual_seed(seed)
-    data.prepare_data()
-    data.setup("test")
-    if judged.about:
+    if split is None:
+        split = "all" if judged.moved and data.is_new() else "test"
+    with logged_by(logging.StreamHandler(), "%(message)s"):
+        if split == "all":
+            data.judge_all()
+        data.prepare_data()
+        data.setup("test")
+    if judged.about and split != "all":
         tell_changes(data, judged.about, [split])
     accelerator = judged.trainer["accelerator"]
     device = device_of(accelerator)
@@ -97,17 +107,17 @@ def evaluate(
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False,
     )  # fmt: skip
-    data.splits["test"] = data.splits[split]
+    data.splits["test"] = data.splits["test" if split == "all" else split]
     if split in (sizes := getattr(data, "bytes_per_token", {})):
         sizes["test"] = sizes[split]
     trainer.test(task, datamodule=data, verbose=False)
     figures = {key.replace("test/", f"{split}/", 1): v for key, v in task.figures.items() if key.startswith("test/")}
-    print(f"{judged.name}: {', '.join(judged.where.values())} on {len(data.splits[split])} samples of {split}")
+    print(f"{judged.name}: {', '.join(judged.where.values())} on {len(data.splits['test'])} samples of {split}")
     known = reported(type(task), type(data))
     for key, value in figures.items():
         print(f"  {key:<28} {format_figure(key, value, known)}")
-    if output:
-        write_json(Path(output), {**judged.where, "name": judged.name, **figures})
+    if file is not None:
+        write_json(file, {**judged.where, "name": judged.name, **figures})
     return figures
 
 
@@ -122,8 +132,10 @@ def of_checkpoint(ckpt: str, data_root: str, words: Sequence[str]) -> Judged:
     path, task, about = restore(ckpt)
     config = about["config"]
     trainer = config["trainer"] | {"accelerator": "auto"}  # whatever it was trained on
+    trained_on = config["data"].get("root")
     data = restored_data(about, data_root)
-    return Judged({"checkpoint": str(path)}, config["name"], about["data"]["kind"], task, data, trainer, about)
+    moved = config["data"].get("root") != trained_on
+    return Judged({"checkpoint": str(path)}, config["name"], about["data"]["kind"], task, data, trainer, about, moved)
 
 
 def of_weights(words: Sequence[str], data_root: str) -> Judged:

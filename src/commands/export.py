@@ -23,6 +23,7 @@ from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError
 from ..models.contract import Exemplified, claims
+from ..predict.rows import made_folder
 from ..run.build import build_network
 from ..run.restore import restore
 from ..storage.files import write_json
@@ -88,11 +89,7 @@ def export(
     home = path.absolute().parent
     home = home.parent if (home.parent / "config.yaml").is_file() else home
     folder = Path(output).expanduser() if output else home / "export"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}): name a folder with output=FOLDER") from error
+    made_folder(folder)
 
     network = task.network.float().cpu()
     if not isinstance(network, Exemplified):

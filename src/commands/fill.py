@@ -1,10 +1,9 @@
 """What a masked language model writes in place of [MASK]."""
 
-import csv
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..data.text.tokenizer import INSIDE, TokenizerCodec, tokenizer_of
 from ..errors import UserError
 from ..predict.language import counted
 from ..predict.registry import answers
+from ..predict.rows import file_for, table
 from ..run.devices import device_of
 from ..run.restore import restore
 from ..tasks.masked_lm import MaskedLM
@@ -36,7 +36,7 @@ def fill(ckpt: str, text: str = "", input: str = "", output: str = "", *, top: i
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
         text: a text with [MASK] once or several times; each is guessed without the guesses for the others.
         input: a file with such a text on each line, in place of text.
-        output: a CSV file, a row for each [MASK].
+        output: a CSV file, a row for each [MASK], which is written as soon as it is known.
         top: guesses for each.
 
     Raises:
@@ -57,22 +57,19 @@ def fill(ckpt: str, text: str = "", input: str = "", output: str = "", *, top: i
     codec = tokenizer_of(described["tokenizer"])
     if not 1 <= top <= codec.vocab_size:
         raise UserError(f"top={top} must be from 1 to the {codec.vocab_size} tokens")
+    file = file_for(output) if output else None
     task.place(device_of())
-    rows = fill_texts(task, codec, texts, context=described["context"], top=top)
-    if output:
-        with Path(output).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
     console = rich.get_console()
-    for i, row in enumerate(rows):
-        if not console.is_terminal:
-            print(json.dumps(row, ensure_ascii=False))
-            continue
-        if row["mask"] == 1:
-            console.print(("\n" if i else "") + row["filled"], markup=False, highlight=False)
-        guesses = [f"{row[f'guess_{k}']} {row[f'probability_{k}']:.1%}" for k in range(1, top + 1)]
-        console.print(f"  {row['mask']}: {', '.join(guesses)}", markup=False, highlight=False)
+    with table(file) as write:
+        for i, row in enumerate(fill_texts(task, codec, texts, context=described["context"], top=top)):
+            write(row)
+            if not console.is_terminal:
+                print(json.dumps(row, ensure_ascii=False), flush=True)
+                continue
+            if row["mask"] == 1:
+                console.print(("\n" if i else "") + row["filled"], markup=False, highlight=False)
+            guesses = [f"{row[f'guess_{k}']} {row[f'probability_{k}']:.1%}" for k in range(1, top + 1)]
+            console.print(f"  {row['mask']}: {', '.join(guesses)}", markup=False, highlight=False)
 
 
 def _texts(text: str, given: str) -> list[tuple[str, str]]:
@@ -92,7 +89,7 @@ def _texts(text: str, given: str) -> list[tuple[str, str]]:
 @torch.no_grad()
 def fill_texts(
     task: MaskedLM, codec: TokenizerCodec, texts: Sequence[tuple[str, str]], *, context: int, top: int
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """The likeliest tokens for each [MASK].
 
     Args:
@@ -102,7 +99,7 @@ def fill_texts(
         context: tokens that the network sees at once.
         top: guesses for each [MASK].
 
-    Returns:
+    Yields:
         A row for each [MASK]: "text", "filled" (with the likeliest guesses), "mask" (its number in the text, from 1),
         and "guess_1", "probability_1", ..., where a guess that goes on with a word begins with ##.
 
@@ -129,7 +126,6 @@ def fill_texts(
         sequences.append(torch.tensor(numbers))
     if unknown:
         log.warning("unknown to the network, which sees one sign for all of them: %s", counted(unknown))
-    rows: list[dict[str, Any]] = []
     for start in range(0, len(texts), BATCH):
         batch = sequences[start : start + BATCH]
         tokens = pad_sequence(batch, batch_first=True).to(task.device)
@@ -146,8 +142,7 @@ def fill_texts(
                 entry: dict[str, Any] = {"text": text, "filled": filled, "mask": n}
                 for k, (name, share) in enumerate(zip(row, shares, strict=True), start=1):
                     entry |= {f"guess_{k}": name, f"probability_{k}": round(share, 6)}
-                rows.append(entry)
-    return rows
+                yield entry
 
 
 def _filled(text: str, guesses: Sequence[str]) -> str:

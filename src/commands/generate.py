@@ -21,6 +21,7 @@ from ..generate.decoding import continue_, require_choice
 from ..generate.text_stream import TextStream
 from ..predict.language import counted
 from ..predict.registry import Trained, answers, wrong_command
+from ..predict.rows import file_for
 from ..run.devices import device_of
 from ..run.restore import restore
 from ..storage.files import write_text
@@ -43,7 +44,7 @@ def generate(
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
         prompt: what is continued; without one a text begins with the end-of-text token, or else with a line break.
         input: a file with a prompt on each line, in place of prompt.
-        output: a file for the texts; one that ends in .jsonl gets an object on each line.
+        output: a file for the texts; one that ends in .jsonl gets an object on each line. It grows as they are written.
         length: tokens to add, fewer where the network or stop ends the text.
         temperature: over 1 is bolder, 0 takes the likeliest token.
         top_k: of how many likeliest tokens one is drawn; 0 is all.
@@ -75,6 +76,7 @@ def generate(
         raise UserError(f"beams={beams} searches for one text and draws none: leave out samples, top_k and top_p")
     if prompt and input:
         raise UserError("prompt and input cannot be given together: leave out one of them")
+    file = file_for(output) if output else None
     described: TextDescription = about["data"]
     codec = codec_of(described)
     prompts = [prompt] if not input else lines_of(input)
@@ -122,13 +124,13 @@ def generate(
                     print(text)
                 else:
                     _show((pieces[row][-1] if row == 0 else text) + "\n")
+            if file is not None:
+                _save(file, texts, written)
     except KeyboardInterrupt:
         print()  # behind the line that was being written
         raise
     seconds = time.perf_counter() - started
     print(f"{tokens} {codec.unit}s in {seconds:.1f} s: {tokens / seconds:.0f} a second", file=sys.stderr)
-    if output:
-        _save(output, texts, written)
     return written
 
 
@@ -140,18 +142,19 @@ def _heading(i: int, texts: Sequence[Any]) -> str:
     return "" if len(texts) == 1 else f"--- {i + 1} of {len(texts)} ---\n"
 
 
-def _save(output: str, texts: Sequence[tuple[str, int]], written: Sequence[str]) -> None:
-    path = Path(output).expanduser()
+def _save(path: Path, texts: Sequence[tuple[str, int]], written: Sequence[str]) -> None:
+    """The texts that there are by now, of all that are to be written."""
+    there = texts[: len(written)]
     if path.suffix == ".jsonl":
         rows = [
             {"prompt": prompt, "sample": n, "continuation": text}
-            for (prompt, n), text in zip(texts, written, strict=True)
+            for (prompt, n), text in zip(there, written, strict=True)
         ]
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     else:
         whole = (
             _heading(i, texts) + prompt + text + "\n"
-            for i, ((prompt, _), text) in enumerate(zip(texts, written, strict=True))
+            for i, ((prompt, _), text) in enumerate(zip(there, written, strict=True))
         )
         write_text(path, "".join(whole))
 

@@ -31,6 +31,7 @@ from torch.optim import Optimizer
 
 from ..data.base import PURE, DataModule
 from ..errors import UserError
+from ..predict.rows import file_for
 from ..run.assemble import assemble
 from ..run.check import fits
 from ..run.compose import composed, require_config_words
@@ -321,8 +322,7 @@ def tested(words: Sequence[str], low: float, high: float, steps: int, output: st
     path = Path(output or f"lr_range-{model}-{chosen}.png").expanduser()
     if path.suffix not in DRAWINGS:
         raise UserError(f"output={path} must end in {', '.join(DRAWINGS)}")
-    if not path.parent.is_dir():
-        raise UserError(f"output={path}: there is no folder {path.parent}")
+    path = file_for(str(path))
     plain = asked.plain()
     if plain["task"].get("freeze") is not None:
         raise UserError("the range test trains all layers from its first step: add task.freeze=null")

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from ..analysis.estimate import Estimate, compared_rows, comparison, rows
 from ..errors import UserError
+from ..predict.rows import file_for
 from ..run.check import check_training, fits
 from ..run.compose import composed, register_resolvers, require_config_words
 from ..run.console import ConsoleHandler, logged_by, print_table, quiet_libraries
@@ -51,8 +52,8 @@ def plan(*words: Annotated[str, "training"], samples: int = 12, output: str = ""
     path = Path(output).expanduser() if output else None
     if path is not None and path.suffix != ".json":
         raise UserError(f"output={path} must end in .json")
-    if path is not None and not path.parent.is_dir():
-        raise UserError(f"output={path}: there is no folder {path.parent}")
+    if path is not None:
+        path = file_for(output)
     folder = Path(against).expanduser() if against else None
     before = None if folder is None else what_was_used(folder)
     threads = torch.get_num_threads()

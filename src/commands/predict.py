@@ -1,9 +1,10 @@
 """The command `torchatlas predict`: what a network says of a user's files."""
 
-import csv
 import json
-from pathlib import Path
-from typing import Literal
+import logging
+import os
+import sys
+from typing import Any, Literal
 
 import rich
 from rich.table import Table
@@ -11,6 +12,8 @@ from rich.text import Text
 
 from ..errors import UserError
 from ..predict.registry import Trained, find, taken, usage
+from ..predict.rows import ERROR, file_for, table
+from ..run.console import logged_by
 from ..run.devices import device_of
 from ..run.restore import reader, restore
 
@@ -26,7 +29,8 @@ def predict(
 
     Images, sounds and texts get their likeliest classes; texts get entities, answers, or bits per character and a
     continuation; tables of series get forecasts or anomalies; masks go into the folder output. An option that does
-    nothing for a checkpoint is refused.
+    nothing for a checkpoint is refused. Each answer is written as soon as it is known. A file of a folder that cannot
+    be read has the reason under error in place of an answer, and the status is 1 at the end.
 
     Args:
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
@@ -66,19 +70,28 @@ def predict(
     )  # fmt: skip
     if "output" in answerer.options:  # it writes its files itself
         options["output"], output = output, ""
+    file = file_for(output) if output else None
     task.place(device_of())
-    rows = answerer.load()(task, reader(about), input, **options)
-    if output:
-        with Path(output).open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
-    console = rich.get_console()
-    if not console.is_terminal:
-        for row in rows:
-            print(json.dumps(row))
-        return
-    table = Table(*rows[0].keys())
+    terminal, rows = rich.get_console().is_terminal, []
+    folder = os.path.isdir(os.path.expanduser(input))  # of a long text, too, which is no path
+    with logged_by(logging.StreamHandler(), "%(message)s"), table(file, errors=folder) as write:
+        for row in answerer.load()(task, reader(about), input, **options):
+            rows.append(row)
+            write(row)
+            if not terminal:
+                print(json.dumps(row), flush=True)
+    if terminal:
+        print_rows(rows)
+    if failed := sum(ERROR in row for row in rows):
+        print(f"torchatlas: {failed} of {len(rows)} could not be answered, see {ERROR}", file=sys.stderr)
+        sys.exit(1)
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """A table in the terminal."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    shown = Table(*columns)
     for row in rows:
-        table.add_row(*(Text(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in row.values()))
-    console.print(table)
+        values = (row.get(column, "") for column in columns)
+        shown.add_row(*(Text(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in values))
+    rich.get_console().print(shown)

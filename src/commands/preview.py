@@ -10,6 +10,7 @@ from torch import Tensor
 from ..data.images.base import ImageData
 from ..data.masks.codes import IGNORED
 from ..errors import UserError
+from ..predict.rows import file_for
 from ..run.build import build_data
 from ..run.compose import composed, require_config_words
 from ..run.mistakes import in_a_sentence
@@ -41,6 +42,7 @@ def preview(*words: Annotated[str, "training"], n: int = 8, epochs: int = 6, out
     path = Path(output).expanduser()
     if path.suffix != ".png":
         raise UserError(f"output={path} must end in .png, as in output=preview.png")
+    path = file_for(output)
 
     require_config_words(words, "here, where no network is trained")
     with in_a_sentence(words):
@@ -50,7 +52,6 @@ def preview(*words: Annotated[str, "training"], n: int = 8, epochs: int = 6, out
     data.prepare_data()
     data.setup("fit")
     figure = draw(data, n, epochs)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     print(path)
     return path

@@ -49,6 +49,7 @@ from ..metrics.images import (
 )
 from ..predict.image_features import Extractor, classifier_extractor, extract, inception_extractor
 from ..predict.image_sets import Pictures, format_of, from_folder, from_split, generate, open_data
+from ..predict.rows import file_for
 from ..run.devices import device_of
 from ..run.restore import restore, tell_changes
 from ..storage.files import write_json
@@ -128,10 +129,7 @@ def quality(
     path = Path(output).expanduser()
     if path.suffix != ".json":
         raise UserError(f"output={path} must end in .json, as in output=quality.json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path.parent} cannot be made ({error.strerror}): name another place with output=") from error
+    path = file_for(output)
     chosen = choose_metrics(metrics, inception=bool(inception), classifier=bool(classifier))
     device = device_of()
     extractors = []

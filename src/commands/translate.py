@@ -1,5 +1,6 @@
 """The command `torchatlas translate`: sentences by a translator."""
 
+import contextlib
 import sys
 import time
 import warnings
@@ -15,11 +16,13 @@ from ..errors import UserError
 from ..generate.beams import beam_search
 from ..models.contract import Attention
 from ..predict.registry import Trained, answers, wrong_command
+from ..predict.rows import file_for
 from ..run.devices import device_of
 from ..run.restore import reader, restore
-from ..storage.files import write_text
 from ..tasks.seq2seq import BEGIN, END, LONGER, SequenceToSequence
 from .generate import BATCH, CONTROL, tell_unknown
+
+POOL = 16  # batches whose sentences are sorted by length, and then written
 
 
 @answers(tasks=("seq2seq",), ends=' input="..."')
@@ -32,7 +35,7 @@ def translate(
     Args:
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
         input: a sentence, or a file with one on each line.
-        output: a file for the translations, a line for each line.
+        output: a file for the translations, a line for each line. It grows as they are made.
         beams: translations that beam search follows.
         length_penalty: over 0 favours long ones.
         max_length: most tokens of a translation; 0 is as many as the source has and some more.
@@ -53,6 +56,8 @@ def translate(
         raise wrong_command(path, Trained.of_checkpoint(task, about))
     if max_length < 0:
         raise UserError(f"max_length={max_length} must be a positive whole number, or 0 for one that fits the source")
+    file = file_for(output) if output else None
+    picture = file_for(alignment) if alignment else None
     data = reader(about)
     assert isinstance(data, ParallelData)
     samples = data.read(input)
@@ -77,30 +82,30 @@ def translate(
     task.place(device_of())
     started = time.perf_counter()
     found: list[Tensor] = [torch.zeros(0, dtype=torch.int64) for _ in sentences]
-    order = sorted((i for i in range(len(sources)) if sources.lengths[i]), key=lambda i: int(sources.lengths[i]))
-    for start in range(0, len(order), BATCH):
-        part = order[start : start + BATCH]
-        padded, lengths, *_ = data.transform(samples.samples[-1, torch.tensor(part)])
-        hypotheses = beam_search(
-            task.network, padded, lengths, begin=BEGIN, end=END, beams=beams, length_penalty=length_penalty,
-            max_length=max_length or lengths + LONGER, cache=cache,
-        )  # fmt: skip
-        for i, best in zip(part, hypotheses, strict=True):
-            found[i] = best[0][0]
-    # A line feed within a translation would make two lines of one.
-    translations = [" ".join(target_codec.decode(tokens).splitlines()) for tokens in found]
-    seconds = time.perf_counter() - started
-    if output:
-        write_text(Path(output).expanduser(), "".join(f"{line}\n" for line in translations))
-    else:
-        shown = (CONTROL.sub(UNKNOWN, line) for line in translations) if sys.stdout.isatty() else translations
-        print("\n".join(shown))
-    print(f"{len(order)} sentence{'s' * (len(order) != 1)} in {seconds:.1f} s", file=sys.stderr)
-    if alignment:
-        picture, source = Path(alignment).expanduser(), torch.tensor(sources[0])
+    translations: list[str] = []
+    with contextlib.nullcontext() if file is None else file.open("w", encoding="utf-8") as written:
+        for pool in torch.arange(len(sentences)).split(POOL * BATCH):
+            order = sorted((i for i in pool.tolist() if sources.lengths[i]), key=lambda i: int(sources.lengths[i]))
+            for start in range(0, len(order), BATCH):
+                part = order[start : start + BATCH]
+                padded, lengths, *_ = data.transform(samples.samples[-1, torch.tensor(part)])
+                hypotheses = beam_search(
+                    task.network, padded, lengths, begin=BEGIN, end=END, beams=beams, length_penalty=length_penalty,
+                    max_length=max_length or lengths + LONGER, cache=cache,
+                )  # fmt: skip
+                for i, best in zip(part, hypotheses, strict=True):
+                    found[i] = best[0][0]
+            # A line feed within a translation would make two lines of one.
+            lines = [" ".join(target_codec.decode(found[i]).splitlines()) for i in pool.tolist()]
+            shown = (CONTROL.sub(UNKNOWN, line) for line in lines) if sys.stdout.isatty() and not written else lines
+            print("\n".join(shown), file=written, flush=True)
+            translations += lines
+    seconds, total = time.perf_counter() - started, int((sources.lengths > 0).sum())
+    print(f"{total} sentence{'s' * (total != 1)} in {seconds:.1f} s", file=sys.stderr)
+    if picture is not None:
+        source = torch.tensor(sources[0])
         maps = alignments(task.network, source.to(task.device), found[0])
         figure = draw_alignments(maps, labels(source_codec, source), [*labels(target_codec, found[0]), "<eos>"])
-        picture.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph")  # of scripts that matplotlib's font lacks
             figure.savefig(picture, dpi=120)

@@ -1,5 +1,6 @@
 """The likeliest classes of a user's images, sounds and texts, and of whatever else its data can read."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ Row = dict[str, Any]
 def classify(
     task: Classification, data: DataModule, given: str, *, top: int = 1, tta: str = "none", mc_samples: int = 0,
     seed: int = 0,
-) -> list[Row]:  # fmt: skip
+) -> Iterator[Row]:  # fmt: skip
     """The likeliest classes of a user's files, which are read as in training.
 
     Args:
@@ -30,25 +31,28 @@ def classify(
         tta, mc_samples: see `average_passes`.
         seed: of dropout.
 
-    Returns:
-        For each sample what tells it from the others, see `Given.about`, and its classes, see `row_of_classes`.
+    Yields:
+        For each sample what tells it from the others, see `Given.about`, and its classes, see `row_of_classes`; or the
+        reason for which it cannot be read, as "error".
 
     Raises:
-        UserError: a file cannot be read, or there are not so many classes.
+        UserError: no file can be read, or there are not so many classes.
     """
     average_passes(task, tta, mc_samples, data.describe()["kind"])
     samples, names = data.read(given), [str(name) for name in data.classes]
     if not 1 <= top <= len(names):
         raise UserError(f"top={top} must be from 1 to the {len(names)} classes")
     torch.manual_seed(seed)
-    rows: list[Row] = []
-    for x, *rest, _ in data.batches(samples, task.device):
+    for about, batch in data.told(samples, task.device):
+        if not batch:
+            yield from about
+            continue
+        x, *rest, _ = batch
         inputs = inputs_of(task.claims, x, rest)
         each = task.predict(*inputs)[None] if task.averaged is None else task.averaged(task.network, *inputs)
         spreads = each.std(0, correction=0).cpu() if task.averaged is not None else [None] * each.shape[1]
-        for probabilities, spread in zip(each.mean(0).cpu(), spreads, strict=True):
-            rows.append({**samples.about[len(rows)], **row_of_classes(probabilities, spread, names, top)})
-    return rows
+        for row, probabilities, spread in zip(about, each.mean(0).cpu(), spreads, strict=True):
+            yield {**row, **row_of_classes(probabilities, spread, names, top)}
 
 
 def row_of_classes(probabilities: Tensor, spread: Tensor | None, names: list[str], top: int) -> Row:

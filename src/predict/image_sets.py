@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.images.base import ImageData, fit_images
 from ..data.images.files import ENDINGS, load_image
 from ..data.loading import BatchDataset
-from ..data.reading import list_files
+from ..data.reading import LeftOut, list_files
 from ..errors import UserError
 from ..run.restore import restored_data
 from ..tasks.base import Task
@@ -49,7 +49,9 @@ def from_folder(folder: Path, channels: int, size: int) -> Pictures:
     """Files in a folder, the shorter side scaled to `size` and the centre cut out where they have another size."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: name one with images")
-    names = list_files(folder, ENDINGS)
+    left = LeftOut()
+    names = list_files(folder, ENDINGS, left)
+    left.say(folder)
     if not names:
         raise UserError(f"{folder} holds no image: name a folder with images")
 

@@ -11,6 +11,7 @@ from ..data.reading import find_files
 from ..errors import UserError
 from ..run.restore import reader, restored_data
 from ..tasks.base import Task
+from .rows import file_for, made_folder
 
 
 def home_of(path: Path) -> Path:
@@ -27,12 +28,7 @@ def home_of(path: Path) -> Path:
 
 def folder_for(path: Path, output: str, name: str) -> Path:
     """The folder that a command writes to: the given one, or `name` in the run folder."""
-    folder = Path(output).expanduser() if output else home_of(path) / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror}): name another with output=FOLDER") from error
-    return folder
+    return made_folder(Path(output).expanduser() if output else home_of(path) / name)
 
 
 def given_images(task: Task, about: dict[str, Any], given: str, n: int, root: str = "") -> tuple[Tensor, list[str]]:
@@ -62,8 +58,4 @@ def picture_file(path: Path, output: str, name: str) -> Path:
     file = Path(output).expanduser() if output else home_of(path) / name
     if file.suffix.lower() != ".png":
         raise UserError(f"output={output} must be a PNG file, as in output={Path(output).with_suffix('.png')}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{file.parent} cannot be made ({error.strerror}): name another place with output=") from error
-    return file
+    return file_for(str(file))

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ SHOWN = 10  # unknown pieces of text that a warning names
 @torch.no_grad()
 def judge_texts(
     task: LanguageModeling, data: TextData, given: str, *, length: int = 200, temperature: float = 0.8, seed: int = 0
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """How well a network foresees a user's texts, and how it continues them.
 
     Args:
@@ -30,21 +31,27 @@ def judge_texts(
         length: characters, words or tokens by which each text is continued.
         temperature, seed: of that, see `LanguageModeling.generate`.
 
-    Returns:
+    Yields:
         For each file its characters, words or tokens; bits per character and per byte, or the perplexity per word, or
-        per token and the bits per byte; and the continuation.
+        per token and the bits per byte; and the continuation. Or, as "error", the reason for which it cannot be judged:
+        it cannot be read, is too short, or has nothing that the network knows.
 
     Raises:
-        UserError: a text is too short, or has nothing that the network knows.
+        UserError: that is so of the only file.
     """
     codec, context = data.codec, data.context
     samples = data.read(given)
-    rows = []
     for about, text, (tokens,) in zip(samples.about, samples.samples.texts, samples, strict=True):
         path, tokens = about["file"], tokens[0]
-        if len(tokens) < 2:
-            raise UserError(f"{path} has {len(tokens)} {codec.unit}s where at least 2 are needed")
-        tell_unknown(path, text, codec, len(tokens))
+        try:
+            if len(tokens) < 2:
+                raise UserError(f"{path} has {len(tokens)} {codec.unit}s where at least 2 are needed")
+            tell_unknown(path, text, codec, len(tokens))
+        except UserError as error:
+            if len(samples) + len(samples.unread) == 1:
+                raise
+            yield {**about, "error": str(error)}
+            continue
         nats = task.nll(tokens, context) / (len(tokens) - 1)
         per_byte = round(nats * len(tokens) / len(text.encode()) / math.log(2), 4)
         written = task.generate(tokens, length, context=context, temperature=temperature, seed=seed)
@@ -54,8 +61,8 @@ def judge_texts(
             figure = {"perplexity": round(math.exp(nats), 4)}
             figure |= {"bits_per_byte": per_byte} if codec.unit == "token" else {}
         row: dict[str, Any] = {**about, f"{codec.unit}s": len(tokens), **figure}
-        rows.append(row | {"continuation": codec.decode(written[len(tokens) :])})
-    return rows
+        yield row | {"continuation": codec.decode(written[len(tokens) :])}
+    yield from samples.unread
 
 
 def tell_unknown(path: str, text: str, codec: Codec, total: int) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..drawing.overlay import overlay
 from ..errors import UserError
 from ..tasks.segmentation import Segmentation
 from .registry import answers
+from .rows import made_folder
 
 log = logging.getLogger(__name__)
 TILE = 1024  # pixels of a side up to which an image is predicted at once
@@ -30,7 +31,7 @@ BAND = 1024  # rows that are painted at once: as floating-point numbers an image
 def segment_files(
     task: Segmentation, data: SegmentationData, given: str, *, output: str = "", tile: int = TILE,
     overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """The masks of image files of any size, as files, and the share of each class.
 
     Images keep their size: those that are larger than a tile are predicted in tiles, and what the network cannot divide
@@ -48,11 +49,12 @@ def segment_files(
             smaller ones keep their size, and masks have the size of the file all the same. None: as it is.
         probabilities: whether there is NAME.npz too, which has "probabilities", float16 `k h w`, and "classes".
 
-    Returns:
-        For each file, "file", "mask" (where it was written) and "share_<class>" for each class, from 0 to 1.
+    Yields:
+        For each file, "file", "mask" (where it was written) and "share_<class>" for each class, from 0 to 1; or the
+        reason for which it cannot be read, as "error".
 
     Raises:
-        UserError: numbers that cannot be, or a file that is no readable image.
+        UserError: numbers that cannot be, a folder that cannot be written, or no file that is a readable image.
     """
     for name, value, least in (("tile", tile, 1), ("overlap", overlap, 0), ("resize", resize, 1)):
         if value is not None and value < least:
@@ -62,9 +64,14 @@ def segment_files(
     task.eval()
     samples = data.read(given)
     paths = [Path(about["file"]) for about in samples.about]
-    names = names_of(paths) if output else []
-    rows, larger = [], 0
-    for i, (pixels, *rest) in enumerate(samples):
+    folder = made_folder(Path(output).expanduser()) if output else None
+    names = dict(zip(paths, names_of(paths), strict=True)) if folder else {}
+    larger = 0
+    for (about,), batch in samples.told():
+        if not batch:
+            yield about
+            continue
+        pixels, *rest = batch
         h, w = pixels.shape[2:]
         x, *_ = data.transform((scaled_down(pixels.to(task.device), resize), *rest))
         larger += max(h, w) > data.full_size and resize is None
@@ -73,16 +80,15 @@ def segment_files(
             logits = F.interpolate(logits[None], (h, w), mode="bilinear", antialias=True)[0]
         mask = logits.argmax(0).to(torch.uint8)  # an eighth of the memory
         shares = torch.bincount(mask.flatten(), minlength=len(logits)) / mask.numel()
-        row: dict[str, Any] = {**samples.about[i]}
-        if output:
-            row["mask"] = str(write(Path(output), names[i], pixels[0].numpy(), mask, data.colours))
+        row: dict[str, Any] = {**about}
+        if folder:
+            name = names[Path(about["file"])]
+            row["mask"] = str(write(folder, name, pixels[0].numpy(), mask, data.colours))
             if probabilities:
                 values = logits.softmax(0).half().cpu().numpy()
-                np.savez_compressed(
-                    Path(output) / f"{names[i]}.npz", probabilities=values, classes=np.array(data.classes)
-                )
+                np.savez_compressed(folder / f"{name}.npz", probabilities=values, classes=np.array(data.classes))
         named = zip(data.classes, shares.tolist(), strict=True)
-        rows.append(row | {f"share_{name}": round(share, 6) for name, share in named})
+        yield row | {f"share_{name}": round(share, 6) for name, share in named}
     data.pixel_reader.tell(logging.WARNING)
     if larger:
         log.warning(
@@ -90,7 +96,6 @@ def segment_files(
             "scales them first, as training on folders of images does",
             larger, len(paths), data.full_size, data.full_size,
         )  # fmt: skip
-    return rows
 
 
 def scaled_down(images: Tensor, longest: int | None) -> Tensor:

@@ -1,6 +1,7 @@
 """What networks that read texts say of a user's own: entities, tags of words, answers."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ Row = dict[str, Any]
 
 @answers(tasks=("token_classification",), reads=True, ends=" input=FILE")
 @torch.no_grad()
-def find_entities(task: TokenClassification, data: Conll, given: str) -> list[Row]:
+def find_entities(task: TokenClassification, data: Conll, given: str) -> Iterator[Row]:
     """The entities of a user's texts, or, where tags are of another kind, their words with their tags.
 
     A text that is longer than an input is read in pieces, and each word is judged in one of them.
@@ -29,18 +30,21 @@ def find_entities(task: TokenClassification, data: Conll, given: str) -> list[Ro
         data: of the training, see `reader`.
         given: a file with a text on each line, a folder of such files, or a text itself.
 
-    Returns:
-        Each entity with the least probability of its words' tags; a text without one has one row. Or each word.
+    Yields:
+        Each entity with the least probability of its words' tags; a text without one has one row. Or each word. Files
+        that cannot be read come last, with the reason as "error".
     """
     samples = data.read(given)
-    judged: list[list[Tensor]] = [[] for _ in samples.about]
-    for text, (x, *rest, labels) in zip(samples.texts, data.batches(samples, task.device), strict=True):
-        judged[text].append(task.predict(*inputs_of(task.claims, x, rest))[labels != IGNORED].cpu())
-    rows = []
-    for about, words, pieces in zip(samples.about, samples.words, judged, strict=True):
-        certain, tags = torch.cat(pieces).max(1)
-        rows += [{**about, **row} for row in rows_of_tags(about["text"], words, tags, certain, data.classes)]
-    return rows
+    pieces = zip(samples.texts, data.batches(samples, task.device), strict=True)
+    for text, parts in itertools.groupby(pieces, lambda piece: piece[0]):
+        judged = [
+            task.predict(*inputs_of(task.claims, x, rest))[labels != IGNORED].cpu() for _, (x, *rest, labels) in parts
+        ]
+        certain, tags = torch.cat(judged).max(1)
+        about = samples.about[text]
+        for row in rows_of_tags(about["text"], samples.words[text], tags, certain, data.classes):
+            yield {**about, **row}
+    yield from samples.unread
 
 
 def rows_of_tags(
@@ -92,4 +96,5 @@ def answer_questions(task: Span, data: Squad, given: str) -> list[Row]:
     table = torch.cat(tables)
     said = choose(table, samples.samples)
     best = [float(table[samples.samples.questions == i, 0].max()) for i in range(len(samples.about))]
-    return [{**about, "answer": said[i], "score": round(best[i], 4)} for i, about in enumerate(samples.about)]
+    rows = [{**about, "answer": said[i], "score": round(best[i], 4)} for i, about in enumerate(samples.about)]
+    return [*rows, *({"question": each["place"], "error": each["error"]} for each in samples.unread)]

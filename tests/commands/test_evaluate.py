@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from helpers import Train
 from helpers.runs import FOLDER, make_folder
 from helpers.weights import randomised
+from PIL import Image
 
 from torchatlas import cli
 from torchatlas.data.images.cifar import CIFAR10
@@ -36,9 +39,12 @@ def test_evaluate_repeats_the_runs_test_figures(trained_digits: Path, command: A
     assert val["val/loss"] == pytest.approx(expected["best"]["val/loss"], rel=1e-5)
 
 
-def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, command: Any, tmp_path: Path) -> None:
+def test_an_image_folder_run_carries_its_classes_and_statistics(
+    train: Train, command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_folder(tmp_path / "set")
     folder = train("model=mlp", *FOLDER, f"data.root={tmp_path / 'set'}", "trainer.max_epochs=10")
+    assert re.search(r"samples of train, val, test: dark \d+, \d+, \d+; light ", (folder / "train.log").read_text())
     about = read(folder / "checkpoints" / "best.ckpt")["torchatlas"]["data"]
     assert about["classes"] == ["dark", "light"]
     assert about["mean"] != [0.5] * 3
@@ -46,6 +52,32 @@ def test_an_image_folder_run_carries_its_classes_and_statistics(train: Train, co
     (tmp_path / "set").rename(moved)
     command("evaluate", f"ckpt={folder}", f"data.root={moved}", f"output={tmp_path / 'figures.json'}")
     assert json.loads((tmp_path / "figures.json").read_text())["test/accuracy"] == 1
+
+    def judged(*words: str) -> dict[str, float]:
+        command("evaluate", f"ckpt={folder}", *words, f"output={tmp_path / 'made' / 'new.json'}")
+        figures: dict[str, float] = json.loads((tmp_path / "made" / "new.json").read_text())
+        return figures
+
+    new = tmp_path / "new"
+    shutil.copytree(moved, new)
+    for file in new.rglob("*.png"):  # other images of the same names, and more dark ones than light
+        if file.parent.name == "light" and int(file.stem) >= 10:
+            file.unlink()
+        else:
+            with Image.open(file) as image:
+                image.transpose(Image.Transpose.ROTATE_90).save(file)
+    capsys.readouterr()
+    assert judged(f"data.root={new}")["all/accuracy"] == 1
+    assert "on 50 samples of all" in capsys.readouterr().out
+    assert judged(f"data.root={new}", "split=test")["test/accuracy"] == 1
+    for file in (new / "light").iterdir():  # what is light and lies in dark is taken for light, every time
+        file.rename(new / "dark" / f"light{file.name}")
+    assert judged(f"data.root={new}")["all/accuracy"] == pytest.approx(0.8)
+    assert "on 50 samples of all" in capsys.readouterr().out
+    assert judged(f"data.root={moved}", "split=all")["all/accuracy"] == 1
+    printed = capsys.readouterr()
+    assert "on 80 samples of all" in printed.out
+    assert f"{moved} has files that were trained on" in printed.err
     command("predict", f"ckpt={folder}", f"input={moved / 'light' / '3.png'}", f"output={tmp_path / 'out.csv'}")
     assert next(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))["class"] == "light"
 

@@ -323,7 +323,7 @@ def test_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["steps=20.5"], "must be a whole number"),
         (["low=small"], "low=small must be a number, as in low=1e-6"),
         (["output=x.jpeg2"], "must end in .pdf, .png, .svg"),
-        (["output=nowhere/x.png"], "there is no folder nowhere"),
+        (["output=/dev/null/x.png"], "/dev/null cannot be written"),
         (["resume=auto"], "resume=auto has no place here"),
         (["seeds=3"], "has no place here"),
         (["-m"], "has no place here"),

@@ -140,7 +140,7 @@ def test_a_run_says_what_it_used(train: Train, capsys: pytest.CaptureFixture[str
         (["samples=0"], "samples=0 must be a positive whole number"),
         (["samples=few"], "samples=few must be a whole number, as in samples=12"),
         (["output=plan.txt"], "must end in .json"),
-        (["output=nowhere/plan.json"], "there is no folder nowhere"),
+        (["output=/dev/null/plan.json"], "/dev/null cannot be written"),
         (["against=nowhere"], "against=nowhere is no run folder"),
         (["resume=auto"], "resume=auto has no place here"),
         (["mlp"], "'mlp' is not of the form KEY=VALUE"),

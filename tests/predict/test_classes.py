@@ -40,15 +40,15 @@ def test_a_users_sounds_are_learned_shown_and_recognised(
     known = reader(about)
     new = make_folder(tmp_path / "new", 6)
     paths = sorted(path for path in new.rglob("*") if path.is_file())
-    rows = classify(task, known, str(new), top=1)
+    rows = list(classify(task, known, str(new), top=1))
     assert [row["file"] for row in rows] == list(map(str, paths))
     assert sum(row["class"] == path.relative_to(new).parts[0] for row, path in zip(rows, paths, strict=True)) >= 10
     assert all(0.5 <= row["probability"] <= 1 for row in rows)
     assert "4 sounds of 16000 Hz were resampled to the 8000 Hz of training" in capsys.readouterr().out
-    both = classify(task, known, str(paths[0]), top=2)
+    both = list(classify(task, known, str(paths[0]), top=2))
     assert all(row["probability_1"] + row["probability_2"] == pytest.approx(1, abs=1e-5) for row in both)
     with pytest.raises(UserError, match=r"top=3 must be from 1 to the 2 classes"):
-        classify(task, known, str(new), top=3)
+        list(classify(task, known, str(new), top=3))
 
     # A file is seen as in training.
     data = SoundFolder(root=str(root), num_classes=2, **{**LOGMEL, "seconds": 0.3}, share=0.2)

@@ -45,7 +45,9 @@ def test_masks_of_files_of_any_size(
 ) -> None:
     network = UNet(padding=padding)
     task, out = Segmentation(network).eval(), tmp_path / "masks"
-    rows = segment_files(task, trained_on(), str(tmp_path / "images"), output=str(out), tile=60, probabilities=True)
+    rows = list(
+        segment_files(task, trained_on(), str(tmp_path / "images"), output=str(out), tile=60, probabilities=True)
+    )
     assert "1 of 4 images are larger than the 64 pixels of training" in caplog.text
     assert names_of(pictures) == ["a", "b/a", "b/c_jpg", "b/c_png"]
     for path, row, name in zip(pictures, rows, names_of(pictures), strict=True):
@@ -77,8 +79,22 @@ def test_resized_masks_have_the_size_of_the_file(pictures: list[Path], tmp_path:
     (row,) = segment_files(task, data, large, output=str(tmp_path / "masks"), resize=45)
     with Image.open(row["mask"]) as mask:
         assert mask.size == (64, 90)
-    assert "mask" not in (plain := segment_files(task, data, small)[0])
-    assert segment_files(task, data, small, resize=90)[0] == plain  # it is smaller, as it may be in training
+    assert "mask" not in (plain := next(segment_files(task, data, small)))
+    assert next(segment_files(task, data, small, resize=90)) == plain  # it is smaller, as it may be in training
+
+
+def test_a_torn_image_keeps_no_other_from_being_segmented(pictures: list[Path], tmp_path: Path) -> None:
+    task = Segmentation(UNet())
+    (tmp_path / "images" / "torn.png").write_text("no image")
+    rows = list(segment_files(task, trained_on(), str(tmp_path / "images"), output=str(tmp_path / "new" / "masks")))
+    assert len(rows) == len(pictures) + 1
+    for row in rows:
+        if Path(row["file"]).name == "torn.png":
+            assert "cannot be read as an image" in row["error"]
+        else:
+            assert Path(row["mask"]).is_file()
+    with pytest.raises(UserError, match=r"torn\.png cannot be written"):
+        next(segment_files(task, trained_on(), str(pictures[0]), output=str(tmp_path / "images" / "torn.png")))
 
 
 def test_what_cannot_be_segmented_is_refused(pictures: list[Path], tmp_path: Path) -> None:
@@ -92,7 +108,7 @@ def test_what_cannot_be_segmented_is_refused(pictures: list[Path], tmp_path: Pat
         ({"given": str(tmp_path / "x.png")}, "cannot be read as an image"),
     ):
         with pytest.raises(UserError, match=word):
-            segment_files(task, trained_on(), **{"given": str(tmp_path / "images"), **arguments})
+            list(segment_files(task, trained_on(), **{"given": str(tmp_path / "images"), **arguments}))
 
 
 def test_images_over_the_limit_of_pillow_are_predicted_and_painted(
@@ -102,7 +118,7 @@ def test_images_over_the_limit_of_pillow_are_predicted_and_painted(
     task = Segmentation(UNet(padding="same")).eval()
 
     def files(name: str) -> list[bytes]:
-        segment_files(task, trained_on(), str(pictures[2]), output=str(tmp_path / name), tile=32)
+        list(segment_files(task, trained_on(), str(pictures[2]), output=str(tmp_path / name), tile=32))
         return [path.read_bytes() for path in sorted((tmp_path / name).iterdir())]
 
     expected = files("usual")

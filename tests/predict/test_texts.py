@@ -95,7 +95,7 @@ def test_a_tagger(train: Train, tmp_path: Path) -> None:
     data = reader(about)
     assert isinstance(task, TokenClassification)
     assert isinstance(data, Conll)
-    rows = find_entities(task, data, "boba guba biba")
+    rows = list(find_entities(task, data, "boba guba biba"))
     assert all({"text", "entity", "kind", "probability"} <= set(row) for row in rows)
     # A text that is longer than an input is read in pieces, and each word is judged in one of them.
     (tmp_path / "long.txt").write_text("boba guba\n" + " ".join(["boba"] * 40) + "\n")

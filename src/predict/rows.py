@@ -1,0 +1,89 @@
+"""Answers in a table that grows as they come: who stops the command keeps what there was."""
+
+import contextlib
+import csv
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+Row = dict[str, Any]
+ERROR = "error"  # the column that says why a file could not be read
+
+
+def file_for(output: str) -> Path:
+    """A file that a command is to write, in a folder that is made; known before the work is done.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Path(output).expanduser()
+    if path.is_dir():
+        raise UserError(f"output={output} is a folder: name a file in it, as in output={path / 'output'}")
+    made_folder(path.parent, "another place with output=FILE")
+    try:
+        if path.exists():
+            path.open("a").close()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): name another place with output=FILE") from error
+    return path
+
+
+def made_folder(folder: Path, instead: str = "a folder with output=FOLDER") -> Path:
+    """A folder that a command is to write into, made where it is not there.
+
+    Args:
+        folder: where.
+        instead: what the user may name.
+
+    Raises:
+        UserError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): name {instead}") from error
+    return folder
+
+
+@contextlib.contextmanager
+def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row], None]]:
+    """A function that writes a row of a CSV file, at once; the file begins with the first row.
+
+    The columns are those of the first answer. A row with an error in place of an answer waits for it.
+
+    Args:
+        path: the file; None: nothing is written.
+        errors: whether there is a column for errors, which is empty in answers.
+    """
+    waiting: list[Row] = []
+    with contextlib.ExitStack() as opened:
+        writer: csv.DictWriter[str] | None = None
+
+        def begin(columns: list[str]) -> "csv.DictWriter[str]":
+            nonlocal writer, file
+            assert path is not None
+            file = opened.enter_context(path.open("w", newline="", encoding="utf-8"))
+            extra = [ERROR] if errors and ERROR not in columns else []
+            writer = csv.DictWriter(file, [*columns, *extra], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(waiting)
+            waiting.clear()
+            return writer
+
+        def write(row: Row) -> None:
+            if path is None:
+                return
+            if writer is None and ERROR in row:
+                waiting.append(row)
+                return
+            (writer or begin(list(row))).writerow(row)
+            file.flush()
+
+        file: Any = None
+        yield write
+        if waiting:
+            begin(list(waiting[0]))
