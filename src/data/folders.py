@@ -99,7 +99,7 @@ def labelled_files(
             others = f", but {named(here.endings)}" if here.endings else ""
             raise UserError(
                 f"{folder / name} holds no {kind} ({', '.join(endings)}){others}: put some there, or move the folder "
-                "out of the data"
+                "elsewhere"
             )
         left.add(here)
         names += [os.fsencode(f"{prefix}/{file}") for file in found]

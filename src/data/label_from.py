@@ -79,7 +79,7 @@ def labels_of(folder: Path, names: Sequence[str], label_from: str) -> list[str]:
     if missing := [name for name, label in zip(names, labels, strict=True) if label is None]:
         raise UserError(
             f"data.label_from={label_from} is not in the names of {len(missing)} of {len(names)} files, as "
-            f"{folder / missing[0]}: write it so that it fits them too, or move them out of the data"
+            f"{folder / missing[0]}: write it so that it fits them too, or move them elsewhere"
         )
     return [label for label in labels if label is not None]
 

@@ -139,7 +139,9 @@ def test_a_rare_class_may_be_missing_where_nothing_is_trained(tmp_path: Path, ki
     assert describe_counts(data) == "samples of train, val, test: cat 4, 2, 2; dog 4, 2, 0; owl 4, 0, 2"
     shutil.rmtree(root / "train" / "owl")
     (root / "train" / "owl").mkdir()
-    with pytest.raises(UserError, match=r"train/owl holds no (image|sound) .*: put some there, or move the folder out"):
+    with pytest.raises(
+        UserError, match=r"train/owl holds no (image|sound) .*: put some there, or move the folder elsewhere"
+    ):
         content(make(root))
 
 

@@ -109,8 +109,8 @@ class Polyphonic(DataModule):
             right = all(p.ndim == 2 and p.shape[1] == KEYS and len(p) > 1 and int(p.max()) <= 1 for p in found[split])
             if not right or len(found[split]) != self.sizes[split]:
                 raise UserError(
-                    f"{path} does not hold {self.sizes[split]} {split} pieces of {KEYS} keys: delete it, and it is "
-                    "downloaded anew"
+                    f"{path} does not hold {self.sizes[split]} {split} pieces of {KEYS} keys: move it "
+                    "elsewhere, and it is downloaded anew"
                 )
         return found
 

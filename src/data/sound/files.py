@@ -34,7 +34,7 @@ CUT_OFF = "are floats with peaks over full scale, which were cut off"
 UNFINISHED = "have a header that a recorder did not finish, and were read to their end"
 
 
-ELSEWHERE = "mend it, or move it out of the data"
+ELSEWHERE = "mend it, or move it elsewhere"
 
 
 def audio(name: str) -> Any:

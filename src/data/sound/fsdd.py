@@ -107,8 +107,8 @@ class FSDD(SoundData):
         missing = [name for name in names if name not in there]
         if missing:
             raise UserError(
-                f"{self.folder} lacks {len(missing)} of the {len(names)} recordings, as {missing[0]}: delete the "
-                "folder, and it is downloaded anew"
+                f"{self.folder} lacks {len(missing)} of the {len(names)} recordings, as {missing[0]}: move the "
+                "folder elsewhere, and it is downloaded anew"
             )
         splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
         for name in names:

@@ -65,7 +65,7 @@ class SpeechCommands(SoundData):
         Raises:
             UserError: files or lists are missing.
         """
-        again = f"delete the folder {self.folder}, and it is unpacked or downloaded anew"
+        again = f"move the folder {self.folder} elsewhere, and it is unpacked or downloaded anew"
         listed: dict[str, set[str]] = {}
         for split, file in LISTS.items():
             if not (self.folder / file).is_file():

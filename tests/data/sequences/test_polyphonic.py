@@ -55,7 +55,7 @@ def test_music_is_read_and_padded_behind(tmp_path: Path) -> None:
 
 def test_damaged_music_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = music_file(tmp_path, validdata=rolls(6, 6))
-    with pytest.raises(UserError, match=r"does not hold 1 val pieces of 88 keys: delete it"):
+    with pytest.raises(UserError, match=r"does not hold 1 val pieces of 88 keys: move it elsewhere"):
         ready(kind(root=str(tmp_path)))
     path = tmp_path / "polyphonic" / "JSB_Chorales.mat"
     path.write_bytes(path.read_bytes()[:-1])

@@ -100,7 +100,7 @@ def test_a_file_that_a_recorder_did_not_finish_is_read_to_its_end(
     begun, _ = load_sound(path, RATE, 100)
     assert np.array_equal(begun, expected[:100])
     path.write_bytes(content[: data + 8])  # nothing came
-    with pytest.raises(UserError, match=r"a\.wav .*mend it, or move it out of the data"):
+    with pytest.raises(UserError, match=r"a\.wav .*mend it, or move it elsewhere"):
         load_sound(path, RATE, RATE)
 
 

@@ -53,5 +53,5 @@ def test_speech_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert SpeechCommands.classes == tuple(sorted(SpeechCommands.classes))
     assert sum(SpeechCommands.sizes.values()) == 105_829  # table in Warden 2018, section 5.9
     (data.folder / "bed" / "2_nohash_0.wav").unlink()
-    with pytest.raises(UserError, match="the train split has 5 recordings and not 6: delete the folder"):
+    with pytest.raises(UserError, match="the train split has 5 recordings and not 6: move the folder"):
         FewCommands(**options).list_files()
