@@ -41,7 +41,7 @@ def sample(
 
     Args:
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
-        output: a folder; else samples in the run folder.
+        output: a folder; else samples in the run folder. Each image is there as soon as it is made.
         n: images.
         seed: of the noise. An image depends neither on n nor on batch.
         class_: of a diffusion with classes: a name, several with commas between, which take turns, or all.
@@ -66,11 +66,12 @@ def sample(
     labels = labels_of(task, about, class_, n)
     parts = list(batches(n, batch))
     folder = folder_for(path, output, "samples")
+    width = max(4, len(str(n - 1)))
     began = time.monotonic()
     chain: list[Tensor] = []
-    if isinstance(task, Diffusion):
-        made = []
-        for k, part in enumerate(parts):
+    made: list[Tensor] = []
+    for k, part in enumerate(parts):
+        if isinstance(task, Diffusion):
             some = None if labels is None else labels[part.start : part.stop]
             walk = task.walk(len(part), seed=seed, labels=some, first=part.start, **options)
             total = options.get("steps") or task.default_steps(sampler or "ddpm")
@@ -82,18 +83,12 @@ def sample(
                 if k == 0 and i in keep:
                     chain.append(seen(x[: COLUMNS * COLUMNS]).cpu())
             made.append(seen(x).cpu())
-        images = torch.cat(made)
-    else:
-        images = torch.cat([task.sample(len(part), seed=seed, first=part.start).cpu() for part in parts])
-    seconds = time.monotonic() - began
-    singles = folder / "images"
-    singles.mkdir(exist_ok=True)
-    for old in singles.glob("*.png"):  # of an earlier call: the folder holds the images of one
-        if old.stem.isdigit():
-            old.unlink()
+        else:
+            made.append(task.sample(len(part), seed=seed, first=part.start).cpu())
+        singles = folder / "images" if k else emptied(folder / "images")
+        save_single(made[-1], [singles / f"{i:0{width}d}.png" for i in part])
+    images, seconds = torch.cat(made), time.monotonic() - began
     arrange(images, min(COLUMNS, n)).save(folder / "grid.png")
-    width = max(4, len(str(n - 1)))
-    save_single(images, [singles / f"{i:0{width}d}.png" for i in range(n)])
     extra = ""
     for name in ("chain.png", "chain.gif"):
         (folder / name).unlink(missing_ok=True)
@@ -104,3 +99,12 @@ def sample(
         extra = ", chain.png and chain.gif"
     print(f"{n} images in {seconds:.1f} s: grid.png{extra}, and each alone under images/, in {shown(folder)}")
     return folder
+
+
+def emptied(singles: Path) -> Path:
+    """The folder of single images, without those of an earlier call: it holds the images of one."""
+    singles.mkdir(exist_ok=True)
+    for old in singles.glob("*.png"):
+        if old.stem.isdigit():
+            old.unlink()
+    return singles

@@ -62,6 +62,7 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
     waiting: list[Row] = []
     with contextlib.ExitStack() as opened:
         writer: csv.DictWriter[str] | None = None
+        file: Any = None
 
         def begin(columns: list[str]) -> "csv.DictWriter[str]":
             nonlocal writer, file
@@ -83,7 +84,6 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
             (writer or begin(list(row))).writerow(row)
             file.flush()
 
-        file: Any = None
         yield write
         if waiting:
             begin(list(waiting[0]))

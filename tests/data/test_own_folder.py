@@ -15,6 +15,7 @@ from helpers.sound import LOGMEL, RATE, tone
 from PIL import Image
 
 from torchatlas.data.counts import describe_counts
+from torchatlas.data.images.files import ENDINGS, load_image
 from torchatlas.data.images.image_folder import ImageFolder
 from torchatlas.data.sound.sound_folder import SoundFolder
 from torchatlas.errors import UserError
@@ -62,7 +63,7 @@ def content(data: Any) -> dict[str, tuple[torch.Tensor, ...]]:
     """The samples of all splits, in an order of their own, and their labels."""
     if not data.splits:
         data.setup()
-    found = {}
+    found: dict[str, tuple[torch.Tensor, ...]] = {}
     for split, dataset in data.splits.items():
         raw, labels = dataset[-1, torch.arange(len(dataset))][0].flatten(1), dataset.labels
         order = torch.from_numpy(np.lexsort([*raw.numpy().T, labels.numpy()]))
@@ -96,6 +97,42 @@ def test_litter_and_other_files_change_nothing_and_are_said(tmp_path: Path, kind
         f"1 beside the folders that are read (.{ending})",
     ):
         assert part in line
+
+
+def test_an_ending_says_nothing_of_the_content(tmp_path: Path, kind: Kind) -> None:
+    make, _, ending = kind
+    plain = fill(tmp_path / "plain", kind)
+    named = shutil.copytree(plain, tmp_path / "named")
+    others = (".PNG", ".Png") if ending == "png" else (".WAV", ".wave", ".Wav")
+    for i, file in enumerate(sorted(named.rglob(f"*.{ending}"))):
+        file.rename(file.with_suffix(others[i % len(others)]))
+    one, other = make(plain), make(named)
+    assert torch.equal(*(torch.cat([x for x, _ in content(data).values()]).sort(0).values for data in (one, other)))
+    if ending == "png":
+        for file in plain.rglob("*.png"):
+            with Image.open(file) as image:
+                image.save(file.with_suffix(".jpg"))
+            file.unlink()
+        alike = shutil.copytree(plain, tmp_path / "alike")
+        for file in alike.rglob("*.jpg"):
+            file.rename(file.with_suffix((".jfif", ".JPE", ".jpeg")[int(file.stem) % 3]))
+        one, other = make(plain), make(alike)
+        assert torch.equal(*(torch.cat([x for x, _ in content(data).values()]).sort(0).values for data in (one, other)))
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending not in (".jpg", ".jpeg", ".jpe", ".jfif")])
+def test_all_formats_that_lose_nothing_are_the_same_images(ending: str, tmp_path: Path) -> None:
+    grey = ending == ".pgm"
+    pixels = np.random.default_rng(0).integers(
+        0, 2 if ending == ".pbm" else 4, (8, 8, 1 if grey or ending == ".pbm" else 3)
+    )
+    levels = (pixels * (255 if ending == ".pbm" else 85)).astype(np.uint8)
+    image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    image.save(tmp_path / "a.png")
+    lossless = {".webp": {"lossless": True}, ".avif": {"quality": 100, "subsampling": "4:4:4"}}.get(ending, {})
+    (image.convert("1") if ending == ".pbm" else image).save(tmp_path / f"b{ending}", **lossless)
+    one, other = (load_image(tmp_path / name, 3, 8).int() for name in ("a.png", f"b{ending}"))
+    assert (one - other).abs().max() <= (3 if ending == ".avif" else 0)
 
 
 def test_linked_classes_and_splits_are_followed(tmp_path: Path, kind: Kind) -> None:
