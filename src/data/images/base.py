@@ -288,6 +288,14 @@ class ImageData(DataModule):
         finally:
             self.pixel_reader.tell(logging.WARNING)
 
+    def told(
+        self, given: Given[BatchDataset], device: torch.device | str
+    ) -> Iterator[tuple[list[dict[str, str]], tuple[Tensor, ...]]]:
+        try:
+            yield from super().told(given, device)
+        finally:
+            self.pixel_reader.tell()
+
     def values(self) -> ImageValues:
         """What all descriptions of images have."""
         return {

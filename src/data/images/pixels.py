@@ -114,6 +114,14 @@ class Pixels(DataModule):
         finally:
             self.images.pixel_reader.tell(logging.WARNING)
 
+    def told(
+        self, given: Given[BatchDataset], device: torch.device | str
+    ) -> Iterator[tuple[list[dict[str, str]], tuple[Tensor, ...]]]:
+        try:
+            yield from super().told(given, device)
+        finally:
+            self.images.pixel_reader.tell()
+
     def describe(self) -> PixelDescription:
         return {"kind": "pixels", **self.images.values(), "by": self.by, "order": self.order}
 
