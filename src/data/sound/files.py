@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...errors import UserError
 
-ENDINGS = (
+ENDINGS: tuple[str, ...] = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
     ".rf64", ".sph",
 )  # fmt: skip
