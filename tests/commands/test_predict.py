@@ -68,9 +68,18 @@ def test_a_torn_file_keeps_no_other_from_being_answered(
             assert line["probability"] == pytest.approx(was["probability"], abs=1e-5)
     assert "torchatlas: 2 of 70 could not be answered, see error" in err
     assert f"of {tmp_path / 'set'} left out are 1 hidden files and folders (.ipynb_checkpoints)" in out + err
-    assert next(csv.reader((tmp_path / "whole.csv").open())) == ["file", "class", "probability", "error"]
+    assert next(csv.reader((tmp_path / "whole.csv").read_text().splitlines())) == [
+        "file",
+        "class",
+        "probability",
+        "error",
+    ]
     terminal(*words[:2], f"input={tmp_path / 'set' / '01.png'}", f"output={file}")
-    assert next(csv.reader(file.open())) == ["file", "class", "probability"]  # of one file there is no such column
+    assert next(csv.reader(file.read_text().splitlines())) == [
+        "file",
+        "class",
+        "probability",
+    ]  # of one file there is no such column
     for path in (tmp_path / "set").glob("*.png"):
         path.write_bytes(b"torn")
     terminal(*words, f"output={file}", status=1)
