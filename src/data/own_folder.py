@@ -61,7 +61,7 @@ class OwnFolder:
             self.root, folder, self.folders, self.endings, self.noun, self.label_from, left, complete=complete
         )  # fmt: skip
 
-    def split_files(self) -> dict[str, Files]:
+    def list_splits(self) -> dict[str, Files]:
         """The files of each split; what is left out is said.
 
         Raises:

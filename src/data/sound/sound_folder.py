@@ -57,7 +57,7 @@ class SoundFolder(OwnFolder, SoundData):
         return MADE_CLASSES if fake else count_classes(root, label_from, cls.endings)
 
     def list_files(self) -> tuple[Path, dict[str, Files]]:
-        return self.root, self.split_files()
+        return self.root, self.list_splits()
 
     def describe(self) -> FolderDescription:
         return {**super().describe(), "seen": list(self.seen)}  # type: ignore[typeddict-item]
