@@ -71,7 +71,7 @@ def test_a_run_by_word(train: Train, predict: Any, tmp_path: Path, capsys: pytes
     with pytest.raises(SystemExit):
         predict(f"ckpt={folder}", f"input={file}")
     assert "a.txt has no word that the network was trained on" in capsys.readouterr().err
-    file.write_bytes(b"\xff\xfe\x00")
+    file.write_bytes(b"\xffabc")
     with pytest.raises(SystemExit):
         predict(f"ckpt={folder}", f"input={file}")
     assert "a.txt is no UTF-8 text" in capsys.readouterr().err
