@@ -13,7 +13,7 @@ from ...errors import UserError, some
 from ..base import DataModule
 from ..decoding import read_text
 from ..loading import BatchDataset, BucketOrder, Loader
-from ..reading import find_files
+from ..reading import find_files, read_each
 from ..tables import Cells, read_cells
 from ..text.same_tokens import require_same, require_tokens_of
 from ..text.tokenizer import BERT, TokenizerCodec, TokenizerDescription, load_codec, tokenizer_of, train_codec
@@ -90,8 +90,12 @@ def require_texts(given: str, found: Sequence[Any]) -> None:
         raise UserError(f"{given} holds no text: name a file with one with input=PATH")
 
 
-def read_lines(given: str, endings: Sequence[str], encoding: str | None = None) -> list[tuple[str, str]]:
+def read_lines(
+    given: str, endings: Sequence[str], encoding: str | None = None
+) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
     """A user's texts, a line each, and the place of each: `file:line`, or nothing for a text that was typed.
+
+    Beside them stands `Given.unread` of the files.
 
     Args:
         given, endings: see `given_files`.
@@ -102,10 +106,11 @@ def read_lines(given: str, endings: Sequence[str], encoding: str | None = None) 
     """
     files = given_files(given, endings)
     if not files:
-        return [("", given)]
-    found = [line for file in files for line in lines_in(file, encoding)]
+        return [("", given)], []
+    read, unread = read_each(files, lambda file: lines_in(file, encoding), "place")
+    found = [line for _, lines in read for line in lines]
     require_texts(given, found)
-    return found
+    return found, unread
 
 
 class GivenText(NamedTuple):
@@ -281,16 +286,19 @@ class EncodedText(DataModule):
     def require_weights(self, weights: str) -> None:
         require_tokens_of(weights, self)
 
-    def texts_of(self, given: str) -> list[GivenText]:
-        """A user's texts: of a file, of a folder, or a text that was typed.
+    def texts_of(self, given: str) -> tuple[list[GivenText], list[dict[str, str]]]:
+        """A user's texts, of a file, of a folder, or a text that was typed; and `Given.unread` of the files.
 
         Raises:
             UserError: there is no such file, it holds no text, or texts that are no pairs where they have to be.
         """
         files = given_files(given, self.endings)
-        found = [text for file in files for text in self.given_texts(file)] if files else [self.given_line("", given)]
+        if not files:
+            return [self.given_line("", given)], []
+        read, unread = read_each(files, self.given_texts, "place")
+        found = [text for _, texts in read for text in texts]
         require_texts(given, found)
-        return found
+        return found, unread
 
     def given_texts(self, file: Path) -> list[GivenText]:
         """The texts of a file: rows of a table, or a text on each line, the two of a pair with a tab between."""

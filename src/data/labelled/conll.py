@@ -15,11 +15,11 @@ from torch import Tensor
 from ...counter import uniform
 from ...errors import UserError, some
 from ...metrics.entities import count_entities, entity_figures, split_tag, tag_table
-from ..reading import Given
+from ..reading import Given, read_each
 from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
 from ..text.words import WORD
-from .base import SHOWN, EncodedDescription, EncodedText, GivenText, given_files, require_texts
+from .base import SHOWN, EncodedDescription, EncodedText, given_files, require_texts
 from .columns import NUMBERED, Sentence, Tagged, find_files, read_columns
 from .schemes import (
     CLOSED,
@@ -35,6 +35,7 @@ from .schemes import (
 )
 
 log = logging.getLogger(__name__)
+Divided = tuple[str, str, list[tuple[int, int]]]  # where a text is from, it, and the borders of each word in it
 IGNORED = -100  # the label of a token that counts nowhere
 # Of CoNLL-2003, as IOB2.
 TAGS = ("B-LOC", "B-MISC", "B-ORG", "B-PER", "I-LOC", "I-MISC", "I-ORG", "I-PER", "O")
@@ -292,15 +293,9 @@ class Conll(EncodedText):
 
     def read(self, given: str) -> GivenWords:
         """See `DataModule.read`: a file in the form of training, a text on each line, or a text itself."""
-        texts: list[tuple[str, str, list[tuple[int, int]]]] = []
-        files: list[Path | None] = [*given_files(given, self.endings)]
-        for file in files or [None]:
-            if file is not None and (found := self.tagged(file)) is not None:
-                rows = zip(found.lines, found.sentences, strict=True)
-                texts += (spaced(f"{file}:{line}", words) for line, (words, _) in rows)
-                continue
-            lines = [GivenText("", given)] if file is None else self.given_texts(file)
-            texts += ((place, line, [word.span() for word in WORD.finditer(line)]) for place, line, _ in lines)
+        files = given_files(given, self.endings)
+        read, unread = read_each(files, self.divided, "place")
+        texts = [text for _, found in read for text in found] if files else [divide("", given)]
         require_texts(given, texts)
         words = [[text[begin:end] for begin, end in spans] for _, text, spans in texts]
         pieces = [(i, row, starts) for i, text in enumerate(words) for row, starts in self.pieces(text)]
@@ -308,8 +303,15 @@ class Conll(EncodedText):
         return GivenWords(
             [{"place": place, "text": text} for place, text, _ in texts],
             TaggedTokens([row for _, row, _ in pieces], labels), size=1, words=[spans for *_, spans in texts],
-            texts=[i for i, *_ in pieces],
+            texts=[i for i, *_ in pieces], unread=unread,
         )  # fmt: skip
+
+    def divided(self, file: Path) -> list[Divided]:
+        """The texts of a file."""
+        found = self.tagged(file)
+        if found is None:
+            return [divide(place, line) for place, line, _ in self.given_texts(file)]
+        return [spaced(f"{file}:{line}", words) for line, (words, _) in zip(found.lines, found.sentences, strict=True)]
 
     def tagged(self, file: Path) -> Tagged | None:
         """A file in the form of training; None: it is a text."""
@@ -343,8 +345,13 @@ class Conll(EncodedText):
         self.classes = list(state_dict["classes"])
 
 
-def spaced(place: str, words: Sequence[str]) -> tuple[str, str, list[tuple[int, int]]]:
-    """Words with blanks between: where they are from, the text, and the first and last place of each word in it."""
+def divide(place: str, text: str) -> Divided:
+    """A text in its words."""
+    return place, text, [word.span() for word in WORD.finditer(text)]
+
+
+def spaced(place: str, words: Sequence[str]) -> Divided:
+    """Words with blanks between."""
     ends = list(accumulate(len(word) + 1 for word in words))
     return place, " ".join(words), [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
 

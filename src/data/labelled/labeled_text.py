@@ -199,13 +199,13 @@ class LabeledText(EncodedText):
 
     def read(self, given: str) -> Given[LabelledTokens]:
         """See `DataModule.read`: a table or a text on each line, see `given_texts`, or a text itself."""
-        found = self.texts_of(given)
+        found, unread = self.texts_of(given)
         texts, pairs = [text for _, text, _ in found], [str(pair) for *_, pair in found] if self.pair else None
         rows, firsts, _ = encode_texts(self.codec, texts, pairs, self.max_length, self.first, self.separator)
         return Given(
             [{"place": place, "text": "\t".join(filter(None, both))} for place, *both in found],
-            LabelledTokens(rows, firsts, [0] * len(rows)),
-        )
+            LabelledTokens(rows, firsts, [0] * len(rows)), unread=unread,
+        )  # fmt: skip
 
     def describe(self) -> TextClassDescription:
         return {"kind": "text_classes", "classes": list(self.classes), "pair": self.pair, **super().describe()}

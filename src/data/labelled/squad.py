@@ -224,18 +224,22 @@ class SpanDescription(EncodedDescription):
     unanswerable: bool
 
 
-def asked(given: str, endings: Sequence[str]) -> list[Question]:
-    """A user's questions with their texts: a JSON file in the form of SQuAD, a table, or lines with a tab between."""
+def asked(given: str, endings: Sequence[str]) -> tuple[list[Question], list[dict[str, str]]]:
+    """A user's questions with their texts: a JSON file in the form of SQuAD, a table, or lines with a tab between.
+
+    Beside them stands `Given.unread` of the files of a folder.
+    """
     path = Path(given).expanduser()
     if path.suffix == ".json" and path.is_file():
-        return read_squad(path)
+        return read_squad(path), []
     if is_table(path) and path.is_file():
         cells = read_cells(path, expected=("question", "context"))
         if {"question", "context"} <= set(cells.names):
             rows = zip(cells.column("question"), cells.column("context"), strict=True)
-            return [Question(question, context, [], []) for question, context in rows]
-    sides = [two_sides(place, line, "a question and its text") for place, line in read_lines(given, endings)]
-    return [Question(question, context, [], []) for question, context in sides]
+            return [Question(question, context, [], []) for question, context in rows], []
+    lines, unread = read_lines(given, endings)
+    sides = [two_sides(place, line, "a question and its text") for place, line in lines]
+    return [Question(question, context, [], []) for question, context in sides], unread
 
 
 class Squad(EncodedText):
@@ -389,8 +393,9 @@ class Squad(EncodedText):
 
     def read(self, given: str) -> Given[SpanWindows]:
         """See `DataModule.read`; the samples are windows, see `SpanWindows`, and `about` is of the questions."""
-        questions = asked(given, self.endings)
-        return Given([{"question": each.question} for each in questions], self.windows(questions, exact=False))
+        questions, unread = asked(given, self.endings)
+        about = [{"question": each.question} for each in questions]
+        return Given(about, self.windows(questions, exact=False), unread=unread)
 
     def describe(self) -> SpanDescription:
         return {

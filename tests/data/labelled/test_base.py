@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from helpers.labelled import WORDS, sentences
 
-from torchatlas.data.labelled.base import EncodedText, longest_first
+from torchatlas.data.labelled.base import EncodedText, longest_first, read_lines
 from torchatlas.data.labelled.labeled_text import Examples, LabeledText
 from torchatlas.data.text.tokenizer import BERT, train_codec
 from torchatlas.errors import UserError
@@ -73,6 +73,24 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
 # --- a user's files
 
 
+def test_a_torn_file_of_a_folder_keeps_no_other_from_being_read(tmp_path: Path) -> None:
+    data = Given(given(), vocab_size=60)
+    data.setup()
+    (tmp_path / "b.txt").write_text("fine\n")
+    (tmp_path / "a.txt").write_bytes(b"\xff\xff")
+    found, unread = data.texts_of(str(tmp_path))
+    assert [text.text for text in found] == ["fine"]
+    (torn,) = unread
+    assert torn["place"] == str(tmp_path / "a.txt")
+    assert "UTF-8" in torn["error"]
+    lines, unread = read_lines(str(tmp_path), (".txt",))
+    assert [line for _, line in lines] == ["fine"]
+    assert unread == [torn]
+    assert list(data.read(str(tmp_path)).unread) == [torn]
+    with pytest.raises(UserError, match="UTF-8"):
+        data.texts_of(str(tmp_path / "a.txt"))
+
+
 @pytest.mark.parametrize("pair", [False, True])
 def test_tables_of_texts(pair: bool, tmp_path: Path) -> None:
     """For data sets that have no options for columns: by names that people use, or all columns there are."""
@@ -81,7 +99,7 @@ def test_tables_of_texts(pair: bool, tmp_path: Path) -> None:
 
     def read(text: str) -> list[tuple[str, str | None]]:
         path.write_text(text)
-        return [(found.text, found.pair) for found in data.texts_of(str(path))]
+        return [(found.text, found.pair) for found in data.texts_of(str(path))[0]]
 
     if pair:
         for names in ("sentence1,sentence2", "question,sentence", "Text,Pair", "one,other"):
