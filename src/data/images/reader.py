@@ -130,7 +130,12 @@ class PixelReader:
         upright = self.upright if upright is None else upright
         self.found["files"] += 1
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # of other notes
+            # By its name Pillow maps a grey TIFF file into memory, and those that lie on their side come out wrong.
+            with (
+                warnings.catch_warnings(action="ignore"),  # of other notes
+                path.open("rb") as opened,
+                Image.open(opened) as image,
+            ):
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     raise UserError(

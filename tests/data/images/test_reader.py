@@ -63,6 +63,15 @@ def test_photographs_are_upright_in_training_and_evaluation(orientation: int, en
     assert used.found["turned"] == (orientation > 1)
 
 
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_grey_tiff_files_are_upright(orientation: int, compression: str | None, tmp_path: Path) -> None:
+    """Of these Pillow 13.0 garbles such as lie on their side, are not compressed, and are opened by their names."""
+    grey = CHINA[..., 0]
+    save_turned(tmp_path / "stored.tif", grey, orientation, compression=compression)
+    assert np.array_equal(pixels_of(tmp_path / "stored.tif", 1), grey)
+
+
 def test_a_jpeg_file_that_is_decoded_at_a_fraction_is_upright_too(tmp_path: Path) -> None:
     whole = load_sample_image("china.jpg")
     for orientation in STORED:
