@@ -20,7 +20,8 @@ def test_statuses() -> None:
     assert run("--version").stdout.strip()
     done = run("evaluate")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "torchatlas: ckpt=... is missing, as in torchatlas evaluate ckpt=runs/mlp-digits split=val\n"
+    assert done.stderr.startswith("torchatlas: ckpt=... is missing, as in torchatlas evaluate ckpt=runs/mlp-digits")
+    assert done.stderr.count("\n") == 1
     assert "Traceback" in run("evaluate", "debug=true").stderr
     assert "Traceback" in run("evaluate", TORCHATLAS_TRACEBACK="1").stderr
     assert run("help").stdout == run().stdout == run("--help").stdout

@@ -181,7 +181,7 @@ def free_lengths(network: nn.Module) -> tuple[Lengths, str]:
     return WHOLE, f"the network takes no other number: {reason}"
 
 
-def _examples(network: Any, lengths: Lengths) -> list[Tensors]:
+def _examples(network: Exemplified, lengths: Lengths) -> list[Tensors]:
     """Inputs for each of `BATCHES`."""
     return [
         tuple(x[:, :length] if _has_steps(x) else x for x in network.example_input(batch))

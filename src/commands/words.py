@@ -118,9 +118,14 @@ def key_of_bare(command: Command, word: str, typed: dict[str, str]) -> str:
 def require_known(command: Command, key: str, value: str, words: Sequence[str]) -> None:
     """Refuse a key that the command does not have; those of the parts of a config are left to its composition."""
     known = known_keys(command)
-    if key in known or not (command.words is None or (command.words == "training" and re.fullmatch(r"\w+", key))):
+    if key in known or not (command.words is None or command.words == "training"):
         return
     if command.words == "training":
+        own = difflib.get_close_matches(key, [name for name in command.keys if "." in name], 1, 0.8)
+        if own:
+            raise UserError(f"there is no key {key!r}: did you mean {own[0]}={value}?")
+        if not re.fullmatch(r"\w+", key):
+            return
         meant = ending_in(key, settings(words))
         if meant and not difflib.get_close_matches(key, command.keys, cutoff=0.8):
             hint = " or ".join(f"{name}={value}" for name in meant)

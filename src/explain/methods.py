@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..analysis.modes import evaluating
 from ..errors import UserError
@@ -300,8 +299,6 @@ def gradient_norms(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]
     Raises:
         UserError: batch normalisation has nothing to compare one sample with.
     """
-    if len(x) == 1 and any(isinstance(module, _BatchNorm) for module in network.modules()):
-        raise UserError("batch normalisation as in training takes two images or more, and there is one")
     copied = copy.deepcopy(network).train().requires_grad_()
     named = [
         (".".join(name.split(".")[:-1]) or name, parameter)
@@ -310,7 +307,12 @@ def gradient_norms(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]
     ]
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
         torch.manual_seed(0)
-        made = copied(x)
+        try:
+            made = copied(x)
+        except ValueError as error:
+            if len(x) > 1:
+                raise
+            raise UserError(f"as in training two images or more are needed, and there is one ({error})") from error
     loss = F.cross_entropy(made if isinstance(made, Tensor) else made[0], y)  # the others are auxiliary heads
     squares: dict[str, Tensor] = {}
     gradients = torch.autograd.grad(loss, [parameter for _, parameter in named], allow_unused=True)

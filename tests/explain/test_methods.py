@@ -148,10 +148,13 @@ def test_gradient_norms_are_those_of_the_gradients() -> None:
 
 
 def test_gradient_norms_of_one_image_are_refused_where_a_batch_is_normalised() -> None:
+    """One value a channel has no spread; a map has one."""
     x, y = torch.randn(1, 3, 16, 16), torch.tensor([0])
-    with pytest.raises(UserError, match="takes two images or more, and there is one"):
-        ex.gradient_norms(ResNet(), x, y)
-    assert ex.gradient_norms(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), x, y)
+    normalised = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(768), nn.Linear(768, 2))
+    with pytest.raises(UserError, match="two images or more are needed, and there is one"):
+        ex.gradient_norms(normalised, x, y)
+    assert ex.gradient_norms(normalised, x.expand(2, 3, 16, 16), y.expand(2))
+    assert ex.gradient_norms(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(768, 2)), x, y)
 
 
 def test_gradient_norms_of_auxiliary_heads_are_left_out() -> None:

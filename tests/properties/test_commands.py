@@ -107,7 +107,9 @@ def test_every_key(name: str, key: Key, capsys: pytest.CaptureFixture[str]) -> N
     if key.default is REQUIRED:
         assert "is missing" in refused(name, *rest)
     if key.optional:
-        assert words.parse(command, [*rest, f"{key.key}=null"])[1][key.name] is None
+        args, named = words.parse(command, [*rest, f"{key.key}=null"])
+        in_order = [each.name for each in command.keys.values()]
+        assert {**dict(zip(in_order, args, strict=False)), **named}[key.name] is None
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if signature.read(name).words in (None, "training")])
