@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from ..models.contract import claims
 
 WIDE = 16  # channels, as many as a vector of AVX-512 holds: from there on the backward pass is right
+NARROW = 64  # channels that a larger convolution reads at most to gain
 IMAGE = 4  # channels that an image has at most
 
 
@@ -50,23 +51,28 @@ def format_of(weights: Mapping[str, Tensor]) -> torch.memory_format | None:
 
 
 def pays(network: nn.Module) -> bool:
-    """Whether a CPU computes a network faster in channels last: most of its convolutions are 1x1 or grouped.
+    """Whether a CPU trains a network faster in channels last: most of its convolutions are 1x1, grouped or narrow.
 
-    They multiply what lies side by side. Group normalisation and dilated convolutions lose more than these gain.
-    Seconds of a training step, contiguous to channels last (over 1: this is faster), of published widths, one thread of
-    an AMD EPYC with AVX2, torch 2.14.1, images of 32 or 64 pixels in batches of 2 to 32:
+    1x1 and grouped ones multiply what lies side by side; the others gain where they read at most NARROW channels, and
+    lose up to a third where their weights outweigh their images. Group normalisation and wide dilated convolutions lose
+    more than these gain. Contiguous to channels last (over 1: this is faster), medians of training steps, one thread of
+    an AMD EPYC with AVX2, torch 2.14.1, alone on the machine (`python scripts/memory_formats.py --rounds 3`: 8 images
+    of 64 pixels, 2 for FCN and U-Net; those of 32 pixels in batches of 32):
 
-        ResNeXt-50 1.6      EfficientNet-B0 1.2   ResNet-50 1.06   ResNet-18 0.8 to 1.0   VGG-11 0.8 to 0.9
-        MobileNetV2 1.2     DenseNet-121 1.1      GoogLeNet 1.1    FCN on ResNet-50 0.9   U-Net 0.5 to 0.9
-
-    Other programs ran beside these. Measured again alone, ResNet-18 is 1.2 (32 images of 32 pixels, widths 16 and 64),
-    so that its place in the table, and with it this rule for 3x3 convolutions, is in doubt.
+        ResNeXt-50 2.2     DenseNet-121 1.4      ResNet-18 of width 16 (32) 1.1   AlexNet (8 of 224) 1.1
+        MobileNetV2 1.6    EfficientNet-B0 1.4   ResNet-18 of width 32 (32) 1.2   VGG-11 1.0, VGG-16 0.9
+        GoogLeNet 1.5      ResNet-20 (32) 1.1    ResNet-18 (32) 1.0               FCN-32s 0.9, on ResNet-50 0.8
+        ResNet-50 1.4      ResNet-56 (32) 1.4    ResNet-18 0.7                    U-Net 0.9, on ResNet-34 0.7
+        WRN-50-2 1.0       Res8 1.2, Res15 1.1   WRN-28-10 (32, batch 2) 0.9      U-Net of width 16 1.2
     """
     layers = list(network.modules())
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
-    if any(isinstance(layer, nn.GroupNorm) for layer in layers) or any(max(c.dilation) > 1 for c in convolutions):
+    if any(isinstance(layer, nn.GroupNorm) for layer in layers) or any(
+        max(c.dilation) > 1 and c.in_channels > NARROW for c in convolutions
+    ):
         return False
-    return 2 * sum(max(c.kernel_size) == 1 or c.groups > 1 for c in convolutions) > len(convolutions)
+    gaining = sum(max(c.kernel_size) == 1 or c.groups > 1 or c.in_channels <= NARROW for c in convolutions)
+    return 2 * gaining > len(convolutions)
 
 
 def is_wide(layer: nn.Conv2d) -> bool:

@@ -14,10 +14,11 @@ from torchatlas.tasks.base import Task
 from torchatlas.training.memory_format import format_of, lay_out, lay_out_state, memory_format
 from torchatlas.zoo import create_model, options
 
-LAST = (  # published sizes that a CPU computes in channels last: most convolutions are 1x1 or grouped
-    "densenet121", "densenet161", "densenet169", "densenet201", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2",
-    "efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "googlenet",
-    "mobilenet_v2", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2",
+LAST = (  # published sizes that a CPU computes in channels last: most convolutions are 1x1, grouped or narrow
+    "autoencoder_conv", "densenet121", "densenet161", "densenet169", "densenet201", "efficientnet_b0",
+    "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6",
+    "efficientnet_b7", "googlenet", "mobilenet_v2", "res8", "res15", "resnet20", "resnet32", "resnet44", "resnet50",
+    "resnet56", "resnet101", "resnet110", "resnet152", "resnext50_32x4d", "vae_conv", "wide_resnet50_2",
 )  # fmt: skip
 
 
@@ -39,8 +40,9 @@ def test_choice_for_published_sizes(name: str) -> None:
 
 def test_tiny_networks_stay_contiguous(tiny_name: str) -> None:
     network = tiny_network(tiny_name)
-    if tiny_name.startswith("densenet"):  # nothing strided is narrow in it
-        assert all(max(c.stride) == 1 or c.in_channels == 3 for c in network.modules() if isinstance(c, nn.Conv2d))
+    if tiny_name.startswith(("densenet", "wrn")):  # nothing strided is narrow in them
+        strided = [c for c in network.modules() if isinstance(c, nn.Conv2d) and max(c.stride) > 1]
+        assert all(c.in_channels >= 16 or c.in_channels == 3 for c in strided)
         return
     assert memory_format(network, "cpu") == torch.contiguous_format
 
@@ -59,7 +61,8 @@ def test_networks_of_other_things_stay_as_they_are() -> None:
         (nn.Conv2d(8, 64, 1, stride=2, groups=8), torch.contiguous_format),
         (nn.Conv2d(4, 32, 1), torch.channels_last),
         (nn.Conv2d(32, 32, 3, groups=32), torch.channels_last),
-        (nn.Conv2d(32, 32, 3, dilation=2), torch.contiguous_format),
+        (nn.Conv2d(64, 32, 3, dilation=2), torch.channels_last),
+        (nn.Conv2d(65, 32, 3, dilation=2), torch.contiguous_format),
         (nn.GroupNorm(2, 32), torch.contiguous_format),
     ],
     ids=repr,
@@ -72,8 +75,10 @@ def test_rule(layer: nn.Module, expected: torch.memory_format) -> None:
     network.convolutional = True
     assert memory_format(network, "cpu") == expected
     assert memory_format(network, "cuda") == torch.channels_last
-    network.extend(nn.Conv2d(32, 32, 3) for _ in range(6))
-    assert memory_format(network, "cpu") == torch.contiguous_format, "most are 3x3"
+    network.extend(nn.Conv2d(64, 32, 3) for _ in range(6))
+    assert memory_format(network, "cpu") == expected, "narrow ones gain"
+    network.extend(nn.Conv2d(65, 32, 3) for _ in range(12))
+    assert memory_format(network, "cpu") == torch.contiguous_format, "most are 3x3 and read more"
 
 
 def test_a_narrow_network_trains_as_the_contiguous_one_does() -> None:
