@@ -52,6 +52,7 @@ WHOLE = (None, None, None)  # lengths of sequences likewise, where None is that 
 Tensors = tuple[Tensor, ...]
 Signature = dict[str, list[dict[str, Any]]]  # name, dtype and shape of the "inputs" and "outputs"
 Run = Callable[..., Any]  # computes what a file holds
+Trace = Callable[[], ExportedProgram]  # the network as a graph
 Lengths = tuple[int | None, ...]
 
 
@@ -100,13 +101,14 @@ def export(
     metadata = {"name": name, "model": json.dumps(model), "data": json.dumps(data), "torchatlas": __version__}
     metadata["task"] = json.dumps(about["config"]["task"])  # whether outputs are logits, which noise there was
     lengths, reason = free_lengths(network)
+    programs: dict[Lengths, ExportedProgram] = {}  # traced once for all formats
     done: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     for format_ in wanted:
         why = reason
         for tried in dict.fromkeys((lengths, WHOLE)):
             try:
-                done[format_] = entry = _write(format_, network, metadata, folder, tried)
+                done[format_] = entry = _write(format_, network, metadata, folder, tried, programs)
             except Exception as error:  # of any kind: what a library cannot express, a difference, a full disk
                 why = reasons[format_] = _reason(error)
                 continue
@@ -195,8 +197,9 @@ def _steps(inputs: Tensors) -> int | None:
 
 
 def _write(
-    format_: str, network: nn.Module, metadata: dict[str, str], folder: Path, lengths: Lengths
-) -> dict[str, Any]:
+    format_: str, network: nn.Module, metadata: dict[str, str], folder: Path, lengths: Lengths,
+    programs: dict[Lengths, ExportedProgram],
+) -> dict[str, Any]:  # fmt: skip
     """Write the file of a format, check it and give it its name; returns what `export.json` says of it.
 
     Where inputs are sequences, "length" is there and in the file's metadata: "free", or the only number of steps.
@@ -218,8 +221,14 @@ def _write(
             "inputs": _describe(list(inspect.signature(network.forward).parameters), examples, lengths),
             "outputs": _describe(names, expected, lengths),
         }
+
+        def trace() -> ExportedProgram:
+            if lengths not in programs:
+                programs[lengths] = _trace(network, examples[0], signature)
+            return programs[lengths]
+
         path = Path(part) / FILES[format_]
-        run = WRITERS[format_](network, examples[0], signature, metadata, path)
+        run = WRITERS[format_](network, trace, signature, metadata, path)
         difference = largest = 0.0
         for inputs, right in zip(examples, expected, strict=True):
             for x, y in zip(_outputs(run(*inputs)), right, strict=True):
@@ -272,7 +281,7 @@ def _trace(network: nn.Module, inputs: Tensors, signature: Signature) -> Exporte
         return torch.export.export(network, inputs, dynamic_shapes=dynamic)
 
 
-def _safetensors(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+def _safetensors(network: nn.Module, _: Trace, __: Signature, metadata: dict[str, str], path: Path) -> Run:
     save_model(network, str(path), dict(metadata))
     umask = os.umask(0)
     os.umask(umask)
@@ -283,17 +292,17 @@ def _safetensors(network: nn.Module, _: Tensors, __: Signature, metadata: dict[s
     return fresh.eval()
 
 
-def _torch(network: nn.Module, inputs: Tensors, signature: Signature, metadata: dict[str, str], path: Path) -> Run:
-    torch.export.save(_trace(network, inputs, signature), path, extra_files=dict(metadata))
+def _torch(_: nn.Module, trace: Trace, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+    torch.export.save(trace(), path, extra_files=dict(metadata))
     return torch.export.load(path).module()
 
 
-def _onnx(network: nn.Module, inputs: Tensors, signature: Signature, metadata: dict[str, str], path: Path) -> Run:
+def _onnx(_: nn.Module, trace: Trace, signature: Signature, metadata: dict[str, str], path: Path) -> Run:
     onnx, ir, onnxruntime = map(importlib.import_module, ("onnx", "onnx_ir", "onnxruntime"))
     names = {kind: [entry["name"] for entry in signature[kind]] for kind in ("inputs", "outputs")}
     program: Any = torch.onnx.export(
-        _trace(network, inputs, signature), dynamo=True, verbose=False, input_names=names["inputs"],
-        output_names=names["outputs"], custom_translation_table=translations(),
+        trace(), dynamo=True, verbose=False, input_names=names["inputs"], output_names=names["outputs"],
+        custom_translation_table=translations(),
     )  # fmt: skip
     graph = program.model.graph
     # The exporter has its own names for free sizes, and takes the length of a recurrent layer for that of the example.
@@ -316,12 +325,12 @@ def _onnx(network: nn.Module, inputs: Tensors, signature: Signature, metadata: d
     return run
 
 
-def _huggingface(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+def _huggingface(network: nn.Module, _: Trace, __: Signature, metadata: dict[str, str], path: Path) -> Run:
     write_folder(network, path, json.loads(metadata["data"]))
     return _read_back(network, path, metadata)
 
 
-def _torchvision(network: nn.Module, _: Tensors, __: Signature, metadata: dict[str, str], path: Path) -> Run:
+def _torchvision(network: nn.Module, _: Trace, __: Signature, metadata: dict[str, str], path: Path) -> Run:
     torch.save(torchvision_state(network), path)
     return _read_back(network, path, metadata)
 
