@@ -77,7 +77,9 @@ def print_summary(folder: Path, finished: bool, use: tuple[str, str], known: Rep
     uv = "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""  # as this run was started
     train = "torchatlas train" if not Path("train.py").exists() else "train.py" if uv else "python train.py"
     command, words = use
-    lines = {"run folder": str(shown(folder)), "dashboard": f"{uv}tensorboard --logdir {quoted}"}
+    lines = {"run folder": str(shown(folder))}
+    if any(folder.rglob("events.out.tfevents*")):
+        lines["dashboard"] = f"{uv}tensorboard --logdir {quoted}"
     if any((folder / "checkpoints").glob("*.ckpt")):
         lines["go on"] = f"{uv}{train} resume={quoted}{more}"
         lines["use it"] = f"{uv}torchatlas {command} ckpt={quoted}{words}"

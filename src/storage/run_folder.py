@@ -93,7 +93,9 @@ def find_checkpoint(where: str, name: str = "last") -> Path:
         raise Damaged(f"{'; '.join(damaged)}{_intact_neighbour(candidates[0])}")
     if said := foreign(path):
         raise UserError(f"{path} {said}")
-    raise UserError(f"there is no checkpoint {candidates[0]}: name a run folder or a file that ends in .ckpt")
+    said = f"there is no checkpoint {candidates[0]}: name a run folder or a file that ends in .ckpt"
+    inside = sorted(path.glob("**/checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime)  # runs/NAME, with runs in it
+    raise UserError(said + (f", as in {inside[-1].parent.parent}" if inside else ""))
 
 
 def _intact_neighbour(path: Path) -> str:

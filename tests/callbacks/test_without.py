@@ -29,6 +29,7 @@ def test_each_can_be_left_out(left_out: str, train: Train, capsys: Any) -> None:
     assert others == {"config.yaml", "record.json", "train.log", *expected}
     assert ("epochs 1 to 1, the best is 1" in out) is recorded
     assert "run folder  runs/one" in out
+    assert ("dashboard" in out) is (not logger)
     assert ("torchatlas evaluate ckpt=" in out or "torchatlas predict ckpt=" in out) is kept
     assert (" resume=" in out) is kept
     assert ("no test: callbacks.checkpoint, which keeps the best weights, is left out" in out) is not kept

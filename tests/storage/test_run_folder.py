@@ -1,13 +1,16 @@
 """Run folders: links, runs of one second, folders that hold a run."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 from helpers import Train
 
+from torchatlas.errors import UserError
 from torchatlas.storage import checkpoints
 from torchatlas.storage.files import write_text
-from torchatlas.storage.run_folder import new_folder, time
+from torchatlas.storage.run_folder import find_checkpoint, new_folder, time
 
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
 
@@ -32,6 +35,18 @@ def test_a_new_run_does_not_overwrite_one(train: Train, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         train("debug=one_batch", "hydra.run.dir=runs/mine/1", *TINY)
     assert "runs/mine/1 holds a run: resume=" in capsys.readouterr().err
+
+
+def test_a_folder_of_runs_names_its_newest(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "empty").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"a file that ends in \.ckpt$"):
+        find_checkpoint(str(tmp_path / "runs"))
+    for seconds, name in enumerate(("b", "a")):
+        checkpoint = tmp_path / "runs" / name / "checkpoints" / "last.ckpt"
+        checkpoints.write({"torchatlas": {}}, checkpoint)
+        os.utime(checkpoint, (seconds, seconds))
+    with pytest.raises(UserError, match=rf"as in {re.escape(str(tmp_path / 'runs' / 'a'))}$"):
+        find_checkpoint(str(tmp_path / "runs"))
 
 
 def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
