@@ -5,6 +5,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .grid import small_axes
 from .text import plain
 
 SERIES = 4  # that are drawn at most
@@ -26,13 +27,12 @@ def draw_forecasts(
     """
     h, series = split.horizon, min(SERIES, split.out_channels)
     seen = min(split.lookback, SEEN * h)
-    figure = Figure(figsize=(4 * series, 2.2 * len(indices) + 0.5), layout="constrained")
-    grid = figure.subplots(len(indices), series, squeeze=False)
+    figure, grid = small_axes(series * len(indices), series, (4.0, 2.2), bottom=0.5)
     for i, index in enumerate(indices.tolist()):
         origin = split.first + index
         times, ahead = data.times[origin - seen : origin + h], data.times[origin : origin + h]
         for k in range(series):
-            axes, mean, std = grid[i][k], data.mean[k], data.std[k]
+            axes, mean, std = grid[i * series + k], data.mean[k], data.std[k]
             truth = split.values[origin - seen : origin + h, k] * std + mean
             axes.plot(times, truth.numpy(), color="black", linewidth=1, label="truth")
             axes.plot(ahead, (baseline[1][i, :, k] * std + mean).numpy(), "--", color="grey", label=baseline[0])
@@ -40,11 +40,10 @@ def draw_forecasts(
             if output.shape[-1] > 1:
                 low, high = ((output[i, :, k, q] * std + mean).numpy() for q in (0, -1))
                 axes.fill_between(ahead, low, high, color="C0", alpha=0.25, linewidth=0)
-            axes.tick_params(labelsize=6)
             axes.tick_params(axis="x", rotation=30)
             if i == 0:
                 axes.set_title(plain(data.series[k]), fontsize=8)
-    grid[0][0].legend(fontsize=6)
+    grid[0].legend(fontsize=6)
     return figure
 
 

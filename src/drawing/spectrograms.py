@@ -4,6 +4,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .grid import TICKS, small_axes
+
 RANGE = 8.0  # decades of power under the loudest that a spectrogram shows
 COLUMNS = 4
 
@@ -18,10 +20,8 @@ def draw_spectrograms(clips: list[Tensor], sample_rate: int, titles: list[str], 
     """
     window = max(16, sample_rate // 40)  # 25 ms
     hann = torch.hann_window(window)
-    columns = min(COLUMNS, len(clips))
-    figure = Figure(figsize=(2.4 * columns, 1.9 * -(-len(clips) // columns)), layout="constrained")
-    for i, (clip, title, colour) in enumerate(zip(clips, titles, colours, strict=True)):
-        place = figure.add_subplot(-(-len(clips) // columns), columns, i + 1)
+    figure, grid = small_axes(len(clips), min(COLUMNS, len(clips)), (2.4, 1.9), bottom=0.36)
+    for place, clip, title, colour in zip(grid, clips, titles, colours, strict=True):
         stft = torch.stft(
             clip, window, max(1, window // 4), window=hann, center=True, pad_mode="constant", return_complex=True
         )
@@ -30,8 +30,7 @@ def draw_spectrograms(clips: list[Tensor], sample_rate: int, titles: list[str], 
         extent = (0.0, len(clip) / sample_rate, 0.0, sample_rate / 2000)
         place.imshow(power.numpy(), origin="lower", aspect="auto", extent=extent, vmin=top - RANGE, vmax=top)
         place.set_title(title, fontsize=8, color=colour)
-        place.tick_params(labelsize=6)
-        if i == 0:
-            place.set_xlabel("s", fontsize=7)
-            place.set_ylabel("kHz", fontsize=7)
+        place.locator_params(nbins=TICKS)
+    grid[0].set_xlabel("s", fontsize=7, labelpad=1)
+    grid[0].set_ylabel("kHz", fontsize=7, labelpad=1)
     return figure
