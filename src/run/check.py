@@ -38,8 +38,12 @@ def limits(config: Any) -> list[str]:
     found = [f"{epochs}ep"] if _positive(epochs) else []
     found += [f"{steps}st"] if _positive(steps) else []
     if not found:
-        raise UserError(f"trainer.max_epochs={epochs} must be a positive number, or trainer.max_steps one")
+        raise UserError(f"trainer.max_epochs={_typed(epochs)} must be a positive number, or trainer.max_steps one")
     return found
+
+
+def _typed(value: Any) -> Any:
+    return "null" if value is None else value
 
 
 def _positive(number: Any) -> bool:
@@ -140,7 +144,8 @@ def check_numbers(config: DictConfig) -> None:
     trainer = config.trainer
     for key in ("check_val_every_n_epoch", "accumulate_grad_batches", "log_every_n_steps"):
         if not _positive(trainer[key]):
-            raise UserError(f"trainer.{key}={trainer[key]} must be a positive whole number, as in trainer.{key}=1")
+            said = _typed(trainer[key])
+            raise UserError(f"trainer.{key}={said} must be a positive whole number, as in trainer.{key}=1")
     for key in ("limit_train_batches", "gradient_clip_val"):
         if trainer[key] is not None and not (isinstance(trainer[key], int | float) and trainer[key] > 0):
             raise UserError(f"trainer.{key}={trainer[key]} must be a positive number or null")

@@ -94,13 +94,16 @@ def understood(words: Sequence[str]) -> list[str]:
     """Words as Hydra takes them: `debug=true` asks for tracebacks, `augment=null` and `logger=null` for none.
 
     Raises:
-        UserError: a group that every run has is to be empty, or has a number for a name; or a word needs quotes.
+        UserError: a group that every run has is to be empty, or has a number for a name; a key of Hydra's is
+            empty; or a word needs quotes.
     """
     off = {f"{group}=null": f"{group}={name}" for group, name in OFF.items()}
     kept = [off.get(word, word) for word in debug_words(words)]
     require_readable(kept)
     for word in kept:
         group, equals, name = word.partition("=")
+        if group.startswith("hydra.") and equals and name in ("", "''", '""'):  # a run in the folder of the terminal
+            raise UserError(f"{word} is empty: give it a value, or leave it out")
         if not equals or group not in GROUPS:
             continue
         if name in ("", "null") and group not in OPTIONAL:

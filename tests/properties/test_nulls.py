@@ -2,16 +2,19 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Train
+from helpers import Train, small_data, tiny_overrides
+from omegaconf import DictConfig, OmegaConf
 
 from torchatlas import cli
 from torchatlas.errors import UserError
 from torchatlas.run.check import fits
-from torchatlas.run.compose import composed
-from torchatlas.zoo import GROUPS
+from torchatlas.run.compose import Composed, composed
+from torchatlas.run.values import check_values
+from torchatlas.zoo import GROUPS, model_card
 
 OFF = ("logger", "schedule", "callbacks", "augment", "experiment", "debug")
 COMMANDS = ("plan", "preview", "lr_range", "sweep", "evaluate")
@@ -46,6 +49,10 @@ def test_groups(group: str) -> None:
         ("data.mean=", "data.mean= is empty: give it a value"),
         ("trainer.profiler=", "trainer.profiler= is empty"),
         ("data.crop_padding=null", "data.crop_padding=null cannot be null"),
+        ("optim.lr=null", "optim.lr=null cannot be null: leave it out, or give it a value, as in optim.lr=0.00"),
+        ("schedule.final=null", "schedule.final=null cannot be null"),
+        ("data.augment.rotation=null", "data.augment.rotation=null cannot be null"),
+        ("model.in_channels=null", "model.in_channels=null cannot be null: leave it out, or give it a value$"),
         ("data.flip=maybe", "data.flip=maybe must be true or false"),
     ],
 )
@@ -58,6 +65,47 @@ def test_every_command_says_the_same(
         cli.run([command, *TINY, *more, word])
     assert "\n" not in str(error.value)
     assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize("model", ["mlp", "n_linear"])
+def test_each_value_may_be_null_or_is_named(model: str) -> None:
+    """Of every key of a config; nothing speaks of Python's types."""
+    words = [f"model={model}", "trainer=cpu", *small_data(model_card(model).data), *tiny_overrides(model)]
+    asked = composed(words)
+    default = OmegaConf.create(OmegaConf.to_container(asked.config, resolve=True))
+    said = {}
+    for key in keys_of_values(default):
+        OmegaConf.update(changed := default.copy(), key, None)
+        try:
+            check_values(changed, default)
+            fits(Composed(changed, asked.choices, []))
+        except UserError as error:
+            said[key] = str(error)
+    assert said["optim.weight_decay"].startswith("optim.weight_decay=null cannot be null: leave it out, or give")
+    assert not [sentence for sentence in said.values() if "None" in sentence]
+
+
+def keys_of_values(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for name in map(str, node):
+        if isinstance(node[name], DictConfig):
+            yield from keys_of_values(node[name], f"{prefix}{name}.")
+        elif node[name] is not None and not name.startswith("_"):
+            yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize("key", ["run.dir", "sweep.dir"])
+def test_an_empty_folder_is_none(key: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train("debug=one_batch", *TINY, f"hydra.{key}=")
+    assert f"hydra.{key}= is empty: give it a value, or leave it out" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_run_says_so_too(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("debug=one_batch", *TINY, "logger=none")
+    with pytest.raises(SystemExit):
+        train(f"resume={folder}", "optim.lr=null")
+    assert "optim.lr=null cannot be null" in capsys.readouterr().err
 
 
 def test_a_run_without_any(train: Train, tmp_path: Path) -> None:
