@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import hydra
@@ -37,7 +38,7 @@ from .run.seeds import run_series
 from .run.summary import describe_changes, known_figures, print_summary
 from .run.usage import help_text
 from .storage.files import read_metrics
-from .storage.run_folder import find_checkpoint, is_series, note_folder, require_new
+from .storage.run_folder import find_checkpoint, is_series, note_folder, require_new, trained_in
 from .training.precision import require_precision
 
 log = logging.getLogger(__name__)
@@ -91,20 +92,21 @@ def execute(
     if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")
     stopped, over = None, False
-    try:
-        trainer.fit(task, datamodule=parts.data, ckpt_path=None if path is None else str(path), weights_only=True)
-        best = folder / "checkpoints" / "best.ckpt"
-        if plain["test"] and best.exists():
-            trainer.test(task, datamodule=parts.data, ckpt_path=str(best), verbose=False, weights_only=True)
-        elif plain["test"]:
-            log.info("no test: callbacks.checkpoint, which keeps the best weights, is left out")
-        over = True
-    except Stopped as error:
-        stopped = error.number
-    finally:  # an interrupted run, too, ends with the way to go on
-        if trainer.is_global_zero and (over or (folder / "checkpoints").exists()):
-            use = usage(Trained.of(task, parts.data, parts.data.describe()["kind"]))
-            print_summary(folder, trainer.global_step >= task.plan.total, use, known_figures(plain))
+    with trained_in(folder) if trainer.is_global_zero else nullcontext():
+        try:
+            trainer.fit(task, datamodule=parts.data, ckpt_path=None if path is None else str(path), weights_only=True)
+            best = folder / "checkpoints" / "best.ckpt"
+            if plain["test"] and best.exists():
+                trainer.test(task, datamodule=parts.data, ckpt_path=str(best), verbose=False, weights_only=True)
+            elif plain["test"]:
+                log.info("no test: callbacks.checkpoint, which keeps the best weights, is left out")
+            over = True
+        except Stopped as error:
+            stopped = error.number
+        finally:  # an interrupted run, too, ends with the way to go on; one that was refused has done nothing
+            if trainer.is_global_zero and (over or (begin.begun and (folder / "checkpoints").exists())):
+                use = usage(Trained.of(task, parts.data, parts.data.describe()["kind"]))
+                print_summary(folder, trainer.global_step >= task.plan.total, use, known_figures(plain))
     if stopped is not None:
         if not trainer.is_global_zero:  # the first process speaks for all
             sys.exit(0)

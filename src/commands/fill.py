@@ -57,7 +57,7 @@ def fill(ckpt: str, text: str = "", input: str = "", output: str = "", *, top: i
     codec = tokenizer_of(described["tokenizer"])
     if not 1 <= top <= codec.vocab_size:
         raise UserError(f"top={top} must be from 1 to the {codec.vocab_size} tokens")
-    file = file_for(output) if output else None
+    file = file_for(output, input) if output else None
     task.place(device_of())
     console = rich.get_console()
     with table(file) as write:

@@ -70,12 +70,13 @@ def predict(
     )  # fmt: skip
     if "output" in answerer.options:  # it writes its files itself
         options["output"], output = output, ""
-    file = file_for(output) if output else None
+    data = reader(about)
+    file = file_for(output, input, data.endings) if output else None
     task.place(device_of())
     terminal, rows = rich.get_console().is_terminal, []
     folder = os.path.isdir(os.path.expanduser(input))  # of a long text, too, which is no path
     with logged_by(logging.StreamHandler(), "%(message)s"), table(file, errors=folder) as write:
-        for row in answerer.load()(task, reader(about), input, **options):
+        for row in answerer.load()(task, data, input, **options):
             rows.append(row)
             write(row)
             if not terminal:

@@ -56,7 +56,7 @@ def translate(
         raise wrong_command(path, Trained.of_checkpoint(task, about))
     if max_length < 0:
         raise UserError(f"max_length={max_length} must be a positive whole number, or 0 for one that fits the source")
-    file = file_for(output) if output else None
+    file = file_for(output, input) if output else None
     picture = file_for(alignment) if alignment else None
     data = reader(about)
     assert isinstance(data, ParallelData)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
-from .reading import LeftOut, ending_of, entries_of, folders_in, is_hidden, list_files, named
+from .reading import LeftOut, ending_of, entries_of, folders_in, identity, is_hidden, list_files, named
 
 Files = tuple[NDArray[np.bytes_], Tensor]  # paths relative to a folder, and int64 labels
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -91,10 +91,11 @@ def labelled_files(
             (left.beside if ending_of(entry.name) in endings else left.endings)[ending_of(entry.name)] += 1
     names: list[bytes] = []
     labels: list[int] = []
+    there = {name: identity(folder / name) for name in classes if (folder / name).is_dir()}
     for label, name in enumerate(classes):
         prefix = (folder / name).relative_to(root).as_posix()
         here = LeftOut()
-        found = list_files(folder / name, endings, here) if (folder / name).is_dir() else []
+        found = list_files(folder / name, endings, here, there.values()) if name in there else []
         if not found and complete:
             others = f", but {named(here.endings)}" if here.endings else ""
             raise UserError(

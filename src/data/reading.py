@@ -20,6 +20,7 @@ LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#rec
 NAMED = 4  # names that a line of the log has
 Samples = TypeVar("Samples", bound=BatchDataset, covariant=True)
 Content = TypeVar("Content")
+Identity = tuple[int, int]  # of a folder: the device, and its number there
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class LeftOut:
         endings: of files that are of another kind.
         beside: files and folders that belong to no class or no split.
         links: linked folders that were followed.
-        again: linked folders whose files are listed already.
+        again: linked folders whose files are listed already, or lead back to where the listing began.
     """
 
     hidden: Counter[str] = field(default_factory=Counter)
@@ -164,32 +165,35 @@ def find_files(source: str | Path, endings: Sequence[str]) -> list[Path]:
     return found
 
 
-def list_files(folder: Path, endings: Sequence[str], left: LeftOut | None = None) -> list[str]:
+def list_files(
+    folder: Path, endings: Sequence[str], left: LeftOut | None = None, others: Iterable[Identity] = ()
+) -> list[str]:  # fmt: skip
     """Files below a folder, relative to it, with / between the parts, sorted part by part.
 
     What is hidden is left out, see `is_hidden`. Links to other folders are followed, but to none whose files are listed
-    already: a file that lies below the folder has its own path, and no circle of links is endless.
+    already: a file that lies below the folder has its own path, and no circle of links is endless. Nor is a link to a
+    folder in which this one lies: its files would be all that lie beside this one.
 
     Args:
         folder: where they are.
         endings: in small letters, as in (".wav", ".flac"); those of files may be in capitals.
         left: gets what is left out.
+        others: folders that are listed by themselves, as those of the other classes: no link to them is followed.
 
     Raises:
         OSError: a folder cannot be read; its files would else be missing in silence.
     """
     left = LeftOut() if left is None else left
     found: list[str] = []
-    seen: set[tuple[int, int]] = set()
+    seen = {*others, *map(identity, folder.resolve().parents)} - {identity(folder)}
     folders, linked = [""], list[str]()
     while folders or linked:
         by_link = not folders
         inside = linked.pop(0) if by_link else folders.pop()
-        about = os.stat(folder / inside)
-        if (about.st_dev, about.st_ino) in seen:
+        if (here := identity(folder / inside)) in seen:
             left.again += 1
             continue
-        seen.add((about.st_dev, about.st_ino))
+        seen.add(here)
         left.links += by_link
         for entry in entries_of(folder / inside):
             path = f"{inside}/{entry.name}" if inside else entry.name
@@ -202,6 +206,12 @@ def list_files(folder: Path, endings: Sequence[str], left: LeftOut | None = None
             else:
                 left.endings[ending_of(entry.name)] += 1
     return sorted(found, key=lambda name: name.split("/"))
+
+
+def identity(folder: Path) -> Identity:
+    """By which a folder is known, whatever path leads to it."""
+    about = os.stat(folder)
+    return about.st_dev, about.st_ino
 
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:

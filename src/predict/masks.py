@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from .rows import made_folder
 
 log = logging.getLogger(__name__)
 TILE = 1024  # pixels of a side up to which an image is predicted at once
+ENDS = ("_mask.png", "_overlay.png", ".npz")  # of what is written of an image
 BAND = 1024  # rows that are painted at once: as floating-point numbers an image takes many times its memory
 
 
@@ -66,6 +67,8 @@ def segment_files(
     paths = [Path(about["file"]) for about in samples.about]
     folder = made_folder(Path(output).expanduser()) if output else None
     names = dict(zip(paths, names_of(paths), strict=True)) if folder else {}
+    if folder is not None:
+        require_free(folder, names)
     larger = 0
     for (about,), batch in samples.told():
         if not batch:
@@ -116,6 +119,27 @@ def names_of(paths: Sequence[Path]) -> list[str]:
         (stem if stems.count(stem) == 1 else stem.with_name(path.name.replace(".", "_"))).as_posix()
         for path, stem in zip(whole, stems, strict=True)
     ]
+
+
+def require_free(folder: Path, names: Mapping[Path, str]) -> None:
+    """Refuse to write over files that lie beside the images, as their own masks may do.
+
+    Args:
+        folder: in which is written.
+        names: of what is written, by image.
+
+    Raises:
+        UserError: one of them is there.
+    """
+    places = {path.parent.resolve() for path in names}
+    for name in names.values():
+        for end in ENDS:
+            path = folder / f"{name}{end}"
+            if path.exists() and path.parent.resolve() in places:
+                raise UserError(
+                    f"{path} is there already, beside the images, and would be overwritten: name another folder with "
+                    "output=FOLDER"
+                )
 
 
 def write(

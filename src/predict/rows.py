@@ -2,24 +2,35 @@
 
 import contextlib
 import csv
+import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..storage.files import claimed
 
 Row = dict[str, Any]
 ERROR = "error"  # the column that says why a file could not be read
 
 
-def file_for(output: str) -> Path:
+def file_for(output: str, given: str = "", endings: Sequence[str] = ()) -> Path:
     """A file that a command is to write, in a folder that is made; known before the work is done.
 
+    Args:
+        output: its name.
+        given: the user's file or folder that is read, in whose place nothing is written; or a text itself.
+        endings: of the files that are read of a folder.
+
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or is one of the files that are read.
     """
-    path = Path(output).expanduser()
+    path, source = Path(output).expanduser(), os.path.expanduser(given)
+    if path.is_file() and os.path.exists(source):
+        among = path.suffix.lower() in endings and path.resolve().is_relative_to(Path(source).resolve())
+        if path.samefile(source) or among:
+            raise UserError(f"output={output} is a file that is read, and would be overwritten: name another one")
     if path.is_dir():
         raise UserError(f"output={output} is a folder: name a file in it, as in output={path / 'output'}")
     made_folder(path.parent, "another place with output=FILE")
@@ -55,6 +66,9 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
 
     The columns are those of the first answer. A row with an error in place of an answer waits for it.
 
+    Raises:
+        UserError: another command writes the same file.
+
     Args:
         path: the file; None: nothing is written.
         errors: whether there is a column for errors, which is empty in answers.
@@ -67,7 +81,11 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
         def begin(columns: list[str]) -> "csv.DictWriter[str]":
             nonlocal writer, file
             assert path is not None
-            file = opened.enter_context(path.open("w", newline="", encoding="utf-8"))
+            file = opened.enter_context(path.open("a", newline="", encoding="utf-8"))
+            if not opened.enter_context(claimed(file.fileno())):
+                raise UserError(f"{path} is being written by another command: name another file with output=FILE")
+            with contextlib.suppress(OSError):  # what is no file has no length
+                file.truncate(0)
             extra = [ERROR] if errors and ERROR not in columns else []
             writer = csv.DictWriter(file, [*columns, *extra], extrasaction="ignore")
             writer.writeheader()

@@ -33,6 +33,9 @@ class Begin(lightning.Callback):
         path: the checkpoint from which the run goes on.
         accepted: whether it does so with data that have changed.
 
+    Attributes:
+        begun: whether nothing speaks against the run any more.
+
     Raises:
         UserError: the disk has no space for the checkpoints; the data have changed.
     """
@@ -45,7 +48,7 @@ class Begin(lightning.Callback):
         require_space(folder, 11 * sum(p.numel() * p.element_size() for p in parts.network.parameters()))
         self.folder, self.plain, self.words, self.parts, self.path = folder, plain, words, parts, path
         self.events = list(folder.glob("events.out.tfevents.*"))
-        self.accepted = accepted
+        self.accepted, self.begun = accepted, False
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """When the data are known, and no length of the run has been computed from them."""
@@ -67,6 +70,7 @@ class Begin(lightning.Callback):
 
     def on_planned(self, trainer: lightning.Trainer, task: Task) -> None:
         """See `Task.configure_optimizers`."""
+        self.begun = True
         if not trainer.is_global_zero:
             return
         begin(self.folder, self.plain, self.words)

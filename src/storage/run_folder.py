@@ -2,12 +2,15 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
 from .checkpoints import Damaged, damage
+from .files import claimed
 from .foreign import foreign, torch_file
 
 log = logging.getLogger(__name__)
@@ -142,6 +145,28 @@ def require_plain(folder: Path) -> None:
     for path in (*folder.iterdir(), *folder.glob("checkpoints/*")):
         if path.is_symlink():
             raise UserError(f"{path} is a link, and a run folder has none: copy what it points to in its place")
+
+
+@contextlib.contextmanager
+def trained_in(folder: Path) -> Iterator[None]:
+    """A run folder into which no other process trains meanwhile: each would overwrite what the other one keeps.
+
+    Raises:
+        UserError: another one does.
+    """
+    if os.name != "posix":  # folders cannot be opened
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with claimed(handle) as alone:
+            if not alone:
+                raise UserError(
+                    f"{shown(folder)} is being trained in by another process: let it end, or stop it, first"
+                )
+            yield
+    finally:
+        os.close(handle)
 
 
 def require_space(folder: Path, size: int) -> None:

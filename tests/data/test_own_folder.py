@@ -306,3 +306,21 @@ def test_mistakes_in_label_from(tmp_path: Path, kind: Kind) -> None:
         number=2,
         classes=["cat", "dog"],
     )
+
+
+def test_links_bring_no_files_of_other_classes(kind: Kind, tmp_path: Path, caplog: Any) -> None:
+    """One that leads back up has all classes below it, another one leads to one of them."""
+    root = fill(tmp_path / "set", kind)
+    plain = kind[0](root)
+    plain.setup()
+    (root / "cat" / "loop").symlink_to("..")
+    (root / "cat" / "up").symlink_to(tmp_path)
+    (root / "owl" / "friends").symlink_to("../dog")
+    (root / "cat").rename(tmp_path / "elsewhere")
+    (root / "cat").symlink_to(tmp_path / "elsewhere")  # the folder of a class may be a link itself
+    data = kind[0](root)
+    with caplog.at_level(logging.INFO):
+        data.setup()
+    assert describe_counts(data) == describe_counts(plain)
+    assert data.list_splits()["train"][0].tolist() == plain.list_splits()["train"][0].tolist()
+    assert "3 links to folders that are read already" in caplog.text

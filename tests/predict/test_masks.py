@@ -147,3 +147,15 @@ def test_photographs_are_upright_and_what_was_done_is_said(tmp_path: Path, caplo
         x = (seen.float()[None, None] - 127.5) / 63.75
         agree = predict_whole(task.network, x)[0].argmax(0).numpy() == np.asarray(mask)
     assert agree.mean() > 0.99  # levels are rounded
+
+
+def test_masks_of_the_user_beside_the_images_stay(pictures: list[Path], tmp_path: Path) -> None:
+    task, own = Segmentation(UNet(padding="same")).eval(), pictures[0].with_name("a_mask.png")
+    own.write_bytes(pictures[0].read_bytes())
+    before = own.read_bytes()
+    with pytest.raises(UserError, match=r"a_mask\.png is there already, beside the images, and would be overwritten"):
+        list(segment_files(task, trained_on(), str(pictures[0]), output=str(pictures[0].parent)))
+    assert own.read_bytes() == before
+    own.unlink()
+    (row,) = segment_files(task, trained_on(), str(pictures[0]), output=str(pictures[0].parent))
+    assert row["mask"] == str(own)

@@ -48,6 +48,7 @@ def test_data_that_have_grown_are_refused_or_accepted(
     said = refused(train, capsys, f"resume={folder}", "duration=5ep")
     assert re.search(r"not those of the checkpoint, train has \d+ samples where it had \d+ \(\d+ more\)", said), said
     assert "data.changed=accept" in said
+    assert len(said.strip().splitlines()) == 1
     assert len(said.splitlines()) <= 3
     assert {path: path.read_bytes() for path in files} == files
     assert "must be accept or refuse" in refused(train, capsys, f"resume={folder}", "data.changed=yes")

@@ -10,7 +10,7 @@ from helpers import Train
 from torchatlas.errors import UserError
 from torchatlas.storage import checkpoints
 from torchatlas.storage.files import write_text
-from torchatlas.storage.run_folder import find_checkpoint, new_folder, time
+from torchatlas.storage.run_folder import find_checkpoint, new_folder, time, trained_in
 
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
 
@@ -54,3 +54,14 @@ def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(time, "strftime", lambda _: "2026-01-01_00-00-00")
     names = [new_folder("a") for _ in range(3)]
     assert [Path(n).name for n in names] == [f"2026-01-01_00-00-00{s}" for s in ("", "-2", "-3")]
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with trained_in(tmp_path):
+        with pytest.raises(UserError, match="being trained in by another process"), trained_in(tmp_path):
+            pass
+        with trained_in(tmp_path.parent):
+            pass
+    with trained_in(tmp_path):  # it is over
+        pass
+    assert not list(tmp_path.iterdir())

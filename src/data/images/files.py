@@ -143,11 +143,12 @@ class ImageFiles:
         images = torch.empty((len(indices), self.in_channels, self.image_size, self.image_size), dtype=torch.uint8)
         places = indices % len(self)
         paths = [self.root / os.fsdecode(name) for name in self.names[places.numpy()]]
-        if epoch >= 0 and self.crop_seed is not None:
-            random = uniform(self.crop_seed + CROP_STREAM, epoch, indices, DRAWS).tolist()
-            for image, path, numbers in zip(images, paths, random, strict=True):
-                image.copy_(load_crop(path, self.in_channels, self.image_size, numbers, self.reader))
-        else:
-            for image, path in zip(images, paths, strict=True):
-                image.copy_(load_image(path, self.in_channels, self.image_size, self.resize, self.reader))
+        with self.reader.counted_once():
+            if epoch >= 0 and self.crop_seed is not None:
+                random = uniform(self.crop_seed + CROP_STREAM, epoch, indices, DRAWS).tolist()
+                for image, path, numbers in zip(images, paths, random, strict=True):
+                    image.copy_(load_crop(path, self.in_channels, self.image_size, numbers, self.reader))
+            else:
+                for image, path in zip(images, paths, strict=True):
+                    image.copy_(load_image(path, self.in_channels, self.image_size, self.resize, self.reader))
         return images, self.labels[places], indices, epoch

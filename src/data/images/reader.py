@@ -3,6 +3,7 @@
 import logging
 import struct
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from ...errors import UserError
@@ -31,15 +32,19 @@ TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-BROKEN_NOTES = (SyntaxError, ValueError, KeyError, TypeError, IndexError, EOFError, OSError, struct.error)
-BROKEN_FILES = (
-    OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError, OverflowError, Image.DecompressionBombError,
+# What Pillow raises of bytes that are not as they should be; torn GIF and AVIF files give the last three.
+BROKEN_NOTES = (
+    SyntaxError, ValueError, KeyError, TypeError, EOFError, OSError, struct.error, zlib.error, AttributeError,
+    IndexError, RuntimeError,
 )  # fmt: skip
+BROKEN_FILES = (*BROKEN_NOTES, MemoryError, OverflowError, Image.DecompressionBombError)
+DARK = 4096  # levels of 12 bits, which many cameras and scanners write into 16 without scaling them
 SAID = {
     "turned": "{} turned as the camera has noted",
     "broken": "{} with a broken note of the camera, left as stored",
     "transparent": "{} with transparent places, laid over {ground} (data.ground)",
     "deep": "{} of 16 bits or of numbers from 0 to 1, scaled to 8 bits",
+    "dark": "{} of 16 bits with no level over 4095, nearly black so: if they have 8 or 12 bits, save them scaled",
     "several": "{} of several frames or pages, the first taken",
 }
 
@@ -77,6 +82,17 @@ def unlimited() -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def has_several(image: Image.Image) -> bool:
+    """Whether an image that is not read yet has more frames or pages than one; the small pictures of MPO do not count.
+
+    A second frame that is torn is one, too, and the first can still be read.
+    """
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except BROKEN_NOTES:
+        return True
 
 
 def orientation_of(image: Image.Image) -> int | None:
@@ -128,7 +144,7 @@ class PixelReader:
             UserError: it is no readable image, or has more than `MOST_PIXELS`.
         """
         upright = self.upright if upright is None else upright
-        self.found["files"] += 1
+        found = Counter(files=1)
         try:
             # By its name Pillow maps a grey TIFF file into memory, and those that lie on their side come out wrong.
             with (
@@ -142,7 +158,7 @@ class PixelReader:
                         f"{path} has {width}x{height} pixels, and at most {MOST_PIXELS / 1e6:.0f} million can be read "
                         "at once: cut it into parts, or save it smaller"
                     )
-                self.found["several"] += getattr(image, "is_animated", False) and image.format != "MPO"
+                found["several"] += has_several(image)
                 if shrink is not None and image.format in ("JPEG", "MPO"):
                     scale = shrink(*_turned_size(image.size, orientation_of(image) if upright else 1))
                     if scale > 1:
@@ -150,15 +166,18 @@ class PixelReader:
                 noted = getattr(image, "tag_v2", {}).get(ORIENTATION)
                 image.load()  # a PNG file has its note behind the pixels; Pillow itself turns TIFF files
                 orientation = orientation_of(image) if upright else 1
-                self.found["broken"] += orientation is None
-                self.found["turned"] += orientation in TURNS or noted in TURNS
+                found["broken"] += orientation is None
+                found["turned"] += orientation in TURNS or noted in TURNS
                 turned = image.transpose(TURNS[orientation]) if orientation in TURNS else image
+                turned.format = image.format
+                self.found.update(found)
                 return turned, _turned_size((width, height), orientation)
         except UserError:
             raise
         except BROKEN_FILES as error:
-            reason = str(error) or type(error).__name__
-            raise UserError(f"{path} cannot be read as an image ({reason}): mend it, or move it elsewhere") from error
+            raise UserError(
+                f"{path} cannot be read as an image ({_reason(error, path)}): mend it, or move it elsewhere"
+            ) from error
 
     def read(
         self, path: Path, shrink: Callable[[int, int], int] | None = None, *, upright: bool | None = None
@@ -171,6 +190,7 @@ class PixelReader:
         image, size = self.open(path, shrink, upright=upright)
         if image.mode.startswith(("I", "F")):  # Pillow would cut their levels off at 255
             self.found["deep"] += 1
+            self.found["dark"] += image.mode != "F" and 0 < image.getextrema()[1] < DARK
             image = _of_8_bits(image, path)
         return image, size
 
@@ -183,6 +203,17 @@ class PixelReader:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (*self.ground, 255)), image)
         mode = MODES[in_channels]
         return image if image.mode == mode else image.convert(mode)
+
+    @contextmanager
+    def counted_once(self) -> Iterator[None]:
+        """Files are not counted that are read with others of which one cannot be read: they will be read again."""
+        before = self.found.copy()
+        try:
+            yield
+        except UserError:
+            self.found.clear()
+            self.found.update(before)
+            raise
 
     def tell(self, level: int = logging.INFO) -> None:
         """Say in one line what was done to how many files since the last time, if anything was.
@@ -197,6 +228,12 @@ class PixelReader:
         if lines:
             log.log(level, "of %d image files that were read: %s", files, "; ".join(lines))
         self.found.clear()
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is of no known format of images" if path.stat().st_size else "it is empty"
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _turned_size(size: tuple[int, int], orientation: int | None) -> tuple[int, int]:

@@ -285,3 +285,58 @@ def test_the_key_is_in_the_configs(compose: Callable[..., Any], tmp_path: Path) 
         config = compose(f"model={'mlp' if name == 'image_folder' else 'autoencoder'}", f"data={name}",
                          f"data.root={tmp_path}", "data.ground=[1,2,3]")  # fmt: skip
         assert list(config.data.ground) == [1, 2, 3]
+
+
+def test_torn_files_of_all_formats_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    """Wherever they end; some of Pillow's readers raise what their documentation does not name."""
+    image = Image.fromarray(CHINA[:24, :31].copy())
+    for name in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF"):
+        if name not in Image.registered_extensions().values():
+            continue
+        buffer = io.BytesIO()
+        image.save(buffer, name, **({"save_all": True, "append_images": [image]} if name in ("GIF", "WEBP") else {}))
+        whole = buffer.getvalue()
+        for length in range(0, len(whole), max(1, len(whole) // 60)):
+            (tmp_path / "x").write_bytes(whole[:length])
+            said = ""
+            try:
+                assert load_image(tmp_path / "x", 3, 8).shape == (3, 8, 8)
+            except UserError as error:
+                said = str(error)
+            assert "cannot be read as an image (" in said or length > 100
+            assert ("(it is empty)" in said) == (length == 0)
+            assert "BufferedReader" not in said
+
+
+def test_the_first_frame_is_read_though_the_second_is_torn(tmp_path: Path) -> None:
+    image = Image.fromarray(CHINA[:24, :31].copy()).convert("P")
+    image.save(tmp_path / "one.gif")
+    image.save(tmp_path / "two.gif", save_all=True, append_images=[image.transpose(STORED[3] or 0)])
+    two = (tmp_path / "two.gif").read_bytes()
+    second = two.rindex(b",\0\0\0\0")
+    (tmp_path / "torn.gif").write_bytes(two[: second + 9])
+    pixels = PixelReader()
+    whole = load_image(tmp_path / "one.gif", 3, 16)
+    assert torch.equal(load_image(tmp_path / "torn.gif", 3, 16, reader=pixels), whole)
+    assert pixels.found["several"] == 1
+
+
+def test_dark_levels_of_16_bits_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = PixelReader()
+    for name, level in (("scaled", 65535), ("twelve", 4095), ("eight", 255), ("black", 0)):
+        Image.fromarray(np.full((4, 4), level, np.uint16)).save(tmp_path / f"{name}.png")
+        assert load_image(tmp_path / f"{name}.png", 1, 4, reader=pixels).max() == round(level / 257)
+    with caplog.at_level(logging.INFO):
+        pixels.tell()
+    assert "4 of 16 bits or" in caplog.text
+    assert "2 of 16 bits with no level over 4095, nearly black so" in caplog.text
+
+
+def test_files_are_counted_once_though_one_of_them_is_torn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    icons(tmp_path / "icons")
+    data = ImageFolder(root=str(tmp_path / "icons"), in_channels=1, image_size=16, num_classes=2, share=0.2)
+    (tmp_path / "icons" / "disc" / "5.png").write_bytes(b"torn")
+    with caplog.at_level(logging.INFO):
+        rows = [about for part, _ in data.told(data.read(str(tmp_path / "icons")), "cpu") for about in part]
+    assert len(rows) == 16
+    assert "of 15 image files that were read: 2 turned as the camera has noted; 15 with transparent" in caplog.text

@@ -1,0 +1,36 @@
+"""Tables of answers, and the files that they are written to."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from torchatlas.errors import UserError
+from torchatlas.predict.rows import file_for, table
+
+
+def test_two_commands_do_not_write_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    file.write_text("what was there before, longer than what comes")
+    with table(file) as write:
+        write({"file": "a", "class": "cat"})
+        with pytest.raises(UserError, match="is being written by another command"), table(file) as other:
+            other({"file": "b", "class": "dog"})
+        write({"file": "c", "class": "cat"})
+    assert list(csv.reader(file.read_text().splitlines())) == [["file", "class"], ["a", "cat"], ["c", "cat"]]
+    with table(file) as write:
+        write({"file": "b", "class": "dog"})
+    assert list(csv.reader(file.read_text().splitlines())) == [["file", "class"], ["b", "dog"]]
+
+
+def test_what_is_read_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in.csv", "set/a.PNG", "set/out.csv"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    refused = (("in.csv", "./in.csv"), (str(tmp_path / "in.csv"), "in.csv"), ("set/a.PNG", "set"), ("set/a.PNG", "."))
+    for output, given in refused:
+        with pytest.raises(UserError, match="is a file that is read, and would be overwritten"):
+            file_for(output, given, (".png",))
+    for output, given in (("set/out.csv", "set"), ("new.csv", "in.csv"), ("in.csv", "set"), ("in.csv", "x" * 5000)):
+        assert file_for(output, given, (".png",)) == Path(output)
