@@ -60,8 +60,8 @@ def evaluate(
 
     Args:
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
-        split: of the data; train is without augmentation, and all is a whole folder of images or sounds. Else all of a
-            folder that has nothing of the training and is not divided into splits, and test of other data.
+        split: of the data; train is without augmentation, and all is a whole folder of images, masks or sounds. Else
+            all of a folder that has nothing of the training and is not divided into splits, and test of other data.
         data_root: folder of the data; else the one of training if it is there, else the one in TORCHATLAS_DATA.
         output: a JSON file for the figures, in a folder that is made.
         words: without ckpt those of training, as in model=resnet20 weights=FILE data=cifar10.

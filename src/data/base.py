@@ -173,7 +173,7 @@ class DataModule(lightning.LightningDataModule):
             UserError: these data are no folder.
         """
         raise UserError(
-            f"split=all is for folders of images and sounds, and not for {type(self).__name__}: use split=test"
+            f"split=all is for folders of images, masks and sounds, and not for {type(self).__name__}: use split=test"
         )
 
     def is_new(self) -> bool:

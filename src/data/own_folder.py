@@ -1,6 +1,5 @@
 """A user's own folder of samples with classes: what those of images and of sounds share."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -12,10 +11,8 @@ from ..errors import UserError
 from .folders import Files, class_folders, find_classes, find_splits, labelled_files, note_beside
 from .label_from import find_labels, find_named_splits, named_files
 from .reading import LeftOut
-from .seen import count_seen, remember
+from .seen import count_seen, remember, tell_seen
 from .splits import cut_missing
-
-log = logging.getLogger(__name__)
 
 
 class OwnFolder:
@@ -77,11 +74,7 @@ class OwnFolder:
         left.say(self.root)
         if self.whole:
             whole = joined(listed.values())
-            if seen := count_seen(self.root, whole[0].tolist(), self.seen):
-                log.warning(
-                    "%s has files that were trained on, %d of %d looked for: their figures say little of new ones",
-                    self.root, seen, len(self.seen),
-                )  # fmt: skip
+            tell_seen(self.root, whole[0].tolist(), self.seen)
             return {"test": whole}
         files = cut_missing(listed, self.share, self.root, self.noun)
         if not self.seen:

@@ -6,11 +6,13 @@ for among any number of others: each by checksums of its name and of its size an
 
 import hashlib
 import heapq
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 REMEMBERED = 64
 FIRST = 2**16  # bytes
 DIGITS = 12  # of a checksum
@@ -34,6 +36,15 @@ def count_seen(folder: Path, names: Iterable[bytes], remembered: Collection[str]
             content = _of_content(folder / os.fsdecode(name))
             found |= {(mark, content)} & {(mark, known) for known in contents[mark]}
     return len(found)
+
+
+def tell_seen(folder: Path, names: Iterable[bytes], remembered: Collection[str]) -> None:
+    """Say so where some of the remembered files are among these, which are to be judged."""
+    if seen := count_seen(folder, names, remembered):
+        log.warning(
+            "%s has files that were trained on, %d of %d looked for: their figures say little of new ones",
+            folder, seen, len(remembered),
+        )  # fmt: skip
 
 
 def _of_name(name: bytes) -> str:

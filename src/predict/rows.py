@@ -67,7 +67,7 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
     The columns are those of the first answer. A row with an error in place of an answer waits for it.
 
     Raises:
-        UserError: another command writes the same file.
+        UserError: another command writes the same file, or the disk is full.
 
     Args:
         path: the file; None: nothing is written.
@@ -81,7 +81,8 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
         def begin(columns: list[str]) -> "csv.DictWriter[str]":
             nonlocal writer, file
             assert path is not None
-            file = opened.enter_context(path.open("a", newline="", encoding="utf-8"))
+            file = path.open("a", newline="", encoding="utf-8")
+            opened.callback(close, file)
             if not opened.enter_context(claimed(file.fileno())):
                 raise UserError(f"{path} is being written by another command: name another file with output=FILE")
             with contextlib.suppress(OSError):  # what is no file has no length
@@ -99,9 +100,20 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
             if writer is None and ERROR in row:
                 waiting.append(row)
                 return
-            (writer or begin(list(row))).writerow(row)
-            file.flush()
+            try:
+                (writer or begin(list(row))).writerow(row)
+                file.flush()
+            except OSError as error:
+                raise UserError(
+                    f"{path} cannot be written ({error.strerror}): name another place with output=FILE"
+                ) from error
 
         yield write
         if waiting:
             begin(list(waiting[0]))
+
+
+def close(file: Any) -> None:
+    """Each row has been written out; what a full disk has not taken is not tried again."""
+    with contextlib.suppress(OSError):
+        file.close()

@@ -23,6 +23,13 @@ def test_two_commands_do_not_write_one_file(tmp_path: Path) -> None:
     assert list(csv.reader(file.read_text().splitlines())) == [["file", "class"], ["b", "dog"]]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_full_disk_is_named() -> None:
+    said = r"/dev/full cannot be written \(No space left on device\): name another place"
+    with pytest.raises(UserError, match=said), table(Path("/dev/full")) as write:
+        write({"file": "a"})
+
+
 def test_what_is_read_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("in.csv", "set/a.PNG", "set/out.csv"):

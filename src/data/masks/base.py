@@ -180,7 +180,7 @@ class SegmentationData(ImageData):
     def keep(self, held: Mapping[str, InMemoryMasks]) -> None:
         """These are the splits; each training image gets its border weights once."""
         self.splits = dict(held)
-        if self.border_weights:
+        if self.border_weights and "train" in held:
             weigh = self.weigher()
             held["train"].weights = torch.stack([weights_of(mask, weigh) for mask in held["train"].masks])
 
@@ -295,11 +295,13 @@ class SegmentationData(ImageData):
 
     @property
     def baselines(self) -> dict[str, dict[str, float]]:
-        """What a constant answer reaches on each split: the class that is the most frequent one in training.
+        """What a constant answer reaches on each split: the class that is the most frequent one in training, if known.
 
         The mean of IoU is over the classes that are in the split, and the constant one.
         """
-        found = {}
+        found: dict[str, dict[str, float]] = {}
+        if "train" not in self.splits:
+            return found
         counts = self.class_pixels
         most = counts.index(max(counts))
         for split in {"val", "test"} & set(self.splits):
@@ -389,6 +391,6 @@ class FileSegmentation(SegmentationData):
             self.pixel_reader.tell()
             return
         self.splits = dict(files)
-        if self.border_weights:
+        if self.border_weights and "train" in files:
             train = files["train"]
             self.splits["train"] = make(train.pairs, weigh=self.weigher())

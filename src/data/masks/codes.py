@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import UserError
+from ...errors import UserError, some
 from ..images.reader import PixelReader
+from .smoothed import between
 
 log = logging.getLogger(__name__)
 IGNORED = 255  # in masks: no class, not in the loss and not in the figures
@@ -170,6 +172,7 @@ class Found:
 
     Attributes:
         codes: values of one channel, and colours of three.
+        pixels: how many of all masks have each colour, be it one of a palette.
         paints: of each index of palettes its colours.
         present: of each mask its values but 0 and 255.
         indexed: masks with a palette.
@@ -177,6 +180,7 @@ class Found:
     """
 
     codes: dict[int, Path] = field(default_factory=dict)
+    pixels: Counter[int] = field(default_factory=Counter)
     paints: dict[int, dict[int, Path]] = field(default_factory=dict)
     present: list[frozenset[int]] = field(default_factory=list)
     indexed: int = 0
@@ -184,7 +188,8 @@ class Found:
 
     def add(self, pair: Pair) -> None:
         stored = read_stored(pair)
-        used = np.unique(stored.codes).tolist()
+        used, numbers = (each.tolist() for each in np.unique(stored.codes, return_counts=True))
+        self.pixels.update(dict(zip((stored.palette.get(code, code) for code in used), numbers, strict=True)))
         if stored.palette:
             self.indexed += 1
             colours = [stored.palette.get(index, COLOUR) for index in used]
@@ -252,7 +257,7 @@ def find_codes(pairs: Sequence[Pair], *, tell: bool = False) -> dict[int, int]:
                     "the palettes of %d masks differ (%s): their colours are the classes; with "
                     "data.colours={background: 0, object: 1} their indices are", found.indexed, fault,
                 )  # fmt: skip
-        return _of_colours(coloured)
+        return _of_colours(coloured, found.pixels)
     return _of_values(found, tell=tell)
 
 
@@ -269,11 +274,19 @@ def _ways_out() -> str:
     return "save masks as PNG without smoothing, or name the right colours, data.colours={road: [128,64,128], ...}"
 
 
-def _of_colours(coloured: Mapping[int, Path]) -> dict[int, int]:
+def _of_colours(coloured: Mapping[int, Path], pixels: Mapping[int, int]) -> dict[int, int]:
     if len(coloured) > MOST_COLOURS:
         raise UserError(f"the masks have {len(coloured)} colours, as after scaling or JPEG: {_ways_out()}")
     if len(coloured) < 2:
         raise _alone(next(iter(coloured)))
+    smoothed = between({colour_of(code): pixels[code] for code in coloured})
+    if len(smoothed) > len(coloured) / 2:
+        where = coloured[colour_code(smoothed[0])]
+        raise UserError(
+            f"of {len(coloured)} colours in the masks {len(smoothed)} are rare and lie between others, as along edges "
+            f"that were smoothed ({describe_code(colour_code(smoothed[0]))} in {where}): scale masks by the nearest "
+            "pixel alone, and draw them without smoothing"
+        )
     return {code: k for k, code in enumerate(sorted(coloured))}
 
 
@@ -285,14 +298,18 @@ def _of_values(found: Found, *, tell: bool) -> dict[int, int]:
     else:
         if not _counted(codes):
             values = ", ".join(map(str, codes[:20])) + ", ..." * (len(codes) > 20)
+            where = found.codes.get(known[-1]) or next(iter(found.paints[known[-1]].values()))
             raise UserError(
-                f"the masks have the values {values}, which are not classes counted from 0: save them as PNG if "
-                "smoothing or JPEG has made them, or say what they mean, data.colours={background: 0, road: 127, ...} "
-                f"or, of numbered objects, {{background: 0, object: 1..{known[-1]}}}"
+                f"the masks have the values {values} ({known[-1]} in {where}), which are not classes counted from 0: "
+                "save them as PNG if smoothing or JPEG has made them, or say what they mean, "
+                "data.colours={background: 0, road: 127, ...} or, of numbered objects, "
+                f"{{background: 0, object: 1..{known[-1]}}}"
             )
-        classes = {k: k for k in range(known[-1] + 1)} if known else {}
-        if len(classes) >= 2:
-            classes[IGNORED] = IGNORED
+        if len(codes) < 2 or known == [0]:
+            raise _alone(codes[0])
+        classes = {k: k for k in range(known[-1] + 1)} | {IGNORED: IGNORED}
+        if tell and (empty := sorted(set(classes) - {*known, IGNORED})):
+            log.info("no mask that was looked at has the values %s: these classes have no pixels", some(empty))
         if tell and numbers_objects(found.present):
             rare = sum(sum(value in mask for mask in found.present) < len(found.present) / 3 for value in known[1:])
             log.warning(
@@ -300,8 +317,6 @@ def _of_values(found: Found, *, tell: bool) -> dict[int, int]:
                 "its own: if so, give all one class, data.colours={background: 0, object: 1..%d}", rare,
                 len(known) - 1, known[-1],
             )  # fmt: skip
-    if len(classes) < 2:
-        raise _alone(codes[0])
     colours = [next(iter(paints)) for paints in found.paints.values()]
     if len(set(colours)) == len(colours):  # else colours do not tell one index from another
         classes |= {next(iter(paints)): classes[index] for index, paints in found.paints.items()}

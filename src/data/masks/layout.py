@@ -140,7 +140,10 @@ def pair_files(images: Path, masks: Path, left: LeftOut | None = None) -> list[P
         of_masks = {path.relative_to(masks).as_posix() for path in by_stem.values()}
         found = [name for name in found if name not in of_masks]
     else:
-        by_stem = {os.path.splitext(name)[0]: masks / name for name in list_files(masks, ENDINGS, left)}
+        names = list_files(masks, ENDINGS, left)
+        _require_one_each(masks, names, "masks of one image: move the wrong one elsewhere")
+        by_stem = {os.path.splitext(name)[0]: masks / name for name in names}
+    _require_one_each(images, found, "images of one mask: give each a name and a mask of its own")
     pairs = []
     for name in found:
         stem = os.path.splitext(name)[0]
@@ -151,6 +154,14 @@ def pair_files(images: Path, masks: Path, left: LeftOut | None = None) -> list[P
     if by_stem:
         log.warning("%d masks in %s have no image and are left out", len(by_stem), masks)
     return pairs
+
+
+def _require_one_each(folder: Path, names: Sequence[str], fault: str) -> None:
+    """Refuse files that differ in their endings alone."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (first := seen.setdefault(os.path.splitext(name)[0], name)) != name:
+            raise UserError(f"{folder / first} and {folder / name} are two {fault}")
 
 
 def say_how_they_lie(pairs: Sequence[Pair]) -> None:

@@ -1,5 +1,6 @@
 """A user's own pair of folders: images, and a mask for each."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from ...errors import UserError
 from ..reading import LeftOut
+from ..seen import count_seen, remember, tell_seen
 from ..splits import place_of
 from .base import COUNTED, FileSegmentation, SegmentationDescription, voc_colours
 from .codes import (
@@ -24,6 +26,9 @@ from .codes import (
 )
 from .layout import find_mask_splits, pair_files, say_how_they_lie
 
+log = logging.getLogger(__name__)
+SHOWN = 20  # classes that the log names
+
 
 def training_pairs(root: Path) -> list[Pair]:
     """At most `COUNTED` pairs of image and mask, evenly spaced, in which the classes are looked up."""
@@ -33,9 +38,15 @@ def training_pairs(root: Path) -> list[Pair]:
 
 
 class MaskFolderDescription(SegmentationDescription):
-    """A user's masks; `codes` are each value or colour with its class, see `StoredMask`."""
+    """A user's masks.
+
+    Attributes:
+        codes: each value or colour with its class, see `StoredMask`.
+        seen: by which some of the training images are known again, see `torchatlas.data.seen`.
+    """
 
     codes: list[list[int]]
+    seen: list[str]
 
 
 class MaskFolder(FileSegmentation):
@@ -63,6 +74,9 @@ class MaskFolder(FileSegmentation):
         statistics_samples: images, evenly spaced, from which mean and spread are computed.
         others: see `FileSegmentation`.
     """
+
+    whole = False  # whether all images are the test split, so that a folder is judged of which nothing was trained
+    seen: Sequence[str] = ()
 
     def __init__(
         self,
@@ -105,7 +119,7 @@ class MaskFolder(FileSegmentation):
 
     def name_classes(self) -> None:
         """Names and colours of the classes, from the masks where the user has said nothing."""
-        if not self._codes:
+        if looked_up := not self._codes:
             self._codes = find_codes(training_pairs(self.root), tell=True)
             if 1 in self._codes:
                 self._codes |= {k: k for k in range(self.num_classes)}  # more classes than these masks show
@@ -116,6 +130,11 @@ class MaskFolder(FileSegmentation):
         self.classes = [str(k) if valued else ",".join(map(str, colour)) for k, colour in enumerate(self.colours)]
         if self.named is not None:
             self.classes = list(self.named)
+        if looked_up:
+            log.info(
+                "the masks have %d classes by %s: %s", len(self.classes), "value" if valued else "colour",
+                "; ".join(self.classes[:SHOWN]) + "; ..." * (len(self.classes) > SHOWN),
+            )  # fmt: skip
 
     def list_pairs(self) -> dict[str, list[Pair]]:
         """The files of each split.
@@ -126,12 +145,16 @@ class MaskFolder(FileSegmentation):
         left = LeftOut()
         pairs = {split: pair_files(*folders, left) for split, folders in find_mask_splits(self.root).items()}
         left.say(self.root)
+        if self.whole:
+            every = [pair for some in pairs.values() for pair in some]
+            tell_seen(self.root, self.names_of(every), self.seen)
+            say_how_they_lie(every)
+            return {"test": every}
         train = pairs.pop("all") if "all" in pairs else pairs.pop("train")
         for split in ("val", "test"):
             if split in pairs:
                 continue
-            names = [os.fsencode(image.relative_to(self.root).as_posix()) for image, _ in train]
-            cut = [place_of(name, split) < self.share for name in names]
+            cut = [place_of(name, split) < self.share for name in self.names_of(train)]
             if not 0 < sum(cut) < len(cut):
                 raise UserError(
                     f"{len(train)} images in {self.root} are too few to cut the {split} split from: add some, or put "
@@ -141,7 +164,24 @@ class MaskFolder(FileSegmentation):
             train = [pair for pair, chosen in zip(train, cut, strict=True) if not chosen]
         pairs = {"train": train, **pairs}
         say_how_they_lie([pair for some in pairs.values() for pair in some])
+        if not self.seen:
+            self.seen = remember(self.root, self.names_of(train))
         return pairs
+
+    def names_of(self, pairs: Sequence[Pair]) -> list[bytes]:
+        """The images, relative to the folder."""
+        return [os.fsencode(image.relative_to(self.root).as_posix()) for image, _ in pairs]
+
+    def judge_all(self) -> None:
+        """See `DataModule.judge_all`."""
+        self.whole = True
+
+    def is_new(self) -> bool:
+        """See `DataModule.is_new`."""
+        splits = find_mask_splits(self.root)
+        if "all" not in splits or not self.seen:
+            return False
+        return count_seen(self.root, self.names_of(pair_files(*splits["all"])), self.seen) == 0
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
@@ -149,6 +189,7 @@ class MaskFolder(FileSegmentation):
         super().setup(stage)
         if not self.fake and not self.given_statistics:
             self.compute_statistics()
+        self.pixel_reader.tell()
 
     def compute_statistics(self) -> None:
         """Mean and spread per channel of (at most `statistics_samples`) training images, on the scale 0..1."""
@@ -164,7 +205,8 @@ class MaskFolder(FileSegmentation):
         self.given_statistics = True
 
     def describe(self) -> MaskFolderDescription:  # type: ignore[override]  # see `SegmentationData`
-        return {**super().describe(), "codes": [list(pair) for pair in sorted(self._codes.items())]}
+        codes = [list(pair) for pair in sorted(self._codes.items())]
+        return {**super().describe(), "codes": codes, "seen": list(self.seen)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Values and colours of masks mean what they did in the training.
@@ -180,5 +222,5 @@ class MaskFolder(FileSegmentation):
                 f"the masks in {self.root} are not those of the training, where {describe_code(changed)} meant "
                 "another class or none: put the former ones back, or begin a new run"
             )
-        self._codes = codes
+        self._codes, self.seen = codes, state_dict.get("seen", ())
         self.colours = [(red, green, blue) for red, green, blue in state_dict["colours"]]

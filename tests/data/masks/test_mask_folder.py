@@ -178,12 +178,16 @@ def test_masks_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path) -> None:
         save(root / "Labels", f"{i}.png", np.zeros((10, 12)))
     with pytest.raises(UserError, match="the value 0 alone, where at least two classes"):
         mask_folder(root)
+    for i in range(12):
+        save(root / "Labels", f"{i}.png", np.ones((10, 12)))
+    with pytest.raises(UserError, match="the value 1 alone, where at least two classes"):
+        mask_folder(root)
     root = folder("deep")
     Image.fromarray(np.full((10, 12), 0.5, dtype=np.float32)).save(root / "Labels" / "0.tif")
     (root / "Labels" / "0.png").unlink()
     with pytest.raises(UserError, match=r"0.tif has values from 0.5 to 0.5, and those of masks are whole numbers"):
         mask_folder(root)
-    with pytest.raises(UserError, match=r"values 10, 90, 200.*data.colours="):
+    with pytest.raises(UserError, match=r"values 10, 90, 200 .200 in .*png.*data.colours="):
         mask_folder(folder("levels", "levels"))
     root = folder("smoothed")
     for values in ((200, 255), range(256)):
@@ -227,3 +231,56 @@ def test_runs_of_earlier_versions_read_as_they_did(tmp_path: Path) -> None:
     assert torch.equal(old.splits["train"].masks, data.splits["train"].masks)
     known = old.splits["train"].masks != 255
     assert torch.equal(old.splits["train"].images[:, 0][known], 80 * old.splits["train"].masks[known])
+
+
+def test_what_the_masks_mean_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "colours", "coloured", 12)
+    with caplog.at_level(logging.INFO):
+        mask_folder(tmp_path / "colours", share=0.3)
+    assert "the masks have 3 classes by colour: 0,0,0; 0,128,0; 200,0,0" in caplog.messages
+    masks = write(tmp_path / "values", "indexed", 12)
+    for i, mask in enumerate(masks):
+        save(tmp_path / "values" / "Labels", f"{i}.png", np.array([0, 1, 3])[mask])
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        mask_folder(tmp_path / "values", share=0.3)
+    assert "no mask that was looked at has the values 2: these classes have no pixels" in caplog.messages
+    assert "the masks have 4 classes by value: 0; 1; 2; 3" in caplog.messages
+
+
+@pytest.mark.parametrize("memory", [0, 2**30])
+@pytest.mark.parametrize("options", [{}, {"border_weights": True}])
+def test_a_whole_folder_is_judged_that_was_not_trained_on(
+    options: dict[str, Any], memory: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "one", "coloured", 12)
+    trained = mask_folder(tmp_path / "one", share=0.3, memory=memory, **options)
+    about = trained.describe()
+    write(tmp_path / "two", "coloured", 5, "new ")
+    config = {"_target_": "torchatlas.data.masks.mask_folder.MaskFolder", "root": "", "in_channels": 3,
+              "image_size": 16, "num_classes": 3, "batch_size": 2, "share": 0.3, "colours": None, "memory": memory,
+              "classes": None, **options}  # fmt: skip
+
+    def judged(folder: str, about: Any = about) -> Any:
+        data = restored_data({"config": {"data": dict(config)}, "data": about}, str(tmp_path / folder))
+        new = data.is_new()
+        data.judge_all()
+        data.setup("test")
+        assert list(data.splits) == ["test"]
+        assert data.baselines == {}
+        return new, len(data.splits["test"])
+
+    with caplog.at_level(logging.WARNING):
+        assert judged("two") == (True, 5)
+        assert not caplog.messages
+        assert judged("one") == (False, 12)
+    assert "one has files that were trained on, " in caplog.text
+    old = {key: value for key, value in about.items() if key != "seen"}
+    assert judged("two", old) == (False, 5)  # a checkpoint of a former version does not know
+    mixed = tmp_path / "two" / "images" / "new 0.jpg"
+    save(tmp_path / "two" / "images", mixed.name, np.ones((10, 12, 3)))
+    with pytest.raises(UserError, match=r"new 0.jpg and .*new 0.png are two images of one mask"):
+        judged("two")
+    mixed.rename(tmp_path / "two" / "Labels" / "new 0.jpg")
+    with pytest.raises(UserError, match=r"new 0.jpg and .*new 0.png are two masks of one image"):
+        judged("two")
