@@ -28,6 +28,7 @@ from ..run.build import build_network
 from ..run.restore import restore
 from ..storage.files import write_json
 from ..storage.record import versions
+from ..storage.run_folder import require_space
 from ..version import __version__
 from ..weights import load_weights
 from ..weights.writing import torchvision_state, write_folder
@@ -204,6 +205,9 @@ def _write(
 
     Where inputs are sequences, "length" is there and in the file's metadata: "free", or the only number of steps.
     """
+    # torch ends the whole process where a disk is full; a file has the weights, and little beside.
+    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    require_space(folder, size + size // 10 + 2**20, "an exported file needs", "output")
     with (
         _quiet(),
         torch.random.fork_rng(devices=[]),

@@ -169,17 +169,29 @@ def trained_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def require_space(folder: Path, size: int) -> None:
+def require_space(
+    folder: Path, size: int, what: str = "the checkpoints of this run need", option: str = "hydra.run.dir"
+) -> None:  # fmt: skip
     """Refuse to begin what could not be kept.
+
+    Args:
+        folder: where it is to be.
+        size: in bytes.
+        what: needs so much, for the message.
+        option: by which another folder is named.
 
     Raises:
         UserError: the disk has less than `size` bytes.
     """
     if (free := shutil.disk_usage(folder).free) < size:
         raise UserError(
-            f"{folder} has {free / 1e6:,.0f} MB left and the checkpoints of this run need about {size / 1e6:,.0f} MB: "
-            "free some, or name another folder with hydra.run.dir=FOLDER"
+            f"{folder} has {_megabytes(free)} MB left and {what} about {_megabytes(size)} MB: free some, or name "
+            f"another folder with {option}=FOLDER"
         )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f}" if size >= 1e7 else f"{size / 1e6:.2g}"
 
 
 def is_series(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """The command `export`: places, missing packages, files that are not kept."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,14 @@ def test_a_checkpoint_alone_and_a_chosen_folder(digits: Path, tmp_path: Path) ->
     assert export(str(alone), str(chosen), ("torch", "torch")) == {"torch": chosen / "model.pt2"}
     with pytest.raises(UserError, match=r"network.ckpt cannot be written .*: name a folder with output=FOLDER"):
         export(str(alone), str(alone))
+
+
+def test_a_full_disk_is_refused_before_torch_ends_the_process(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**20))
+    said = r"model.pt2 was not written \(.*export has 1 MB left and an exported file needs about 1.1 MB: free some, or"
+    with pytest.raises(UserError, match=said):
+        export(str(digits), formats=("torch",))
+    assert not list((digits / "export").iterdir())
 
 
 def test_an_unknown_format_is_refused() -> None:
