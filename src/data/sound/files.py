@@ -7,6 +7,7 @@ import os
 import struct
 from collections import Counter
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import UserError
+from .unfinished import finish
 
 ENDINGS: tuple[str, ...] = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64",
@@ -26,14 +28,17 @@ LEVELS = (2.0**15, 2.0**23, 2.0**31)  # full scale of whole numbers with 16, 24 
 LOUD = 8.0  # a peak over full scale, 18 decibels, that only levels of whole numbers have
 SEARCHED = 2**22  # samples of a file of floats at most in which its peak is looked for
 OPPOSITE = -0.5  # the correlation below which two channels are in opposite phase
-HEADER = 2**16  # bytes in which the samples of a WAV file begin
 # What is done to sounds that are not as most are; the log says it of how many.
 TURNED = "have channels in opposite phase, which were turned round before the mean was taken"
 SCALED = "are floats at the levels of whole numbers, which were scaled"
 CUT_OFF = "are floats with peaks over full scale, which were cut off"
 UNFINISHED = "have a header that a recorder did not finish, and were read to their end"
 
-
+# Where they begin in another way, what they are.
+OTHERS = (
+    (4, b"ftyp", "of MPEG-4, as .m4a and .mp4 files are"), (0, b"\x1aE\xdf\xa3", "of Matroska or WebM"),
+    (0, b"#!AMR", "of AMR"), (0, b"\x30\x26\xb2\x75", "of Windows Media"),
+)  # fmt: skip
 ELSEWHERE = "mend it, or move it elsewhere"
 
 
@@ -101,7 +106,7 @@ def _decode(
 ) -> tuple[NDArray[np.float32], int, float]:  # fmt: skip
     """What a file has: its channels `n c`, its sample rate, and its full scale."""
     soundfile = audio("soundfile")
-    failures = (soundfile.SoundFileError, OSError, ValueError, TypeError)
+    failures = (soundfile.SoundFileError, OSError, ValueError, TypeError, struct.error)
 
     def read(source: Path | io.BytesIO) -> tuple[NDArray[np.float32], int, float]:
         with soundfile.SoundFile(source) as file:
@@ -114,16 +119,37 @@ def _decode(
         try:
             found = read(path)
         except failures:
-            if (finished := finish(path, sample_rate, samples)) is None:
+            if (finished := finish(path, partial(_reach, samples, sample_rate))) is None:
                 raise
         else:
-            if len(found[0]) or (finished := finish(path, sample_rate, samples)) is None:
+            if len(found[0]) or (finished := finish(path, partial(_reach, samples, sample_rate))) is None:
                 return found
         notes[UNFINISHED] += 1
         return read(finished)
     except failures as error:
-        reason = getattr(error, "error_string", str(error))
-        raise UserError(f"{path} cannot be read as a sound ({reason}): {ELSEWHERE}") from error
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: Exception) -> UserError:
+    if kind := content_of(path):
+        return UserError(
+            f"{path} is {kind}, which libsndfile cannot read: convert it, as ffmpeg does, or move it elsewhere"
+        )
+    if path.is_file() and not path.stat().st_size:
+        reason = "it is empty"
+    else:
+        reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return UserError(f"{path} cannot be read as a sound ({reason.rstrip('.')}): {ELSEWHERE}")
+
+
+def content_of(path: Path) -> str:
+    """What a file is that some take for a sound, and libsndfile does not read; or nothing."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except OSError:
+        return ""
+    return next((kind for place, begin, kind in OTHERS if head[place:].startswith(begin)), "")
 
 
 def _reach(samples: int, sample_rate: int, rate: int) -> int:
@@ -172,43 +198,6 @@ def mean_of_channels(channels: NDArray[np.float32], notes: Counter[str]) -> Tens
             signs = np.where(opposite == opposite[0], 1, -1)  # the first channel stays as it is
             wave = wave * torch.from_numpy(signs)
     return wave.mean(1, dtype=torch.float32)
-
-
-def finish(path: Path, sample_rate: int, samples: int) -> io.BytesIO | None:
-    """The beginning of a WAV file whose sizes are 0, with those that are right; None of any other file.
-
-    A recorder writes the sizes when it is stopped; one that loses its power leaves 0, and all samples behind it.
-
-    Args:
-        path, sample_rate, samples: see `load_sound`.
-    """
-    with path.open("rb") as file:
-        head = file.read(HEADER)
-        order = {b"RIFF": "<", b"RIFX": ">"}.get(head[:4])
-        if order is None or head[8:12] != b"WAVE":
-            return None
-        place = 12
-        rate = align = 0
-        while head[place : place + 4] != b"data":
-            if place + 24 > len(head):
-                return None
-            (length,) = struct.unpack_from(order + "I", head, place + 4)
-            if head[place : place + 4] == b"fmt ":
-                rate, _, align = struct.unpack_from(order + "IIH", head, place + 12)
-            place += 8 + length + length % 2
-        start = place + 8
-        if not align or len(head) < start or any(head[place + 4 : start]) or _is_text(head[start : start + 4]):
-            return None
-        file.seek(start)
-        data = file.read(_reach(samples, sample_rate, rate) * align)
-    data = data[: len(data) // align * align]
-    sizes = (struct.pack(order + "I", length) for length in (start - 8 + len(data), len(data)))
-    return io.BytesIO(head[:4] + next(sizes) + head[8 : place + 4] + next(sizes) + data)
-
-
-def _is_text(name: bytes) -> bool:
-    """Whether the bytes behind an empty part of a WAV file, if there are any, name another part, such as LIST."""
-    return not name or (name.isalnum() and name.isascii())
 
 
 class SoundFiles:
