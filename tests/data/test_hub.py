@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torchatlas.errors import UserError
 from torchatlas.run.build import build_data
 from torchatlas.run.compose import composed
 from torchatlas.run.mistakes import in_a_sentence
+from torchatlas.run.restore import restored_data
 
 FAST = (
     "trainer=cpu",
@@ -211,3 +213,39 @@ def test_a_run_and_what_is_done_with_it(kind: str, train: Train, tmp_path: Path)
         (given / f"a.{'png' if kind == 'image' else 'wav'}").write_bytes(made_file["bytes"])
     cli.run(["predict", f"ckpt={folder}", f"input={given}", f"output={tmp_path / 'out.csv'}"])
     assert "light" in (tmp_path / "out.csv").read_text()
+
+
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_a_folder_of_the_users_is_judged_and_nothing_is_unpacked_into_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What `evaluate` does with data.root=FOLDER."""
+    monkeypatch.chdir(tmp_path)
+    data = made(kind, saved(kind, tmp_path / "set", train=30, test=8), "data.share=0.2")
+    about, own = data.describe(), tmp_path / "own"
+    for label, name in enumerate(NAMES):
+        (own / name).mkdir(parents=True)
+        for row in range(50, 53 + label):
+            file = {"image": image, "audio": sound}[kind](label, row)
+            (own / name / f"{row}.{'png' if kind == 'image' else 'wav'}").write_bytes(file["bytes"])
+
+    def judged(root: Path, everything: bool = True) -> Any:
+        config = {"_target_": f"{type(data).__module__}.{type(data).__qualname__}", "name": str(tmp_path / "set")}
+        sizes = {"image": {"image_size": 8, "in_channels": 3}, "audio": {"seconds": 0.5, "in_channels": 40}}[kind]
+        options = {"root": str(root), "num_classes": 2, "classes": None, "share": 0.2, **sizes}
+        other = restored_data({"config": {"data": config | options}, "data": about})
+        new = other.is_new()
+        if everything:
+            other.judge_all()
+        other.prepare_data()
+        other.setup("test")
+        return new, {split: len(found) for split, found in other.splits.items()}
+
+    with caplog.at_level(logging.INFO):
+        assert judged(own) == (True, {"test": 7})
+    assert "own has folders of these classes: its files are judged" in caplog.text
+    assert sorted(path.name for path in own.iterdir()) == sorted(NAMES)
+    assert judged(Path("data")) == (False, {"test": 38})
+    new, sizes = judged(tmp_path / "elsewhere", everything=False)
+    assert (new, sizes["test"]) == (False, 8)
+    assert [path.name[:3] for path in (tmp_path / "elsewhere").iterdir()] == ["hf-"]
