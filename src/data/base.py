@@ -155,16 +155,25 @@ class DataModule(lightning.LightningDataModule):
 
     def batches(self, given: Given[BatchDataset], device: torch.device | str) -> Iterator[tuple[Tensor, ...]]:
         """What a task receives of a user's files, on a device."""
-        for batch in given:
-            yield self.transform(tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch))
+        try:
+            for batch in given:
+                yield self.transform(tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch))
+        finally:
+            self.tell_reading(logging.WARNING)  # which commands without a log of their own show
 
     def told(
         self, given: Given[BatchDataset], device: torch.device | str
     ) -> Iterator[tuple[list[dict[str, str]], tuple[Tensor, ...]]]:
         """What tells the samples of each batch from the others, and what a task receives of it; see `Given.told`."""
-        for about, batch in given.told():
-            moved = tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch)
-            yield about, self.transform(moved) if moved else ()
+        try:
+            for about, batch in given.told():
+                moved = tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch)
+                yield about, self.transform(moved) if moved else ()
+        finally:
+            self.tell_reading(logging.INFO)
+
+    def tell_reading(self, level: int) -> None:
+        """Say in the log what was done to files that were read, if anything was."""
 
     def judge_all(self) -> None:
         """Let all samples be the split "test", as is asked before `setup` of a folder that was not trained on.

@@ -1,8 +1,7 @@
 """Images with labels: what all image data modules share."""
 
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict
@@ -282,19 +281,8 @@ class ImageData(DataModule):
         )  # fmt: skip
         return Given([{"file": str(path)} for path in paths], files)
 
-    def batches(self, given: Given[BatchDataset], device: torch.device | str) -> Iterator[tuple[Tensor, ...]]:
-        try:
-            yield from super().batches(given, device)
-        finally:
-            self.pixel_reader.tell(logging.WARNING)
-
-    def told(
-        self, given: Given[BatchDataset], device: torch.device | str
-    ) -> Iterator[tuple[list[dict[str, str]], tuple[Tensor, ...]]]:
-        try:
-            yield from super().told(given, device)
-        finally:
-            self.pixel_reader.tell()
+    def tell_reading(self, level: int) -> None:
+        self.pixel_reader.tell(level)
 
     def values(self) -> ImageValues:
         """What all descriptions of images have."""

@@ -1,7 +1,6 @@
 """Images of digits, read row by row or pixel by pixel."""
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -108,19 +107,8 @@ class Pixels(DataModule):
     def read(self, given: str) -> Given[BatchDataset]:
         return self.images.read(given)
 
-    def batches(self, given: Given[BatchDataset], device: torch.device | str) -> Iterator[tuple[Tensor, ...]]:
-        try:
-            yield from super().batches(given, device)
-        finally:
-            self.images.pixel_reader.tell(logging.WARNING)
-
-    def told(
-        self, given: Given[BatchDataset], device: torch.device | str
-    ) -> Iterator[tuple[list[dict[str, str]], tuple[Tensor, ...]]]:
-        try:
-            yield from super().told(given, device)
-        finally:
-            self.images.pixel_reader.tell()
+    def tell_reading(self, level: int) -> None:
+        self.images.pixel_reader.tell(level)
 
     def describe(self) -> PixelDescription:
         return {"kind": "pixels", **self.images.values(), "by": self.by, "order": self.order}
