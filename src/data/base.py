@@ -22,6 +22,12 @@ PURE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.
 SPLIT_SEED = 0  # splits that the authors did not fix are cut by this seed, whatever the run's seed is
 
 
+def require_memory(memory: Any) -> None:
+    """Refuse bytes that are none."""
+    if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= 0:
+        raise UserError(f"data.memory={memory} must be a number of bytes, 0 to read the files in each epoch")
+
+
 class DataModule(lightning.LightningDataModule):
     """Splits of one data set.
 
@@ -82,6 +88,8 @@ class DataModule(lightning.LightningDataModule):
             raise UserError(f"data.batch_size={batch_size} must be a positive whole number")
         if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
             raise UserError(f"data.num_workers={num_workers} must be a whole number from 0, or null for a choice")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise UserError(f"data.seed={seed} must be a whole number")
         self.same_batch, self.sampling = same_batch, sampling
         self.batch_size, self.num_workers, self.seed, self.fake = batch_size, num_workers, seed, fake
         self.splits: dict[str, BatchDataset] = {}

@@ -324,3 +324,37 @@ def test_links_bring_no_files_of_other_classes(kind: Kind, tmp_path: Path, caplo
     assert describe_counts(data) == describe_counts(plain)
     assert data.list_splits()["train"][0].tolist() == plain.list_splits()["train"][0].tolist()
     assert "3 links to folders that are read already" in caplog.text
+
+
+def test_one_of_mean_and_spread_may_be_given(tmp_path: Path) -> None:
+    root = fill(tmp_path / "set", KINDS["images"])
+    computed = images(root)
+    computed.setup()
+    for key, other in (("mean", "std"), ("std", "mean")):
+        data = images(root, **{key: [0.1, 0.2, 0.3]})
+        data.setup()
+        assert list(getattr(data, key)) == [0.1, 0.2, 0.3]
+        assert getattr(data, other) == getattr(computed, other)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"mean": "abc"}, "data.mean=abc must be one or three numbers on the scale"),
+        ({"mean": [0.5, 0.5]}, "must be one or three numbers"),
+        ({"std": 0}, "data.std=0 must be one or three numbers over 0"),
+        ({"std": [0.0, 0.1, 0.1]}, "over 0"),
+        ({"std": [float("nan")]}, "over 0"),
+        ({"memory": None}, "data.memory=None must be a number of bytes"),
+        ({"memory": -1}, "data.memory=-1 must be a number of bytes"),
+        ({"seed": None}, "data.seed=None must be a whole number"),
+        ({"seed": 1e9}, "data.seed=1000000000.0 must be a whole number"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(words: dict[str, Any], said: str, tmp_path: Path) -> None:
+    root = fill(tmp_path / "set", KINDS["images"])
+    with pytest.raises(UserError, match=re.escape(said)):
+        images(root, **words)
+    if "mean" not in words and "std" not in words:
+        with pytest.raises(UserError, match=re.escape(said)):
+            sounds(root, **words)

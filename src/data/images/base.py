@@ -1,5 +1,6 @@
 """Images with labels: what all image data modules share."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -164,6 +165,9 @@ class ImageData(DataModule):
         self.crop_padding, self.flip = crop_padding, flip
         self.augment = Augmentation.of(augment or {}, in_channels=in_channels, image_size=image_size)
         self.pixel_reader = PixelReader(ground_of(ground))
+        for key, values, least in (("mean", mean, -math.inf), ("std", std, 0.0)):
+            _require_statistic(key, values, least)
+        self.user_gave = {"mean": mean is not None, "std": std is not None}
         self.own_statistics = mean is not None or std is not None
         self.given_statistics = mean is not None and std is not None
         self.mean = _per_channel(self.mean if mean is None else mean, in_channels)
@@ -303,6 +307,18 @@ class ImageData(DataModule):
         """Take these statistics, per channel on the scale 0..1; none are computed then."""
         self.mean, self.std, self.given_statistics = mean, std, True
 
+    def take_statistics(self, mean: Tensor, squares: Tensor) -> None:
+        """Those of the training images, of which a user may have given one.
+
+        Args:
+            mean, squares: of the values and of their squares, float64 `c`.
+        """
+        if not self.user_gave["mean"]:
+            self.mean = mean.tolist()
+        if not self.user_gave["std"]:
+            self.std = (squares - mean**2).clamp(min=1e-4).sqrt().tolist()
+        self.given_statistics = True
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """A resumed run normalises with the statistics of its first start; classes have the names of that.
 
@@ -314,6 +330,19 @@ class ImageData(DataModule):
             self.pixel_reader, ground=ground_of(state_dict.get("ground")),
             upright=state_dict.get("upright", self.turned_before),
         )  # fmt: skip
+
+
+def _require_statistic(key: str, values: Any, least: float) -> None:
+    """Refuse what is no number for each channel; see `ImageData`."""
+    if values is None:
+        return
+    known = isinstance(values, Sequence) and not isinstance(values, str) and len(values) in (1, 3)
+    if not known or not all(type(v) in (int, float) and least < v < math.inf for v in values):
+        over = " over 0" if least == 0 else ""
+        raise UserError(
+            f"data.{key}={values} must be one or three numbers{over} on the scale 0..1, as in "
+            f"data.{key}=[0.5,0.5,0.5], or null"
+        )
 
 
 def _per_channel(values: Sequence[float], channels: int) -> list[float]:

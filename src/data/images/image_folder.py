@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ...errors import UserError
+from ..base import require_memory
 from ..loading import BatchDataset
 from ..own_folder import OwnFolder, count_classes, require_share
 from .base import ImageData, ImageDescription, InMemoryImages
@@ -66,6 +67,7 @@ class ImageFolder(OwnFolder, ImageData):
     ) -> None:
         super().__init__(**kwargs)
         require_share(share)
+        require_memory(memory)
         if resize is not None and (not isinstance(resize, int) or resize < self.image_size):
             raise UserError(
                 f"data.resize={resize} must be a whole number from data.image_size={self.image_size}, or null for it"
@@ -126,10 +128,7 @@ class ImageFolder(OwnFolder, ImageData):
             total += x.sum((0, 2, 3))
             squares += x.square().sum((0, 2, 3))
             count += x[:, 0].numel()
-        mean = total / count
-        self.mean = mean.tolist()
-        self.std = (squares / count - mean**2).clamp(min=1e-4).sqrt().tolist()
-        self.given_statistics = True
+        self.take_statistics(total / count, squares / count)
 
     def describe(self) -> FolderDescription:
         return {**super().describe(), "resize": self.resize, "seen": list(self.seen)}

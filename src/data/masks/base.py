@@ -16,7 +16,7 @@ from torch import Tensor
 from ...counter import uniform
 from ...errors import UserError
 from ...metrics.figures import Figure, Reports
-from ..base import SPLIT_SEED
+from ..base import SPLIT_SEED, require_memory
 from ..images.augment import NUMBERS
 from ..images.base import ImageData, ImageValues, fit_images
 from ..images.colour import colour_jitter
@@ -142,8 +142,11 @@ class SegmentationData(ImageData):
         super().__init__(**kwargs)
         if not 2 <= self.num_classes <= IGNORED:
             raise UserError(f"data.num_classes={self.num_classes} must be from 2 to {IGNORED}: {IGNORED} means ignored")
-        if full_size is not None and full_size < self.image_size:
-            raise UserError(f"data.full_size={full_size} must be at least data.image_size={self.image_size}, or null")
+        if full_size is not None and (not isinstance(full_size, int) or full_size < self.image_size):
+            raise UserError(
+                f"data.full_size={full_size} must be a whole number from data.image_size={self.image_size}, or null for "
+                "it"
+            )
         if elastic not in (None, *ELASTIC):
             raise UserError(f"data.elastic={elastic} must be {', '.join(ELASTIC)} or null")
         if min(elastic_std, elastic_alpha) < 0 or min(elastic_sigma, border_sigma) <= 0 or border_w0 < 0:
@@ -357,6 +360,7 @@ class FileSegmentation(SegmentationData):
 
     def __init__(self, *, memory: int = 2**30, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        require_memory(memory)
         self.memory = memory
 
     def codes(self) -> Mapping[int, int]:

@@ -200,9 +200,7 @@ class MaskFolder(FileSegmentation):
             x = train[-1, indices][0].double() / 255
             total += torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
             count += x[:, 0].numel()
-        mean, squares = total / count
-        self.mean, self.std = mean.tolist(), (squares - mean**2).clamp(min=1e-4).sqrt().tolist()
-        self.given_statistics = True
+        self.take_statistics(*(total / count))
 
     def describe(self) -> MaskFolderDescription:  # type: ignore[override]  # see `SegmentationData`
         codes = [list(pair) for pair in sorted(self._codes.items())]

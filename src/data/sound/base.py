@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...counter import uniform
 from ...errors import UserError
-from ..base import SPLIT_SEED, DataModule
+from ..base import SPLIT_SEED, DataModule, require_memory
 from ..folders import Files
 from ..loading import BatchDataset
 from ..reading import Given, find_files
@@ -133,6 +133,7 @@ class SoundData(DataModule):
         }  # fmt: skip
         self.features = Features(**self.about_features)
         self.in_channels, self.num_classes, self.sample_rate = in_channels, num_classes, sample_rate
+        require_memory(memory)
         self.root, self.memory = Path(root).expanduser(), memory
         if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int) or channel < 0):
             raise UserError(f"data.channel={channel} must be a number from 0, or null for the mean of all channels")
