@@ -231,7 +231,7 @@ def test_a_folder_of_the_users_is_judged_and_nothing_is_unpacked_into_it(
 
     def judged(root: Path, everything: bool = True) -> Any:
         config = {"_target_": f"{type(data).__module__}.{type(data).__qualname__}", "name": str(tmp_path / "set")}
-        sizes = {"image": {"image_size": 8, "in_channels": 3}, "audio": {"seconds": 0.5, "in_channels": 40}}[kind]
+        sizes: Any = {"image": {"image_size": 8, "in_channels": 3}, "audio": {"seconds": 0.5, "in_channels": 40}}[kind]
         options = {"root": str(root), "num_classes": 2, "classes": None, "share": 0.2, **sizes}
         other = restored_data({"config": {"data": config | options}, "data": about})
         new = other.is_new()

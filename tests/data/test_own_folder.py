@@ -331,7 +331,8 @@ def test_one_of_mean_and_spread_may_be_given(tmp_path: Path) -> None:
     computed = images(root)
     computed.setup()
     for key, other in (("mean", "std"), ("std", "mean")):
-        data = images(root, **{key: [0.1, 0.2, 0.3]})
+        given: dict[str, Any] = {key: [0.1, 0.2, 0.3]}
+        data = images(root, **given)
         data.setup()
         assert list(getattr(data, key)) == [0.1, 0.2, 0.3]
         assert getattr(data, other) == getattr(computed, other)

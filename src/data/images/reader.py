@@ -190,7 +190,7 @@ class PixelReader:
         image, size = self.open(path, shrink, upright=upright)
         if image.mode.startswith(("I", "F")):  # Pillow would cut their levels off at 255
             self.found["deep"] += 1
-            self.found["dark"] += image.mode != "F" and 0 < image.getextrema()[1] < DARK
+            self.found["dark"] += image.mode != "F" and 0 < np.asarray(image).max() < DARK
             image = _of_8_bits(image, path)
         return image, size
 

@@ -144,8 +144,7 @@ class SegmentationData(ImageData):
             raise UserError(f"data.num_classes={self.num_classes} must be from 2 to {IGNORED}: {IGNORED} means ignored")
         if full_size is not None and (not isinstance(full_size, int) or full_size < self.image_size):
             raise UserError(
-                f"data.full_size={full_size} must be a whole number from data.image_size={self.image_size}, or null for "
-                "it"
+                f"data.full_size={full_size} must be a whole number from data.image_size={self.image_size}, or null"
             )
         if elastic not in (None, *ELASTIC):
             raise UserError(f"data.elastic={elastic} must be {', '.join(ELASTIC)} or null")

@@ -311,7 +311,7 @@ def test_torn_files_of_all_formats_are_refused_in_a_sentence(tmp_path: Path) -> 
 def test_the_first_frame_is_read_though_the_second_is_torn(tmp_path: Path) -> None:
     image = Image.fromarray(CHINA[:24, :31].copy()).convert("P")
     image.save(tmp_path / "one.gif")
-    image.save(tmp_path / "two.gif", save_all=True, append_images=[image.transpose(STORED[3] or 0)])
+    image.save(tmp_path / "two.gif", save_all=True, append_images=[image.transpose(Transpose.ROTATE_180)])
     two = (tmp_path / "two.gif").read_bytes()
     second = two.rindex(b",\0\0\0\0")
     (tmp_path / "torn.gif").write_bytes(two[: second + 9])
