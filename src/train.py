@@ -23,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from .data.base import DataModule
 from .errors import Stopped, UserError
 from .predict.registry import Trained, usage
 from .run.assemble import assemble
@@ -50,7 +51,7 @@ def run(config: DictConfig, words: Sequence[str]) -> float | None:
     folder = Path(hydra_config.runtime.output_dir)
     if is_series(folder):
         return run_series(execute, Composed(config, {}, words), folder)
-    path = None
+    path, data = None, None
     if config.resume:
         path = find_checkpoint(config.resume)
         composed = reopened(folder, path, hydra_config.overrides.task, words)
@@ -60,14 +61,14 @@ def run(config: DictConfig, words: Sequence[str]) -> float | None:
     else:
         require_new(folder)
         composed = handed_over(config, words)
-        fits(composed)
+        data = fits(composed)
         if composed.config.seeds is not None:
             return run_series(execute, composed, folder)
-    return execute(composed, folder, path, alone=hydra_config.mode == RunMode.MULTIRUN)
+    return execute(composed, folder, path, data, alone=hydra_config.mode == RunMode.MULTIRUN)
 
 
 def execute(
-    composed: Composed, folder: Path, path: Path | None = None, *, alone: bool = False,
+    composed: Composed, folder: Path, path: Path | None = None, data: DataModule | None = None, *, alone: bool = False,
     callbacks: Sequence[lightning.Callback] = (),
 ) -> float | None:  # fmt: skip
     """Assemble, fit, test, sum up.
@@ -76,6 +77,7 @@ def execute(
         composed: checked.
         folder: the run folder.
         path: the checkpoint from which to go on.
+        data: those of the config, where the check has built them.
         alone: whether one process is all that there can be, as in a sweep.
         callbacks: further ones.
 
@@ -84,7 +86,7 @@ def execute(
     """
     plain = composed.plain()
     lightning.seed_everything(plain["seed"], workers=True, verbose=False)
-    parts = assemble(plain, path)
+    parts = assemble(plain, path, data)
     task = parts.task
     begin = Begin(folder, plain, composed.words, parts, path, accepted=composed.accepted)
     trainer = build_trainer(plain, folder, callbacks, first=[begin])
@@ -124,7 +126,6 @@ def main() -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and ends the program
     quiet_libraries()
-    register_resolvers()
 
     @hydra.main(version_base="1.3", config_path="pkg://torchatlas.configs", config_name="train")
     def job(config: DictConfig) -> float | None:
@@ -134,6 +135,7 @@ def main() -> None:
     with answered(words):
         for word in words:
             note_folder(word)
+        register_resolvers()
         # Lightning starts the other processes with the arguments that the first one has made of what was typed.
         child = any(word.startswith("hydra.job.name=train_ddp_process_") for word in words)
         sys.argv[1:] = understood(words) if child else resume_arguments(understood(words))

@@ -224,7 +224,7 @@ class Checkpoint(Callback, CheckpointCallback):
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         about = {"config": self.config, "data": data.describe()}
         if trainer.is_global_zero:  # the others write no file, and need not look at those of the data
-            about["contents"] = {split: data.contents(split) for split in data.splits}
+            about["contents"] = data.contents(data.splits)
         return about
 
     def state_dict(self) -> dict[str, Any]:

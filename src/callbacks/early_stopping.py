@@ -26,13 +26,9 @@ class EarlyStopping(Callback):
     def __init__(self, patience: int | None = None, min_delta: float = 0.0) -> None:
         if patience is not None and (not isinstance(patience, int) or patience < 1):
             raise UserError(f"callbacks.early_stopping.patience={patience} must be a positive whole number or null")
-        self.patience, self.min_delta = patience, min_delta
+        self.patience, self.min_delta, self.enabled = patience, min_delta, patience is not None
         self.best: float | None = None
         self.waited = 0
-
-    @property
-    def enabled(self) -> bool:
-        return self.patience is not None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.patience is not None and self.waited >= self.patience:  # resumed: it had stopped

@@ -26,13 +26,9 @@ class EMA(Callback):
         decay = decay or 0.0
         if not 0 <= decay < 1:
             raise UserError(f"callbacks.ema.decay={decay} must be from 0 (off) to under 1, as in 0.999")
-        self.decay, self.updates = decay, 0
+        self.decay, self.updates, self.enabled = decay, 0, decay > 0
         self.averages: dict[str, Tensor] = {}
         self.trained: list[Tensor] = []
-
-    @property
-    def enabled(self) -> bool:
-        return self.decay > 0
 
     def pairs(self, module: lightning.LightningModule) -> tuple[list[Tensor], list[Tensor]]:
         """The averages and the parameters they belong to."""

@@ -47,7 +47,7 @@ class Record(Callback):
         """A resumed run goes on after its checkpoint's last whole epoch: lines of later epochs are dropped."""
         assert isinstance(pl_module, Task)
         self.started = time.monotonic() - self.seconds
-        self.epochs = [epoch for epoch in read_epochs(self.folder) if epoch["epoch"] <= pl_module.epochs_behind]
+        self.epochs = [epoch for epoch in self.epochs if epoch["epoch"] <= pl_module.epochs_behind]
         self.memory = Memory(pl_module.network, trainer.optimizers, pl_module.device)
         self.peak: int | None = None
         self.time_steps(trainer)

@@ -153,10 +153,10 @@ def of_weights(words: Sequence[str], data_root: str) -> Judged:
     asked = composed([*words, *([f"data.root={quoted(data_root)}"] if data_root else [])])
     if asked.config.weights is None:
         raise UserError("weights=... is missing: a new network has learned nothing, and its figures say nothing")
-    fits(asked)
+    data = fits(asked)
     plain = asked.plain() | {"compile": False}
     torch.manual_seed(plain["seed"])
-    parts = assemble(plain)
+    parts = assemble(plain, data=data)
     for line in parts.said:
         print(line)
     if new := answering_as_initialised(parts):

@@ -318,7 +318,7 @@ def tested(words: Sequence[str], low: float, high: float, steps: int, output: st
     """See `lr_range`."""
     asked = composed(words)
     model, chosen = asked.choices["model"], asked.choices["data"]
-    fits(asked)
+    data = fits(asked)
     path = Path(output or f"lr_range-{model}-{chosen}.png").expanduser()
     if path.suffix not in DRAWINGS:
         raise UserError(f"output={path} must end in {', '.join(DRAWINGS)}")
@@ -332,8 +332,8 @@ def tested(words: Sequence[str], low: float, high: float, steps: int, output: st
     random.seed(plain["seed"])
     np.random.seed(plain["seed"])
     torch.manual_seed(plain["seed"])
-    parts = assemble(plain | {"compile": False})
-    data, task = parts.data, parts.task
+    parts = assemble(plain | {"compile": False}, data=data)
+    task = parts.task
     for line in parts.said:
         print(line)
     if not task.automatic_optimization:

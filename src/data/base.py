@@ -1,7 +1,7 @@
 """What every data module has in common: three splits, seeded loaders, and a plain description."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -205,12 +205,12 @@ class DataModule(lightning.LightningDataModule):
         """
         raise NotImplementedError
 
-    def contents(self, split: str) -> Contents:
-        """What a split holds, by which a run that goes on knows whether its data are what they were."""
-        if split not in self._contents:
-            sum_of_it = "" if self.fake else self.checksum(split)
-            self._contents[split] = {"samples": len(self.splits[split]), "checksum": sum_of_it}
-        return self._contents[split]
+    def contents(self, splits: Collection[str]) -> dict[str, Contents]:
+        """What splits hold, by which a run that goes on knows whether its data are what they were."""
+        new = {split: len(self.splits[split]) for split in splits if split not in self._contents}
+        for split, samples in new.items():
+            self._contents[split] = {"samples": samples, "checksum": "" if self.fake else self.checksum(split)}
+        return {split: self._contents[split] for split in splits}
 
     def checksum(self, split: str) -> str:
         """Another one when other samples are in a split, and the same one wherever the data lie, on any machine.
@@ -234,7 +234,7 @@ class DataModule(lightning.LightningDataModule):
 
     def loader(self, split: str, *, shuffle: bool = False) -> Loader:
         """Batches of a split for this process; see `Order`."""
-        dataset = self.splits[split]
+        dataset, labels = self.splits[split], self.balance(split, shuffle)
         order = Order(
             len(dataset),
             self.batch_size,
@@ -242,7 +242,7 @@ class DataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
-            labels=self.balance(split, shuffle),
+            labels=labels,
             again=getattr(dataset, "again", False),
         )
         return Loader(dataset, order, self.num_workers or 0)

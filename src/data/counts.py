@@ -18,7 +18,8 @@ def describe_counts(data: DataModule) -> str | None:
     Returns:
         The line; None where not every sample has one class.
     """
-    counts = {split: _count(dataset, len(data.classes)) for split, dataset in data.splits.items()}
+    samples = {split: len(dataset) for split, dataset in data.splits.items()}
+    counts = {split: _count(data.splits[split], samples[split], len(data.classes)) for split in samples}
     known = {split: found for split, found in counts.items() if found is not None}
     if len(data.classes) < 2 or not known:
         return None
@@ -35,8 +36,8 @@ def describe_counts(data: DataModule) -> str | None:
     return f"samples of {len(names)} classes: {'; '.join(parts)}"
 
 
-def _count(dataset: BatchDataset, classes: int) -> list[int] | None:
+def _count(dataset: BatchDataset, samples: int, classes: int) -> list[int] | None:
     labels = getattr(dataset, "labels", None)
-    if not isinstance(labels, Tensor) or labels.shape != (len(dataset),) or labels.is_floating_point():
+    if not isinstance(labels, Tensor) or labels.shape != (samples,) or labels.is_floating_point():
         return None
     return torch.bincount(labels[labels >= 0].cpu(), minlength=classes).tolist()

@@ -40,17 +40,18 @@ class Parts:
     weights: Report | None = None
 
 
-def assemble(plain: dict[str, Any], path: Path | None = None) -> Parts:
+def assemble(plain: dict[str, Any], path: Path | None = None, data: DataModule | None = None) -> Parts:
     """The parts of a resolved config.
 
     Args:
         plain: checked, and resolved to plain values.
         path: the checkpoint from which the run goes on.
+        data: of this config, where the check has built them, see `check.fits`.
 
     Raises:
         UserError: weights that are not there or do not fit, a checkpoint from which no run can go on.
     """
-    data = build_data(plain["data"])
+    data = build_data(plain["data"]) if data is None else data
     network = build_network(plain["model"])
     said: list[str] = []
     report = None

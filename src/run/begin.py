@@ -57,7 +57,7 @@ class Begin(lightning.Callback):
         found = None
         if trainer.is_global_zero:  # the others need not look at a million files
             data = self.parts.data
-            found = changes(self.parts.before, {split: data.contents(split) for split in data.splits})
+            found = changes(self.parts.before, data.contents(data.splits))
         if not (found := trainer.strategy.broadcast(found)):
             return
         if not self.accepted:
@@ -74,8 +74,8 @@ class Begin(lightning.Callback):
         if not trainer.is_global_zero:
             return
         begin(self.folder, self.plain, self.words)
-        log.info(describe_run(self.plain["name"], self.parts.network, trainer, self.parts.data))
-        for line in (*self.parts.said, describe_counts(self.parts.data)):
+        run = describe_run(self.plain["name"], self.parts.network, trainer, self.parts.data)
+        for line in (run, *self.parts.said, describe_counts(self.parts.data)):
             if line is not None:
                 log.info(line)
         if self.path is not None:

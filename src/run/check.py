@@ -50,17 +50,22 @@ def _positive(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number > 0
 
 
-def fits(asked: Composed) -> None:
+def _typed(value: Any) -> Any:
+    """As a user types it."""
+    return "null" if value is None else value
+
+
+def fits(asked: Composed) -> DataModule:
     """See `check`.
 
     Raises:
         UserError: for each mistake, those that a library's exception tells of too.
     """
     with in_a_sentence(asked.words):
-        check(asked.config, asked.choices["model"], asked.choices["data"])
+        return check(asked.config, asked.choices["model"], asked.choices["data"])
 
 
-def check(config: DictConfig, model: str, data: str) -> None:
+def check(config: DictConfig, model: str, data: str) -> DataModule:
     """Refuse a network, a task and data that cannot go together, before anything is read or downloaded.
 
     One step of the task is computed on the meta device, where tensors have shapes and no values, with a
@@ -69,6 +74,9 @@ def check(config: DictConfig, model: str, data: str) -> None:
     Args:
         config: the composed config.
         model, data: the names that were chosen, for the message.
+
+    Returns:
+        The data, of which nothing is read yet.
 
     Raises:
         UserError: they do not fit; it names a choice of data that does.
@@ -98,7 +106,7 @@ def check(config: DictConfig, model: str, data: str) -> None:
     except _BadTraining as error:
         raise UserError(f"{_root(error)}: change it under task=, optim= or schedule=") from error
     except NotImplementedError:
-        return  # an operation of the user's network has no shape rule: the run itself will tell
+        return module  # an operation of the user's network has no shape rule: the run itself will tell
     except Exception as error:
         shape = "x".join(str(n) for n in module.example_batch(1)[0].shape[1:])
         layer = _layer_that_fails(config, module)
@@ -107,6 +115,7 @@ def check(config: DictConfig, model: str, data: str) -> None:
             f"{advice or _size_that_works(config)}"
         ) from error
     _require_more_than_one(config, module)
+    return module
 
 
 def _require_more_than_one(config: DictConfig, module: DataModule) -> None:
@@ -135,7 +144,7 @@ def class_of(task: str) -> type[Task]:
 
 
 def check_numbers(config: DictConfig) -> None:
-    """Refuse numbers of the trainer that no run can have.
+    """Refuse numbers of the trainer that no run can have, and none where there has to be a device.
 
     Raises:
         UserError: it names the first of them.
@@ -149,6 +158,9 @@ def check_numbers(config: DictConfig) -> None:
     for key in ("limit_train_batches", "gradient_clip_val"):
         if trainer[key] is not None and not (isinstance(trainer[key], int | float) and trainer[key] > 0):
             raise UserError(f"trainer.{key}={trainer[key]} must be a positive number or null")
+    for key in ("accelerator", "devices"):
+        if trainer[key] is None:
+            raise UserError(f"trainer.{key}=null leaves the run without a device: use trainer.{key}=auto")
 
 
 def check_training(config: DictConfig) -> None:

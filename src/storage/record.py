@@ -79,47 +79,45 @@ def command_line(words: Sequence[str]) -> str:
     return shlex.join(["torchatlas", "train", *words])
 
 
-def write_record(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
-    """Write `record.json`: what a reader needs to believe the run's figures, and to run it again.
+def this_start(config: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """What a reader needs to believe the run's figures and to run it again, and the uncommitted changes.
+
+    Args:
+        config: of the run.
+        words: what was typed behind the program's name.
+    """
+    commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", __file__) else None
+    changes = _changes() if commit else ""
+    start = {
+        "command": command_line(words),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": config["seed"],
+        "commit": commit.strip() if commit else None,
+        "uncommitted_changes": bool(changes),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    return start, changes
+
+
+def begin(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
+    """Write what a run folder has from its first start on: `config.yaml` and `record.json`.
 
     A resumed run appends to the list of starts. Uncommitted changes go to `changes.diff` (`changes-2.diff` at the
     second start, and so on), new files included.
 
     Args:
         folder: the run folder.
-        config: of the run.
-        words: what was typed behind the program's name.
+        config: of the run, resolved; a resumed run reads it again.
+        words: see `this_start`.
     """
-    path = folder / "record.json"
-    record = read_json(path) or {"name": config["name"], "starts": []}
-    commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", __file__) else None
-    changes = _changes() if commit else ""
-    record["starts"].append(
-        {
-            "command": command_line(words),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "seed": config["seed"],
-            "commit": commit.strip() if commit else None,
-            "uncommitted_changes": bool(changes),
-            "versions": versions(),
-            "hardware": hardware(),
-        }
-    )
-    if changes:
-        number = len(record["starts"])
-        name = "changes.diff" if number == 1 else f"changes-{number}.diff"
-        write_text(folder / name, changes)
-    write_json(path, record)
-
-
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """The resolved config, which a resumed run reads again."""
     from omegaconf import OmegaConf
 
+    start, changes = this_start(config, words)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))), sync=True)
-
-
-def begin(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
-    """What a run folder has from its first start on: the config and the record."""
-    write_config(folder, config)
-    write_record(folder, config, words)
+    record = read_json(folder / "record.json") or {"name": config["name"], "starts": []}
+    record["starts"].append(start)
+    if changes:
+        number = len(record["starts"])
+        write_text(folder / ("changes.diff" if number == 1 else f"changes-{number}.diff"), changes)
+    write_json(folder / "record.json", record)

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +20,7 @@ from ..training import optimizers
 from ..training.durations import Duration, Plan
 from ..training.hooks import leave_out
 from ..training.memory_format import lay_out, lay_out_state
-from ..training.planning import Behind, describe_plan, make_plan
+from ..training.planning import NOTHING_BEHIND, Behind, describe_plan, make_plan
 from ..training.schedules import Schedule
 
 MakeOptimizer = optimizers.MakeOptimizer
@@ -106,22 +107,19 @@ class Task(lightning.LightningModule):
         if not 0 < layer_decay <= 1:
             raise ValueError(f"task.layer_decay={layer_decay} must be over 0 and at most 1")
         self.claims: Claims = claims(network)
-        # the figures, beside the loss, by which runs are compared
-        self.headline = tuple(name for name, figure in reported(type(self)).items() if figure.headline)
         if freeze is not None and not self.claims.heads:
             raise ValueError(f"task.freeze={freeze}: {type(network).__name__} names no heads to be trained alone")
         if freeze is not None:
             Duration.parse(freeze, "task.freeze")
         self.layer_decay, self.frozen_for, self.frozen = layer_decay, freeze, False
         self.frozen_steps = 0 if freeze is None else -1  # -1: not known yet; a resumed run has that of its first start
-        leave_out(self, lightning.LightningModule)
         self.network = network
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.l1, self.decay_norms_and_biases = l1, decay_norms_and_biases
         self.limits, self.restore = limits, restore
         self.plan = Plan(1, 1, 1)
         self.seconds_per_step: float | None = None  # of the run's first start, where it is resumed
-        self.behind = behind or Behind()
+        self.behind = behind or NOTHING_BEHIND
         self.epochs_behind, self.steps_behind, self.ended = self.behind.epochs, self.behind.steps, self.behind.ended
         self.layout = self.behind.layout  # of the network, see `memory_format`
         self.sums: dict[str, Tensor] = {}
@@ -162,6 +160,11 @@ class Task(lightning.LightningModule):
         else:
             super().__setattr__(name, value)
 
+    @cached_property
+    def headline(self) -> tuple[str, ...]:
+        """The figures, beside the loss, by which runs are compared."""
+        return tuple(name for name, figure in reported(type(self)).items() if figure.headline)
+
     def step(self, batch: Any) -> dict[str, Tensor]:
         """One batch.
 
@@ -180,6 +183,7 @@ class Task(lightning.LightningModule):
         return means
 
     def setup(self, stage: str) -> None:
+        leave_out(self, lightning.LightningModule)
         # Lightning moves the task to the device of the trainer after this.
         device = self.device if self._trainer is None else self.trainer.strategy.root_device
         lay_out(self.network, device, self.layout)

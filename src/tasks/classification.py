@@ -69,10 +69,10 @@ class Classification(Task):
         monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "matthews_correlation"] = "loss",
         **common: Any,
     ) -> None:
+        asked_weights = _checked(class_weights)
         super().__init__(network, optimizer, schedule, **common)
         self.monitor, self.mode = self.compared_by({"monitor": monitor})
-        self.label_smoothing = label_smoothing
-        self.asked_weights = _checked(class_weights)
+        self.label_smoothing, self.asked_weights = label_smoothing, asked_weights
         self.class_weights: Tensor | None = None  # no buffer, which would lose digits in pure half precision
         self.averaged: Callable[..., Tensor] | None = None
 

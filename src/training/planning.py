@@ -41,6 +41,7 @@ class Behind:
         return begun - self.epochs * steps_per_epoch + max(0, beyond)
 
 
+NOTHING_BEHIND = Behind()  # of a new run
 log = logging.getLogger(__name__)
 MEASURED_STEPS = 12  # of which the first quarter warms up
 

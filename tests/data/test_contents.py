@@ -176,7 +176,7 @@ def test_each_kind_knows_what_it_holds(name: str, tmp_path: Path, compose: Calla
         if known is not None:
             data.load_state_dict(known)
         data.setup()
-        return {split: data.contents(split) for split in SPLITS}, dict(data.describe())
+        return data.contents(SPLITS), dict(data.describe())
 
     before, known = found("one")
     assert all(before[split]["checksum"] for split in SPLITS)
@@ -196,6 +196,6 @@ def test_data_at_hand_are_always_the_same(name: str, compose: Callable[..., Any]
     def found(*words: str) -> Any:
         data = instantiate(compose(f"model={model_for(name)}", f"data={name}", *words).data, _convert_="all")
         data.setup()
-        return {split: data.contents(split) for split in SPLITS}
+        return data.contents(SPLITS)
 
     assert found() == found("seed=1")
