@@ -10,10 +10,11 @@ import lightning
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies import StrategyRegistry
 
 from ..callbacks.base import NoProfiler
 from ..data.base import DataModule
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..storage.checkpoints import CheckpointFiles
 from ..tasks.base import Task
 from ..training.hooks import leave_out
@@ -60,8 +61,9 @@ def build_trainer(
     """
     options = config["trainer"]
     options["precision"] = precision(options["precision"], options["accelerator"])
-    if options["gradient_clip_algorithm"] not in ("norm", "value"):
-        raise UserError(f"trainer.gradient_clip_algorithm={options['gradient_clip_algorithm']} must be norm or value")
+    options["strategy"] = _strategy(options["strategy"])
+    if (clipped := options["gradient_clip_algorithm"]) not in ("norm", "value"):
+        raise UserError(f"trainer.gradient_clip_algorithm={clipped or 'null'} must be norm or value")
     made = build_callbacks(config)
     _require_devices(options)
     chosen = [*first, *(callback for callback in made if getattr(callback, "enabled", True)), *callbacks]
@@ -106,6 +108,14 @@ def build_callbacks(config: Any) -> list[lightning.Callback]:
                 f"callbacks.{name} cannot be made ({error}): change its values, or callbacks.{name}=null"
             ) from error
     return made
+
+
+def _strategy(wanted: Any) -> Any:
+    """How several processes work together; null leaves the choice to Lightning, as "auto" does."""
+    known = ["auto", *sorted(StrategyRegistry.available_strategies())]
+    if isinstance(wanted, str) and wanted not in known:
+        raise UserError(f"trainer.strategy={wanted} is unknown{nearest(wanted, known)}")
+    return "auto" if wanted is None else wanted
 
 
 def _require_devices(options: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ from helpers import Train
 from torch import nn
 
 from torchatlas.errors import UserError
-from torchatlas.run.build import callbacks_of, compile_network, shutil
+from torchatlas.run.build import build_trainer, callbacks_of, compile_network, shutil
+from torchatlas.run.compose import composed
 from torchatlas.storage.checkpoints import read
 
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
@@ -42,6 +43,15 @@ def test_callbacks_of_other_data_are_left_out() -> None:
         assert list(found) == expected
         assert found.get("sounds", {}).keys() <= {"_target_", "clips"}
     assert "_kind_" in pictures
+
+
+def test_a_strategy_that_is_null_is_the_default(tmp_path: Path) -> None:
+    words = ("model=mlp", "data=digits", "trainer=cpu", "callbacks=none", "logger=none")
+    trainers = [build_trainer(composed([*words, *more]).plain(), tmp_path) for more in ((), ("trainer.strategy=null",))]
+    assert type(trainers[0].strategy) is type(trainers[1].strategy)
+    with pytest.raises(UserError, match=r"trainer\.strategy=dpp is unknown: did you mean ddp") as error:
+        build_trainer(composed([*words, "trainer.strategy=dpp"]).plain(), tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
