@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -19,10 +19,7 @@ from ..tasks.base import Task
 EVENTS = ".explain"  # how the name of the event file ends
 
 
-def explain(
-    ckpt: str, input: str = "", output: str = "", class_: Annotated[str, "class"] = "", layer: str = "",
-    methods: tuple[str, ...] = (),
-) -> Path:  # fmt: skip
+def explain(ckpt: str, input: str = "", output: str = "", methods: tuple[str, ...] = (), **options: Any) -> Path:
     """Pictures of what a network computes, and of what its answers rest on, as files and in TensorBoard.
 
     Of an image classifier. filters: the first layer's. features: the maps of its stages for each image. gradcam,
@@ -45,9 +42,8 @@ def explain(
         input: an image, or a folder, of which the first eight are taken; of a network for texts a file, or with
             attention the text itself. Some methods need none.
         output: a folder; else explain in the run folder.
-        class_: the class to be explained; else the one that the network sees in each image.
-        layer: whose feature map or tokens gradcam takes; else the last one that has places.
         methods: any of these; else all that apply to this network, these files and this machine.
+        options: of the function that looks at the network, see `predict.registry`.
 
     Returns:
         The folder. The pictures are in TensorBoard under `explain/...`, in the run folder or else in this one.
@@ -71,7 +67,7 @@ def explain(
         for name in methods:
             if name not in known:
                 raise UserError(f"there is no method {name!r}{nearest(name, list(known))}")
-        options = taken(explainer, checkpoint, {"class_": class_ or None, "layer": layer or None})
+        options = taken(explainer, checkpoint, {key: value for key, value in options.items() if value != ""})
         subject = explainer.load()(task, about, input, **options)
         wanted = methods or [name for name in known if name not in getattr(subject, "unasked", ())]
         folder, events = folders_for(path, output)

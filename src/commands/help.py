@@ -73,7 +73,7 @@ def left(key: Key) -> str:
 def values(key: Key) -> str:
     """What can be typed behind the equals sign."""
     one = "|".join(key.choices) if is_short(key) else "NAME" if key.choices else KINDS[key.kind]
-    return f"{one},..." if key.many else one
+    return f"{one},..." if key.many else f"{one}|{KINDS[key.kind]}" if key.open else one
 
 
 def is_short(key: Key) -> bool:

@@ -1,7 +1,7 @@
 """The command `torchatlas inpaint`: hidden parts of images, made by a diffusion."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from ..predict.made_images import COLUMNS, Progress, arrange, labels_of, maker, 
 from ..predict.registry import answers
 from ..storage.run_folder import shown
 from .interpolate import padded
-from .sample import MASKS
+
+MASKS = ("left", "right", "top", "bottom", "centre")
 
 
 def mask_of(given: str, task: Any) -> Tensor:
@@ -48,16 +49,16 @@ def mask_of(given: str, task: Any) -> Tensor:
 
 @answers(tasks=("diffusion",), method="inpaint")
 def inpaint(
-    ckpt: str, input: str = "", mask: str = "centre", output: str = "", *, n: int = 8,
-    class_: Annotated[str, "class"] = "", guidance: float = 0.0, steps: int = 250, repeats: int = 10, seed: int = 0,
-    data_root: Annotated[str, "data.root"] = "",
+    ckpt: str, input: str = "", mask: Literal["left", "right", "top", "bottom", "centre"] | str = "centre",
+    output: str = "", *, n: int = 8, class_: Annotated[str, "class"] = "", guidance: float = 0.0, steps: int = 250,
+    repeats: int = 10, seed: int = 0, data_root: Annotated[str, "data.root"] = "",
 ) -> Path:  # fmt: skip
     """Images, what is hidden of them, and what a diffusion makes in its place.
 
     Args:
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
         input: files or folders with commas between; else the first images of the test split.
-        mask: left, right, top, bottom or centre, or a file whose bright pixels are to be made.
+        mask: a part of the image, or a file whose bright pixels are to be made.
         output: a folder; else inpainted in the run folder.
         n: the most images.
         class_: of a diffusion with classes: a name, several with commas between, which take turns, or all.

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Literal
+from typing import Any
 
 import rich
 from rich.table import Table
@@ -18,13 +18,7 @@ from ..run.devices import device_of
 from ..run.restore import reader, restore
 
 
-def predict(
-    ckpt: str, input: str, output: str = "", *, top: int | None = None,
-    tta: Literal["none", "flip", "ten"] | None = None, mc_samples: int | None = None, length: int | None = None,
-    temperature: float | None = None, seed: int | None = None, mode: Literal["forecast", "anomalies"] | None = None,
-    threshold: float | None = None, tile: int | None = None, overlap: int | None = None, resize: int | None = None,
-    probabilities: bool | None = None,
-) -> None:  # fmt: skip
+def predict(ckpt: str, input: str, output: str = "", **options: Any) -> None:
     """What a network says of a user's file, or of all files in a folder.
 
     Images, sounds and texts get their likeliest classes; texts get entities, answers, or bits per character and a
@@ -36,18 +30,7 @@ def predict(
         ckpt: a run folder, of which the best checkpoint is taken, or a checkpoint.
         input: a file or a folder; of a classifier of texts a text itself, too.
         output: a CSV file; of masks a folder.
-        top: classes for each image, sound or text; else 1.
-        tta: test-time augmentation of images: the mean over an image and its mirror, or over ten crops; else none.
-        mc_samples: passes with dropout whose mean a classifier answers with, and the spread; else one pass without.
-        length: characters, words or tokens by which a text is continued; else 200.
-        temperature: of that continuation; 0 takes the likeliest; else 0.8.
-        seed: of that continuation and of dropout; else 0.
-        mode: of series: the steps after the end, or how far each step was off its forecast; else forecast.
-        threshold: deviations over which a step is an anomaly; else 5.
-        tile: of masks: pixels of a side up to which an image is predicted at once; else 1024.
-        overlap: pixels that neighbouring tiles share; else as many as the network sees.
-        resize: pixels to which the longer side of a larger image is scaled down first; else it stays.
-        probabilities: of masks: whether each is written too; else false.
+        options: of the function that answers, see `predict.registry`.
 
     Examples:
         torchatlas predict ckpt=runs/resnet18-cifar10 input=photos top=3 output=classes.csv
@@ -60,14 +43,7 @@ def predict(
         use, _ = usage(checkpoint)
         advice = f": use torchatlas {use}" if use != "evaluate" else ""
         raise UserError(f"{path} was trained for {task.name} on {checkpoint.kind}, which predict cannot read{advice}")
-    options = taken(
-        answerer, checkpoint,
-        {
-            "top": top, "length": length, "temperature": temperature, "seed": seed, "tta": tta,
-            "mc_samples": mc_samples, "mode": mode, "threshold": threshold, "tile": tile, "overlap": overlap,
-            "resize": resize, "probabilities": probabilities,
-        },
-    )  # fmt: skip
+    options = taken(answerer, checkpoint, options, own=("output",))
     if "output" in answerer.options:  # it writes its files itself
         options["output"], output = output, ""
     data = reader(about)

@@ -87,9 +87,10 @@ class Sets:
 
 
 def quality(
-    ckpt: str = "", input: str = "", *, n: int = 10_000, reference: str = "train", references: int | None = None,
-    metrics: tuple[Literal["fid", "kid", "is", "neighbours"], ...] = (), inception: str = "", classifier: str = "",
-    seed: int = 0, batch: int = 250, data_root: Annotated[str, "data.root"] = "", output: str = "quality.json",
+    ckpt: str = "", input: str = "", *, n: int = 10_000, reference: Literal["train", "test"] | str = "train",
+    references: int | None = None, metrics: tuple[Literal["fid", "kid", "is", "neighbours"], ...] = (),
+    inception: str = "", classifier: str = "", seed: int = 0, batch: int = 250,
+    data_root: Annotated[str, "data.root"] = "", output: str = "quality.json",
     sampler: Literal["ddpm", "ddim", "dpm_solver"] | None = None, steps: int | None = None,
     guidance: float | None = None, eta: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -99,7 +100,7 @@ def quality(
         ckpt: a run folder or a checkpoint, whose network makes the samples and whose data are the references.
         input: a folder with samples, which are taken instead; with it ckpt is needed for its data alone.
         n: samples; of a folder at most as many as it has.
-        reference: train or test of the run's data, or a folder of real images.
+        reference: a split of the run's data, or a folder of real images.
         references: real images, evenly spaced among all; else n of them; 0 is all.
         metrics: any of these; else all that can be computed.
         inception: file with the weights of the network of FID.

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 MOMENTS = 10  # of the denoising that a strip shows
 SHOWN = 8  # images of a strip
 FRAMES = 48  # of the animated picture
-MASKS = ("left", "right", "top", "bottom", "centre")
 
 
 @answers(tasks=("elbo", "diffusion"), method="sample", ends="")

@@ -2,12 +2,14 @@
 
     def sample(ckpt: str, n: int = 64, label: Annotated[str, "class"] = "") -> None:
 
-In the signature are `str`, `int`, `float`, `bool` and `Path`; `Literal["a", "b"]` for one of these; `int | None`, where
-null is None; `tuple[str, ...]` for several, with commas between; `Annotated[str, "data.root"]` where the key is no name
-in Python. What has no default must be given. A parameter before `/` is a word without a key. `*words: str` takes words
-with other keys as they are; `Annotated[str, "training"]` refuses those that training does not have; to
-`Annotated[str, "raw"]` belongs every word. A key that is called like a group of configs takes its choices. Defaults are
-literals. Of the docstring the first line is the headline, Args are the help of the keys, Examples stay as they are.
+In the signature are `str`, `int`, `float`, `bool` and `Path`; `Literal["a", "b"]` for one of these, and with `| str`
+behind it where other texts will do, such as names of files; `int | None`, where null is None; `tuple[str, ...]` for
+several, with commas between; `Annotated[str, "data.root"]` where the key is no name in Python. What has no default must
+be given. A parameter before `/` is a word without a key. `*words: str` takes words with other keys as they are;
+`Annotated[str, "training"]` refuses those that training does not have; to `Annotated[str, "raw"]` belongs every word.
+`**options: Any` are those of the functions that answer for the command, see `predict.registry`. A key that is called
+like a group of configs takes its choices. Defaults are literals. Of the docstring the first line is the headline, Args
+are the help of the keys, Examples stay as they are.
 
 Nothing is imported for that, so that help, completion and mistakes do without torch. Other packages add commands as
 entry points of the group `torchatlas.commands`, as in `mine = "package.module:function"`.
@@ -15,10 +17,9 @@ entry points of the group `torchatlas.commands`, as in `mine = "package.module:f
 
 import ast
 import re
-import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from ..errors import UserError, nearest
 
 FOLDER = Path(__file__).parent
 PLUGINS = "torchatlas.commands"
-SECTION = re.compile(r"^(Args|Returns|Raises|Examples):\n", re.MULTILINE)
+SECTION = re.compile(r"^(Args|Returns|Yields|Raises|Examples):\n", re.MULTILINE)
 KINDS = ("str", "int", "float", "bool", "Path")
 REQUIRED: Any = ...
 
@@ -43,7 +44,8 @@ class Place(NamedTuple):
 class Key:
     """A parameter: `name` in Python, `key` on the command line, what its values are, its help and an example of it.
 
-    `positional` is a word without a key; `placed` is given to the function by its place.
+    `open`: other texts than its choices will do. `positional` is a word without a key; `placed` is given to the
+    function by its place.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Key:
     default: Any = REQUIRED
     kind: str = "str"
     choices: tuple[str, ...] = ()
+    open: bool = False
     many: bool = False
     optional: bool = False
     positional: bool = False
@@ -88,17 +91,9 @@ def plugins() -> dict[str, Place]:
     """Commands of other packages."""
     from importlib.metadata import entry_points  # slow
 
+    from ..predict.registry import file_of
+
     return {point.name: Place(point.module, point.attr, file_of(point.module)) for point in entry_points(group=PLUGINS)}
-
-
-def file_of(module: str) -> Path:
-    """The source of a module; unlike by `importlib.util.find_spec` the packages around it are not imported."""
-    path, spec, parts = None, None, module.split(".")
-    for i in range(len(parts)):
-        name = ".".join(parts[: i + 1])
-        spec = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
-        path = spec.submodule_search_locations if spec else []
-    return Path(spec.origin if spec and spec.origin else "nowhere")
 
 
 def place_of(name: str) -> Place:
@@ -138,16 +133,47 @@ def read(name: str) -> Command:
     """
     place = place_of(name)
     function: Any = ast.parse(head(place)).body[0]
-    first, _, rest = (ast.get_docstring(function, clean=False) or "").partition("\n")
-    text, *sections = SECTION.split(textwrap.dedent(rest))
-    parts = dict(zip(sections[::2], map(textwrap.dedent, sections[1::2]), strict=True))
+    first, text, parts = docstring_of(function)
     helps, others = helps_of(parts.get("Args", "")), function.args.vararg
+    name = place.path.stem if place.path.parent == FOLDER else name
+    keys = {key.key: key for key in keys_of(function.args, helps, parts.get("Examples", ""))}
     return Command(
-        place.path.stem if place.path.parent == FOLDER else name, place,
-        {key.key: key for key in keys_of(function.args, helps, parts.get("Examples", ""))},
+        name, place, with_answers(name, keys, parts.get("Examples", "")) if function.args.kwarg else keys,
         annotated(others.annotation).get("key", "") if others else None, helps.get(others.arg, "") if others else "",
         first.rstrip("."), text.strip(), parts.get("Examples", "").strip(),
     )  # fmt: skip
+
+
+def docstring_of(function: ast.FunctionDef) -> tuple[str, str, dict[str, str]]:
+    """Its first line, what stands below it, and its sections by name."""
+    first, _, rest = (ast.get_docstring(function, clean=False) or "").partition("\n")
+    text, *sections = SECTION.split(textwrap.dedent(rest))
+    return first, text, dict(zip(sections[::2], map(textwrap.dedent, sections[1::2]), strict=True))
+
+
+def with_answers(command: str, own: Mapping[str, Key], examples: str) -> dict[str, Key]:
+    """The keys of a command, and those of the functions that answer for it; its `methods` are those of their files.
+
+    Where two of them have the same key, it has the help of both, and a default if theirs is the same.
+    """
+    from ..predict.registry import answerers  # reads many files
+
+    answering = [each for each in answerers() if each.command == command]
+    answering.sort(key=lambda each: (not each.module.startswith("torchatlas."), each.module))
+    methods = tuple(dict.fromkeys(name for each in answering for name in each.methods))
+    found = {name: replace(key, choices=methods) if name == "methods" else key for name, key in own.items()}
+    for each in answering:
+        assert each.written is not None
+        helps, given = helps_of(docstring_of(each.written)[2].get("Args", "")), each.written.args
+        alone = ast.arguments([], [], None, given.kwonlyargs, given.kw_defaults, None, [])
+        for key in keys_of(alone, helps, examples):
+            if (other := found.get(key.key)) is None:
+                found[key.key] = replace(key, optional=True)
+            elif key.key not in own:
+                texts = [other.help.rstrip("."), key.help] if key.help != other.help else [key.help]
+                default = key.default if key.default == other.default else None
+                found[key.key] = replace(other, help="; ".join(texts), default=default)
+    return found
 
 
 def helps_of(text: str) -> dict[str, str]:
@@ -170,10 +196,16 @@ def keys_of(arguments: ast.arguments, helps: Mapping[str, str], examples: str) -
         Key(
             name=argument.arg, default=REQUIRED if default is None else ast.literal_eval(default),
             positional=argument in arguments.posonlyargs, placed=argument in placed, help=helps.get(argument.arg, ""),
-            example=shown_in(examples, argument.arg), **{"key": argument.arg} | annotated(argument.annotation),
+            example=shown_in(examples, argument.arg),
+            **{"key": argument.arg} | annotated(argument.annotation or of_default(default)),
         )
         for argument, default in found
     ]  # fmt: skip
+
+
+def of_default(default: ast.expr | None) -> ast.expr | None:
+    """The annotation that a parameter without one would have."""
+    return ast.Name(type(default.value).__name__) if isinstance(default, ast.Constant) else None
 
 
 def shown_in(examples: str, key: str) -> str:
@@ -197,6 +229,8 @@ def annotated(node: ast.expr | None) -> dict[str, Any]:
             return {"kind": kind}
         case ast.BinOp(left=inner, right=ast.Constant(value=None)):
             return annotated(inner) | {"optional": True}
+        case ast.BinOp(left=inner, right=ast.Name(id="str")):
+            return annotated(inner) | {"open": True}
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             choices = ast.literal_eval(inner) if isinstance(inner, ast.Tuple) else (ast.literal_eval(inner),)
             return {"kind": type(choices[0]).__name__, "choices": tuple(map(str, choices))}

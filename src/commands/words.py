@@ -161,7 +161,7 @@ def single(key: Key, text: str) -> Any:
     """One value; a key that is called like a group of configs takes their names."""
     if key.key in GROUPS and text not in options(key.key):
         raise UserError(f"there is no {key.key} {text!r}{nearest(text, options(key.key))}")
-    if key.choices and text not in key.choices:
+    if key.choices and text not in key.choices and not key.open:
         raise UserError(f"{key.key}={text} is unknown{nearest(text, list(key.choices))}")
     try:
         return READ[key.kind](text)

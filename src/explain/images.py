@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -35,15 +35,17 @@ NAMED = 30  # layers that an axis has names for
 
 
 @answers(tasks=("classification",), kinds=("image",))
-def look(task: Classification, about: dict[str, Any], given: str, *, class_: str = "", layer: str = "") -> Subject:
+def look(
+    task: Classification, about: dict[str, Any], given: str, *, class_: Annotated[str, "class"] = "", layer: str = ""
+) -> Subject:
     """A user's images, and what a classifier says of them.
 
     Args:
         task: with the trained network.
         about: what the checkpoint says of config and data.
         given: a file, or a folder, of which the first are taken; "": no images.
-        class_: the class to be explained; "": the one that the network sees in each image.
-        layer: whose feature map Grad-CAM takes; "": the last one with places.
+        class_: the class to be explained; else the one that the network sees in each image.
+        layer: whose feature map or tokens gradcam takes; else the last one that has places.
 
     Raises:
         UserError: there is no such file, class or layer.

@@ -1,7 +1,7 @@
 """The likeliest classes of a user's images, sounds and texts, and of whatever else its data can read."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ Row = dict[str, Any]
 @answers(tasks=("classification",), reads=True, ends=" input=FILE")
 @torch.no_grad()
 def classify(
-    task: Classification, data: DataModule, given: str, *, top: int = 1, tta: str = "none", mc_samples: int = 0,
-    seed: int = 0,
+    task: Classification, data: DataModule, given: str, *, top: int = 1, tta: Literal["none", "flip", "ten"] = "none",
+    mc_samples: int = 0, seed: int = 0,
 ) -> Iterator[Row]:  # fmt: skip
     """The likeliest classes of a user's files, which are read as in training.
 
@@ -27,8 +27,9 @@ def classify(
         task: in eval mode, with the trained network.
         data: of the training, see `reader`.
         given: see `read` of the data.
-        top: how many classes are said.
-        tta, mc_samples: see `average_passes`.
+        top: classes for each image, sound or text.
+        tta: test-time augmentation of images: the mean over an image and its mirror, or over ten crops.
+        mc_samples: passes with dropout whose mean a classifier answers with, and the spread; 0 is one pass without.
         seed: of dropout.
 
     Yields:

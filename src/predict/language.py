@@ -28,8 +28,9 @@ def judge_texts(
         task: in eval mode, with the trained network.
         data: of the training, see `reader`.
         given: a file, or a folder of texts.
-        length: characters, words or tokens by which each text is continued.
-        temperature, seed: of that, see `LanguageModeling.generate`.
+        length: characters, words or tokens by which a text is continued.
+        temperature: of that continuation; 0 takes the likeliest.
+        seed: of a text's continuation.
 
     Yields:
         For each file its characters, words or tokens; bits per character and per byte, or the perplexity per word, or

@@ -22,7 +22,6 @@ from .registry import answers
 from .rows import made_folder
 
 log = logging.getLogger(__name__)
-TILE = 1024  # pixels of a side up to which an image is predicted at once
 ENDS = ("_mask.png", "_overlay.png", ".npz")  # of what is written of an image
 BAND = 1024  # rows that are painted at once: as floating-point numbers an image takes many times its memory
 
@@ -30,7 +29,7 @@ BAND = 1024  # rows that are painted at once: as floating-point numbers an image
 @answers(tasks=("segmentation",), reads=True, ends=" input=FILE output=FOLDER")
 @torch.no_grad()
 def segment_files(
-    task: Segmentation, data: SegmentationData, given: str, *, output: str = "", tile: int = TILE,
+    task: Segmentation, data: SegmentationData, given: str, *, output: str = "", tile: int = 1024,
     overlap: int | None = None, resize: int | None = None, probabilities: bool = False,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """The masks of image files of any size, as files, and the share of each class.
@@ -45,10 +44,11 @@ def segment_files(
         data: of the training, see `reader`.
         given: an image, or a folder with images.
         output: a folder, which is made; "": nothing is written.
-        tile, overlap: in pixels, see `predict_tiled`.
-        resize: pixels to which the longer side of a larger image is scaled down before it is predicted, as in training;
-            smaller ones keep their size, and masks have the size of the file all the same. None: as it is.
-        probabilities: whether there is NAME.npz too, which has "probabilities", float16 `k h w`, and "classes".
+        tile: of masks: pixels of a side up to which an image is predicted at once.
+        overlap: pixels that neighbouring tiles share; else as many as the network sees.
+        resize: of masks: pixels to which the longer side of a larger image is scaled down first; else it stays. Masks
+            have the size of the file all the same.
+        probabilities: of masks: whether there is NAME.npz too, with "probabilities", float16 `k h w`, and "classes".
 
     Yields:
         For each file, "file", "mask" (where it was written) and "share_<class>" for each class, from 0 to 1; or the

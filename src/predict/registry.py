@@ -6,16 +6,19 @@ A function that answers says so above itself, in plain words and numbers:
     def forecast(task, data, given, *, mode="forecast", threshold=5.0): ...
 
 What is in `predict/` answers for the command `predict` and what is in `explain/` for `explain`; a command of its own
-answers for itself. These words are read without importing the file, so that a run which ends with the command to use
-imports nothing of other kinds of data. A package of your own takes part by entry points of the groups
-`torchatlas.predict`, `torchatlas.explain` and `torchatlas.commands`, whose values are modules.
+answers for itself. The keyword arguments are options of the command, with the annotations and the help in the docstring
+that `commands.signature` knows; `METHODS` of a file in `explain/` are values of `methods=`. All of this is read without
+importing the file, so that a run which ends with the command to use imports nothing of other kinds of data. A package
+of your own takes part by entry points of the groups `torchatlas.predict`, `torchatlas.explain` and
+`torchatlas.commands`, whose values are modules.
 """
 
 import ast
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -66,6 +69,8 @@ class Answerer:
         tasks: see `answers`.
         options: its keyword arguments: what a user may say beside the checkpoint and the input.
         kinds, reads, method, ends: see `answers`.
+        methods: names in the `METHODS` of its file.
+        written: the function as it stands there.
     """
 
     command: str
@@ -77,6 +82,8 @@ class Answerer:
     reads: bool = False
     method: str = ""
     ends: str | None = None
+    methods: tuple[str, ...] = ()
+    written: ast.FunctionDef | None = field(default=None, compare=False, repr=False)
 
     def fits(self, trained: Trained) -> bool:
         of_task = not set(self.tasks).isdisjoint(trained.tasks) or self.method in trained.methods
@@ -130,14 +137,35 @@ def declared(module: str, command: str, source: str) -> Iterator[Answerer]:
     >>> found.function, found.tasks, found.options
     ('answer', ('span',), ('top',))
     """
-    for node in ast.parse(source).body:
+    body = ast.parse(source).body
+    methods = tuple(name for node in body for name in methods_in(node))
+    for node in body:
         if not isinstance(node, ast.FunctionDef):
             continue
         options = tuple(argument.arg for argument in node.args.kwonlyargs)
         for call in node.decorator_list:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == answers.__name__:
                 said = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-                yield Answerer(command, module, node.name, options=options, **said)
+                yield Answerer(command, module, node.name, options=options, methods=methods, written=node, **said)
+
+
+def methods_in(node: ast.stmt) -> Iterator[str]:
+    """The names in `METHODS = {"name": function, ...}`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    if "METHODS" in [target.id for target in targets if isinstance(target, ast.Name)]:
+        assert isinstance(node, ast.Assign | ast.AnnAssign)
+        if isinstance(node.value, ast.Dict):
+            yield from (str(key.value) for key in node.value.keys if isinstance(key, ast.Constant))
+
+
+def file_of(module: str) -> Path:
+    """The source of a module; unlike by `importlib.util.find_spec` the packages around it are not imported."""
+    path, spec, parts = None, None, module.split(".")
+    for i in range(len(parts)):
+        name = ".".join(parts[: i + 1])
+        spec = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
+        path = spec.submodule_search_locations if spec else []
+    return Path(spec.origin if spec and spec.origin else "nowhere")
 
 
 @cache
@@ -145,9 +173,9 @@ def answerers() -> tuple[Answerer, ...]:
     """All functions that answer, those that name kinds of data before those that take any."""
     found: list[Answerer] = []
     for module, command, function in sources():
-        spec = find_spec(module)
-        source = spec and spec.loader and spec.loader.get_source(module)  # type: ignore[attr-defined]
-        if source and f"@{answers.__name__}(" in source:
+        path = file_of(module)
+        source = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if f"@{answers.__name__}(" in source:
             found += (each for each in declared(module, command, source) if function in ("", each.function))
     return tuple(sorted(found, key=lambda answerer: not answerer.kinds))
 
@@ -174,8 +202,15 @@ def usage(checkpoint: Trained) -> tuple[str, str]:
     return next(((each.command, each.ends or "") for each in found), ("evaluate", ""))
 
 
-def taken(answerer: Answerer, checkpoint: Trained, options: Mapping[str, Any]) -> dict[str, Any]:
+def taken(
+    answerer: Answerer, checkpoint: Trained, options: Mapping[str, Any], own: Collection[str] = ()
+) -> dict[str, Any]:
     """The options that a user has given; None is none.
+
+    Args:
+        answerer, checkpoint: which function answers, and for what.
+        options: as they were given.
+        own: names of those that the command itself has, and which it may hand on.
 
     Raises:
         UserError: the function that answers does not have one of them; it names those that it has.
@@ -183,7 +218,7 @@ def taken(answerer: Answerer, checkpoint: Trained, options: Mapping[str, Any]) -
     given = {key: value for key, value in options.items() if value is not None}
     for key, value in given.items():
         if key not in answerer.options:
-            known = listed([name.rstrip("_") for name in answerer.options if name in options]) or "no options"
+            known = listed([name.rstrip("_") for name in answerer.options if name not in own]) or "no options"
             said = f"{key.rstrip('_')}={str(value).lower() if isinstance(value, bool) else value}"
             raise UserError(
                 f"{said} does nothing for {checkpoint.kind} data and the task {checkpoint.tasks[0]}, for which "

@@ -1,7 +1,7 @@
 """A trained forecaster and a user's file: what comes after its end, and where it was surprised."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,16 +22,17 @@ MEAN_DEVIATION = 1.2533  # times the mean absolute deviation likewise
 
 @answers(tasks=("forecasting",), kinds=("series",), reads=True, ends=" input=FILE")
 def forecast_or_score(
-    task: Forecasting, data: SeriesData, given: str, *, mode: str = "forecast", threshold: float | None = None
-) -> list[Row]:
+    task: Forecasting, data: SeriesData, given: str, *, mode: Literal["forecast", "anomalies"] = "forecast",
+    threshold: float | None = None,
+) -> list[Row]:  # fmt: skip
     """What comes after the end of a user's table, or where in it the network was surprised.
 
     Args:
         task: in eval mode, with the trained network.
         data: of the training, see `reader`.
         given: a CSV file, see `SeriesData.read`.
-        mode: "forecast", see `forecast`, or "anomalies", see `find_anomalies`.
-        threshold: of anomalies; None: 5.
+        mode: of series: the steps after the end, or how far each step was off its forecast.
+        threshold: deviations over which a step is an anomaly; else 5.
 
     Raises:
         UserError: another mode, or a file that is not like that of the training.

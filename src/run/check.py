@@ -42,10 +42,6 @@ def limits(config: Any) -> list[str]:
     return found
 
 
-def _typed(value: Any) -> Any:
-    return "null" if value is None else value
-
-
 def _positive(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number > 0
 

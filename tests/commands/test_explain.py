@@ -80,7 +80,7 @@ def test_a_run_is_explained(run: Path, images: Path, tmp_path: Path, capsys: pyt
     alone.write_bytes(weights)
     output = tmp_path / "out"
     picture = str(images / "c.png")
-    assert explain(str(alone), picture, str(output), "8", "layer2.0.conv1", ("gradcam",)) == output
+    assert explain(str(alone), picture, str(output), ("gradcam",), class_="8", layer="layer2.0.conv1") == output
     assert sorted(path.name for path in output.iterdir())[-1] == "gradcam.png"
     assert list(tags(output)) == ["explain/gradcam"]
     assert explain(str(alone), methods=("filters",)) == tmp_path / "explain"

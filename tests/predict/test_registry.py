@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from torchatlas import cli
+from torchatlas.commands import completion, signature
 from torchatlas.errors import UserError
 from torchatlas.predict import registry
 from torchatlas.predict.registry import Answerer, Trained, find, fitting, other_way, taken, usage, wrong_command
@@ -50,11 +52,11 @@ def test_a_wrong_command_is_answered_by_the_right_one() -> None:
 
 def test_options_that_do_nothing_are_refused() -> None:
     answerer = Answerer("predict", "here", "classify", ("classification",), options=("top", "seed", "output"))
-    options = {"top": None, "seed": 0, "tile": None, "probabilities": None}
-    assert taken(answerer, PHOTOS, options) == {"seed": 0}
+    options = {"top": None, "seed": 0}
+    assert taken(answerer, PHOTOS, options, own=("output",)) == {"seed": 0}
     for key, value, word in (("tile", 512, "512"), ("probabilities", False, "false")):
         with pytest.raises(UserError) as error:
-            taken(answerer, PHOTOS, {**options, key: value})
+            taken(answerer, PHOTOS, {**options, key: value}, own=("output",))
         assert str(error.value) == (
             f"{key}={word} does nothing for image data and the task classification, for which predict takes top and "
             "seed: leave it out"
@@ -70,7 +72,10 @@ def own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         '"""Points."""\n'
         "from torchatlas.predict.registry import answers\n\n\n"
         '@answers(tasks=("classification",), kinds=("points",), ends=" input=FILE")\n'
-        "def classify_points(task, data, given, *, nearest=3):\n"
+        "def classify_points(task, data, given, *, nearest=3, top: int = 2):\n"
+        '    """Points.\n\n    Args:\n'
+        "        nearest: neighbours that are asked.\n        top: classes of a point.\n"
+        '    """\n'
         "    return [{'class': given}]\n"
     )
     (tmp_path / "own_sums.py").write_text(
@@ -98,9 +103,22 @@ def test_a_package_of_ones_own_answers(own_package: None) -> None:
     """It is found by its entry points, goes before what takes any kind, and is not imported until it is asked."""
     trained = Trained(("classification",), "points", True)
     first, second = fitting("predict", trained)
-    assert (first.module, first.function, first.options) == ("own_points", "classify_points", ("nearest",))
+    assert (first.module, first.function, first.options) == ("own_points", "classify_points", ("nearest", "top"))
     assert second.function == "classify"
     assert usage(trained) == ("predict", " input=FILE")
     assert usage(SUMS) == ("add", "")
     assert "own_points" not in sys.modules
     assert first.load()(None, None, "here") == [{"class": "here"}]
+
+
+def test_its_options_are_those_of_the_command(own_package: None, capsys: pytest.CaptureFixture[str]) -> None:
+    key = signature.read("predict").keys["nearest"]
+    assert (key.kind, key.default, key.help, key.optional) == ("int", 3, "neighbours that are asked.", True)
+    assert ("nearest=", key.help) in completion.candidates(["predict", "near"])
+    cli.run(["predict", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "nearest=INTEGER neighbours that are asked. [3]" in text
+    assert "sound or text; classes of a point." in text, "both functions have it, with defaults of their own"
+    with pytest.raises(UserError, match=r"^nearest=few must be a whole number, as in nearest=3$"):
+        cli.run(["predict", "ckpt=x", "input=y", "nearest=few"])
+    assert "own_points" not in sys.modules

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from torchatlas import cli
 from torchatlas.commands import completion, help, signature, words
 from torchatlas.commands.signature import REQUIRED, Command, Key
 from torchatlas.errors import UserError
+from torchatlas.predict.registry import answerers
+from torchatlas.zoo import GROUPS
 
 COMMANDS = sorted(name for name, place in signature.places().items() if place.path.parent == signature.FOLDER)
 
@@ -53,12 +56,15 @@ def test_the_source_says_what_python_says(name: str) -> None:
     command = signature.read(name)
     function = getattr(importlib.import_module(command.place.module), command.place.function)
     parameters = inspect.signature(function).parameters.values()
-    named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
-    assert [key.name for key in command.keys.values()] == [p.name for p in named]
-    assert [key.default for key in command.keys.values()] == [
-        REQUIRED if p.default is p.empty else p.default for p in named
-    ]
-    assert (command.words is None) == (len(named) == len(parameters))
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    own, answers = list(command.keys.values())[: len(named)], list(command.keys.values())[len(named) :]
+    assert [key.name for key in own] == [p.name for p in named]
+    assert [key.default for key in own] == [REQUIRED if p.default is p.empty else p.default for p in named]
+    assert (command.words is None) == all(p.kind is not p.VAR_POSITIONAL for p in parameters)
+    assert bool(answers) == any(p.kind is p.VAR_KEYWORD for p in parameters)
+    assert {key.name for key in answers} == {
+        option for each in answerers() for option in each.options if each.command == name
+    } - {key.name for key in own} or not answers
     assert command.words in (None, "", "training", "raw")
 
 
@@ -102,8 +108,16 @@ def test_every_key(name: str, key: Key, capsys: pytest.CaptureFixture[str]) -> N
         assert refused(name, *rest, f"{key.key}=abc").startswith(f"{key.key}=abc must be ")
         assert "is empty" in refused(name, *rest, f"{key.key}=")
     if key.choices:
-        assert key.choices[-1] in refused(name, *rest, f"{key.key}={key.choices[-1]}x")
-        assert f"{key.key}={key.choices[0]}" in dict(completion.candidates([name, f"{key.key}="]))
+        assert key.open or key.choices[-1] in refused(name, *rest, f"{key.key}={key.choices[-1]}x")
+    if key.choices or key.kind == "bool":
+        typed = [f"{key.key}={choice}" for choice in key.choices or ("true", "false")]
+        assert list(dict(completion.candidates([name, f"{key.key}="]))) == typed
+        assert list(dict(completion.candidates([name, f"--{key.key}="]))) == [f"--{word}" for word in typed]
+    elif key.kind == "str" and key.key not in (*GROUPS, "command"):
+        listed = re.match(r"(\w+, )*\w+ or \w+", key.help)
+        assert not listed or "file" in listed[0] or listed[0].startswith("a "), (
+            f"{listed and listed[0]}: a Literal would say so"
+        )
     if key.default is REQUIRED:
         assert "is missing" in refused(name, *rest)
     if key.optional:
