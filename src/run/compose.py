@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ..data.contract import declared
 from ..errors import UserError, debug_words, nearest
 from ..storage.run_folder import new_folder
-from ..zoo import GROUPS, options
+from ..zoo import GROUPS, config_keys, options
 from .mistakes import in_a_sentence
 from .quoting import require_readable
 from .values import check_values
@@ -91,21 +91,25 @@ def handed_over(config: DictConfig, words: Sequence[str]) -> Composed:
 
 
 def understood(words: Sequence[str]) -> list[str]:
-    """Words as Hydra takes them: `debug=true` asks for tracebacks, `augment=null` and `logger=null` for none.
+    """Words as Hydra takes them: `debug=true` asks for tracebacks, `augment=null`, `logger=null`, `~logger` for none.
 
     Raises:
-        UserError: a group that every run has is to be empty, or has a number for a name; a key of Hydra's is
-            empty; or a word needs quotes.
+        UserError: a group or a key that every run has is to be empty or to go, or a group has a number for a name; a
+            key of Hydra's is empty; or a word needs quotes.
     """
-    off = {f"{group}=null": f"{group}={name}" for group, name in OFF.items()}
+    off = {word: f"{group}={name}" for group, name in OFF.items() for word in (f"{group}=null", f"~{group}")}
     kept = [off.get(word, word) for word in debug_words(words)]
     require_readable(kept)
     for word in kept:
-        group, equals, name = word.partition("=")
+        group, equals, name = word.removeprefix("~").partition("=")
+        gone = word.startswith("~")
         if group.startswith("hydra.") and equals and name in ("", "''", '""'):  # a run in the folder of the terminal
             raise UserError(f"{word} is empty: give it a value, or leave it out")
-        if not equals or group not in GROUPS:
+        if gone and group not in GROUPS and (group in config_keys() or group.startswith("trainer.")):
+            raise UserError(f"{word} would leave the run without {group}: give it another value, as in {group}=VALUE")
+        if group not in GROUPS or not (equals or gone):
             continue
+        name = "" if gone else name
         if name in ("", "null") and group not in OPTIONAL:
             raise UserError(f"{word} would leave the run without {group}: choose one, as in {_example(group)}")
         if re.fullmatch(r"[\d.eE+-]+", name):  # Hydra's answer is a traceback

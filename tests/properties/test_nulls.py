@@ -29,7 +29,11 @@ def test_groups(group: str) -> None:
         config = composed([*words, f"{group}=null"]).config
         assert not config.get(group) or config.schedule._target_.endswith("constant")
         fits(composed([*words, f"{group}=null"]))
+        gone = composed([*words, f"~{group}"])
+        assert gone.choices.get(group) == composed([*words, f"{group}=null"]).choices.get(group)
     else:
+        with pytest.raises(UserError, match=f"^~{group} would leave the run without {group}: choose one"):
+            composed([*words, f"~{group}"])
         with pytest.raises(UserError, match=f"{group}=null would leave the run without {group}: choose one"):
             composed([*words, f"{group}=null"])
     if group in ("augment", "experiment", "debug"):
@@ -37,6 +41,14 @@ def test_groups(group: str) -> None:
     else:
         with pytest.raises(UserError, match=f"{group}= would leave the run without {group}: choose one"):
             composed([*words, f"{group}="])
+
+
+@pytest.mark.parametrize("key", ["seed", "test", "name", "trainer.precision", "trainer.max_epochs"])
+def test_keys_that_every_run_has_cannot_go(key: str) -> None:
+    with pytest.raises(
+        UserError, match=f"^~{key} would leave the run without {key}: give it another value, as in {key}="
+    ):
+        composed([*TINY, f"~{key}"])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

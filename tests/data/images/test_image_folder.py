@@ -83,7 +83,7 @@ def test_image_folder_takes_other_names_of_splits(folder: Path) -> None:
 
 def test_image_folder_names_what_is_wrong(folder: Path) -> None:
     (folder / "test" / "dog" / "0.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match=r"0\.png cannot be read as an image"):
+    with pytest.raises(UserError, match=r"0\.png cannot be read as an image \(cannot identify image file\): mend"):
         image_folder(folder)
     (folder / "val" / "bird").mkdir()
     with pytest.raises(UserError, match="bird is none of the training classes cat, dog"):
