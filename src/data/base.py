@@ -161,6 +161,10 @@ class DataModule(lightning.LightningDataModule):
         """
         raise NotImplementedError
 
+    def example_file(self, folder: Path) -> Path | None:
+        """A small file for `read`, written into a folder, for tests; None: they know how one of this kind looks."""
+        return None
+
     def batches(self, given: Given[BatchDataset], device: torch.device | str) -> Iterator[tuple[Tensor, ...]]:
         """What a task receives of a user's files, on a device."""
         try:
