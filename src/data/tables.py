@@ -30,12 +30,17 @@ SEPARATORS = "\t;|,"  # of two that fit equally well the first: commas stand in 
 BLANKS = " "  # the separator of tables in which runs of blanks and tabs divide
 DATED = "  "  # the same where a date and a time of day stand under one name
 CELLS = {BLANKS: r'"[^"]*"|\S+', DATED: r'"[^"]*"|\d[\d./-]{5,9}[ \t]+\d{1,2}:\d\d\S*|\S+'}
+# What stands for no value: words of programs, in any letters, signs of people, and mistakes of Excel, in German too.
+WORDS_FOR_NONE = ("na", "n/a", "n.a.", "<na>", "nan", "-nan", "nat", "null", "none", "nil", "\\n", "k.a.", "n.v.")
 MISSING = frozenset(
-    ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
-)
+    ("", "-", "--", "---", "–", "—", "?", ".", "..", "...", "#N/A", "#NA", "#NV", "#VALUE!", "#WERT!", "#DIV/0!",
+     "#REF!", "#BEZUG!", "#NAME?", "#NUM!", "#ZAHL!", "#NULL!", "NaN", "NaT", "-NaN", "N.a.",
+     *(way for word in WORDS_FOR_NONE for way in (word, word.upper(), word.capitalize())))
+)  # fmt: skip
 LOOKED = 1_000  # lines by which separator and header are found
 CHUNK = 4_096  # rows that are Python's strings at a time
 LARGEST = 1 << 24  # characters of a cell
+SHOWN = 40  # characters of a line that the log has
 VALUE = re.compile(r"[-+−(]?\s*[^\w\s.,;]?\s*[-+−]?\s*[.,]?\d")  # how numbers and times begin: -3, $5, .5, 2024
 
 
@@ -110,7 +115,8 @@ def read_cells(
 
     Commas, semicolons, tabs or bars outside of quotes divide it: those of which the lines have equally many. A
     separator at the end of rows is none, a row may have a name in front that the line of names lacks (as R writes
-    tables), and the line `sep=;` in front is Excel's.
+    tables), and the line `sep=;` in front is Excel's. Remarks above the names are left out, see `above_names`, and
+    cells that a row lacks at its end are empty (Excel leaves such separators out); both are logged.
 
     Args:
         path: the file.
@@ -134,12 +140,17 @@ def read_cells(
     looked = [cells for _, cells in split_rows(sample, separator, quoted=quoted)]
     if not looked:
         raise UserError(f"{path} is empty: it must have a line of names and a row for each sample")
-    named = has_names(looked, expected) if header is None else header
+    above = above_names(looked)
+    if above:
+        log.info("%s: left out are %d lines above the names, from %r on", path, above, looked[0][0][:SHOWN])
+    named = has_names(looked[above:], expected) if header is None else header
     try:
         with text_lines(path, encoding) as lines:
             rows = split_rows(lines, separator, quoted=quoted, skip=1 if given else 0)
+            rows = islice(rows, above, None)
             first = next(rows)[1] if named else None
-            columns, starts, width = _columns(rows, first, path)
+            least = None if separator in CELLS else 1 if blanks else 2  # half of a text is no row
+            columns, starts, width = _columns(rows, first, path, least)
     except csv.Error as error:  # a cell of millions of characters
         raise UserError(f"{path}: {error}: close the quotes that a text opens") from error
     names = [str(i + 1) for i in range(width)] if first is None else _names(first, width)
@@ -210,7 +221,16 @@ def find_separator(lines: Sequence[str], *, blanks: bool) -> str:
         share, cells = evenness(lines[1:] or lines, BLANKS)  # R's line of names lacks one
         if share >= 0.9 and cells > 1:
             return max(CELLS, key=lambda separator: evenness(lines, separator)[0])
-    return best or ","
+    return ";" if best == "," and _halves(lines) else best or ","
+
+
+def _halves(lines: Sequence[str]) -> bool:
+    """Whether under one name each row is a number with a decimal comma, and not one behind the number of its row."""
+    first, *rows = [line.strip() for line in lines if line.strip()]
+    if "," in first or not rows or not all(re.fullmatch(r"[-+−]?\d[\d.'’ \u00a0]*,\d+", row) for row in rows):
+        return False
+    fronts = [row.partition(",")[0] for row in rows]
+    return all(fronts != [str(i + start) for i in range(len(rows))] for start in (0, 1))
 
 
 def _decimal_commas(lines: Sequence[str]) -> bool:
@@ -231,6 +251,30 @@ def _better_without_quotes(lines: Sequence[str], separator: str) -> bool:
     rows = sum(1 for _ in split_rows(lines, separator))
     broken = rows < sum(1 for line in lines if line.strip())  # cells go over ends of lines
     return without[0] == 1 and without[1] > 1 and (broken or with_quotes[0] < 1)
+
+
+def above_names(rows: Sequence[Sequence[str]]) -> int:
+    """How many rows at the begin are remarks: they begin with #, or are shorter and stand above words above values.
+
+    >>> above_names([["# made by x"], ["day", "sold"], ["2024-01-01", "5"], ["2024-01-02", "6"]])
+    1
+    >>> above_names([["Station 5"], ["in Bern"], ["day", "sold"], ["2024-01-01", "5"], ["2024-01-02", "6"]])
+    2
+    >>> above_names([["sold"], ["1", "5"], ["2", "6"]]), above_names([["#day", "sold"], ["2024-01-01", "5"]])
+    (0, 0)
+    """
+    lengths = [max((i + 1 for i, cell in enumerate(row) if cell), default=0) for row in rows]
+    usual = Counter(lengths).most_common(1)[0][0]
+    remarks = [row[0].startswith("#") for row in rows]
+    number = next(i for i, length in enumerate(lengths) if (length == usual and not remarks[i]) or i + 1 == len(rows))
+    words, values = (any(VALUE.match(cell) for row in rows[i : i + 1] for cell in row) for i in (number, number + 1))
+    if not words and values and all(remarks[i] or lengths[i] < usual for i in range(number)):
+        return number
+    if not all(remarks[:number]):
+        return 0
+    while number and lengths[number - 1] == usual:  # names, or texts that begin so
+        number -= 1
+    return number
 
 
 def looks_like_value(cell: str) -> bool:
@@ -268,25 +312,35 @@ def _mostly_values(cells: Sequence[str]) -> bool:
 
 
 def _columns(
-    rows: Iterator[tuple[int, list[str]]], first: list[str] | None, path: Path
+    rows: Iterator[tuple[int, list[str]]], first: list[str] | None, path: Path, least: int | None
 ) -> tuple[list[Any], list[int], int]:
-    """Columns of all rows, the line of each row, and the number of columns."""
+    """Columns of all rows, the line of each row, and the number of columns.
+
+    A row of `least` cells or more may lack some at its end, unless most rows do.
+    """
     kind = np.dtypes.StringDType()
     parts: list[list[Any]] = []
     starts: list[int] = []
-    width = 0
+    width, short = 0, 0
     while chunk := list(islice(rows, CHUNK)):
         if not width:
             width = _width([cells for _, cells in chunk], first)
+            if sum(len(cells) < width for _, cells in chunk) > 0.5 * len(chunk):
+                least = None
         table: list[list[str]] = []
         for line, cells in chunk:
-            if len(cells) == width + 1 and not cells[-1]:
-                cells.pop()
+            if not any(cells[width:]):
+                del cells[width:]
+            if least is not None and least <= len(cells) < width:
+                cells.extend([""] * (width - len(cells)))
+                short += 1
             if len(cells) != width:
                 raise UserError(_uneven(path, line, len(cells), width, first, len(starts) + len(table)))
             table.append(cells)
             starts.append(line)
         parts.append([np.array(column, kind) for column in zip(*table, strict=True)])
+    if short:
+        log.info("%s: %d rows have fewer cells than there are columns: those at their end are empty", path, short)
     if not parts:  # names alone
         width = len(first or ())
         parts = [[np.array([], kind)] * width]
@@ -296,7 +350,10 @@ def _columns(
 def _uneven(path: Path, line: int, cells: int, width: int, first: list[str] | None, row: int) -> str:
     said = f"{path}, line {line}: there {'is 1 cell' if cells == 1 else f'are {cells} cells'}"
     if first is not None and row == 0:
-        return f"{said} under {width} names: the first line must have a name for each column, and nothing above it"
+        return (
+            f"{said} under {width} names: the first line must have a name for each column, and what stands above it "
+            "must begin with #"
+        )
     return f"{said} under {width} columns: put texts that hold the separator into quotes, and give each row all cells"
 
 

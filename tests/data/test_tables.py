@@ -37,6 +37,10 @@ VARIANTS: dict[str, bytes] = {
     "UTF-16": written("\t").encode("utf-16"),
     "UTF-32": written().encode("utf-32"),
     "Excel's line": ("sep=;\r\n" + written(";", "\r\n")).encode(),
+    "remarks above": ("# made by hand\n# in May, at home\n" + written()).encode(),
+    "lines above": ("Station 5;;\nin Bern\n\n" + written(";")).encode(),
+    "more separators behind all": written().replace("\n", ",,,\n").encode(),
+    "more separators behind rows": written(behind=",,,").encode(),
     "gzip": gzip.compress(written().encode()),
     "gzip of UTF-16": gzip.compress(written(";").encode("utf-16")),
 }
@@ -134,6 +138,31 @@ def test_quotes_that_are_signs(tmp_path: Path) -> None:
     assert read_cells(path).column("text") == ['"So they say', "fine", 'said" "he', '"again']
 
 
+def test_lines_above_and_lacking_cells_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("# of May\nn,a,b\n1,2,3\n2,5\n3,,7\n4\n")
+    with caplog.at_level(logging.INFO):
+        cells = read_cells(path, blanks=True)
+    assert cells.lines.tolist() == [3, 4, 5, 6]
+    assert [cells.column(name) for name in ("a", "b")] == [["2", "5", "", ""], ["3", "", "7", ""]]
+    assert "left out are 1 lines above the names, from '# of May' on" in caplog.text
+    assert "2 rows have fewer cells than there are columns: those at their end are empty" in caplog.text
+    with pytest.raises(UserError, match="line 6: there is 1 cell under 3 columns"):  # a text that is cut in two
+        read_cells(path)
+    path.write_text("text,label\n# great,pos\nso so,neg\nbad,neg\n")
+    assert read_cells(path).column("text") == ["# great", "so so", "bad"]
+    path.write_text("#great,pos\n#bad,neg\nso so,neg\nbad,neg\n")
+    assert read_cells(path, header=False).column("1") == ["#great", "#bad", "so so", "bad"]
+
+
+def test_decimal_commas_under_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("load\n1.003,5\n7,25\n")
+    assert read_cells(path, blanks=True).column("load") == ["1.003,5", "7,25"]
+    path.write_text("load\n1,5\n2,25\n")  # the numbers of the rows in front
+    assert read_cells(path, blanks=True).column("load") == ["5", "25"]
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for content, message in {
@@ -141,7 +170,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         b"\n\n": "is empty",
         b"a,b\n1,2\n1,2,3\n": r"a\.csv, line 3: there are 3 cells under 2 columns: put texts",
         b"a,b\n1,2\n1\n": r"line 3: there is 1 cell under 2 columns",
-        b"Report of May\na,b\n1,2\n1,2\n": r"line 2: there are 2 cells under 1 names: the first line must have a name",
+        b"Report,of,May\n1,2\n1,2\n": r"line 2: there are 2 cells under 3 names: the first line must have a name",
         b"PK\x03\x04 and more": "no text but an Excel workbook",
         b"a,b\n1,\x00\n": "line 2 holds a zero byte",
         gzip.compress(b"a,b\n1,2\n" * 99)[:-12]: "packed by gzip and damaged",

@@ -110,6 +110,14 @@ VARIANTS: dict[str, tuple[str | bytes, dict[str, Any]]] = {
     "gzip": (gzip.compress(table().encode()), {}),
     "everything quoted": ("\n".join('"' + line.replace(",", '","') + '"' for line in table().splitlines()), {}),
     "a sparse table": (table().replace("\n", "\n\n"), {}),
+    "zones by name": (table([f"{t} CEST" for t in TIMES + pd.Timedelta("2h")]), {}),
+    "Excel's days": (table([f"{(t - pd.Timestamp('1899-12-30')) / pd.Timedelta('1D'):.9f}" for t in TIMES]), {}),
+    "minus behind": (table(oil=lambda x: f"{-x:.1f}-" if x < 0 else f"{x:.1f}"), {}),
+    "remarks above": ("# by hand\n# at home, in May\n" + table(), {}),
+    "lines above": ("Station 5,,\n\nin Bern,,\n" + table(), {}),
+    "units under the names": (table().replace("oil\n", "oil\n[UTC],kW,°C\n"), {}),
+    "sums at the end": (table() + "Total,1,2\nMean:,3,4\n", {}),
+    "rows numbered": ("\n".join(f"{i or 'No'},{x}" for i, x in enumerate(table().splitlines())), {}),
     "Excel": ("sep=;\n" + table(TIMES.strftime("%d.%m.%Y %H:%M"), comma(2, "."), comma(1), ";"), {}),
 }  # fmt: skip
 

@@ -230,6 +230,8 @@ class SeriesData(DataModule):
         ranges = dict(zip(("train", "val", "test"), zip([0, *self.rows], self.rows, strict=False), strict=True))
         self.require_rows({name: end - begin for name, (begin, end) in ranges.items()})
         values = fill(table, self.rows[0], self.missing)
+        if (gaps := np.isnan(table.values)).any():
+            log.info("%d of %d values are filled by data.missing=%s", gaps.sum(), gaps.size, self.missing)
         judged = np.isnan(table.values[self.rows[0] : self.rows[2], : self.out_channels])
         if judged.any():
             log.info("%d of %d values of validation and test are filled, not measured", judged.sum(), judged.size)

@@ -14,6 +14,7 @@ from .times import LIKELY, PARTS, TIME_OF_DAY, Times, parse_numbers, parse_times
 
 FORM = "as in 2024-01-31 or 2024-01-31 12:00"
 NONE = "none"  # data.time of a table without times
+COUNTER = re.compile(r"no\.?|nr\.?|n|num|number|#|id|idx|index|row|line|record|obs|lfd.*|step|t|s|sec|seconds", re.I)
 HOUR = re.compile(PARTS["hour"], re.IGNORECASE)
 Name = str | list[str]
 
@@ -57,12 +58,13 @@ def find_times(cells: Cells, time: Name | None, form: str | None = None, others:
     for name in free:
         if (times := parse_times(cells.column(name), form)) is None:
             continue
+        _require_names(cells, name)
         beside = _time_of_day(cells, times, [each for each in free if each != name])
         return Found(name, times) if beside is None else _given(cells, [name, beside], form)
     if parts := _parts(cells, free):
         return _given(cells, parts, form)
     for name in (each for each in free if each == cells.names[0] or LIKELY.search(each)):
-        if (times := parse_numbers(cells.column(name), form)) is not None:
+        if (times := parse_numbers(cells.column(name), form, named=bool(LIKELY.search(name)))) is not None:
             return Found(name, times)
     if all(is_numbers(cells.column(name)) or not any(cells.column(name)) for name in free):
         return Found("", None)
@@ -84,7 +86,7 @@ def _given(cells: Cells, time: Name, form: str | None) -> Found:
             raise UserError(f"columns {shown} of {cells.path} do not make a time in every row, {FORM}")
         return Found(names, times)
     (name,), (column,) = names, columns
-    times = parse_times(column, form) or parse_numbers(column, form)
+    times = parse_times(column, form) or parse_numbers(column, form, named=True)
     if times is None:
         raise UserError(_wrong_time(cells, name, form))
     if beside := _time_of_day(cells, times, [each for each in cells.names if each != name]):
@@ -92,6 +94,16 @@ def _given(cells: Cells, time: Name, form: str | None) -> Found:
             f"{cells.path} has its times of day in the column {beside!r}: name both, data.time=[{name},{beside}]"
         )
     return Found(name, times)
+
+
+def _require_names(cells: Cells, time: str) -> None:
+    """Refuse times without a name where what is called time has numbers: commas divide cells and begin decimals."""
+    after = cells.names[1] if len(cells.names) > 1 else ""
+    if time == cells.names[0] == "Unnamed: 0" and LIKELY.search(after) and is_numbers(cells.column(after)):
+        raise UserError(
+            f"{cells.path} has one cell more in each row than names, so that {after!r} stands above numbers: if commas "
+            "both divide its cells and begin its decimals, save it with semicolons between cells"
+        )
 
 
 def _time_of_day(cells: Cells, times: Times, names: Sequence[str]) -> str | None:
@@ -142,7 +154,7 @@ def _without(cells: Cells, names: Sequence[str], form: str | None) -> str:
 
 
 def _one(cell: str, form: str | None) -> bool:
-    return (parse_times([cell], form) or parse_numbers([cell], form)) is not None
+    return (parse_times([cell], form) or parse_numbers([cell], form, named=True)) is not None
 
 
 def find_series(cells: Cells, others: Iterable[str]) -> list[str]:
@@ -153,9 +165,25 @@ def find_series(cells: Cells, others: Iterable[str]) -> list[str]:
     """
     rest = [name for name in cells.names if name not in set(others) and not name.startswith("Unnamed: ")]
     found = [name for name in rest if is_numbers(cells.column(name))]
+    found = [name for name in found if not is_counter(name, cells.column(name))] or found
     if not found:
         raise UserError(f"{cells.path} has no column of numbers beside its times: there is nothing to forecast")
     return found
+
+
+def is_counter(name: str, column: Sequence[str]) -> bool:
+    """Whether a column counts the rows, or the time since the first one: by its name, and by even steps upwards.
+
+    >>> is_counter("No", ["1", "2", "3"]), is_counter("time", ["0.0", "0.1", "0.2"]), is_counter("load", ["1", "2"])
+    (True, True, False)
+    """
+    if not (LIKELY.search(name) or COUNTER.fullmatch(name)):
+        return False
+    try:
+        steps = np.diff(np.array([float(cell) for cell in column]))
+    except ValueError:
+        return False
+    return len(steps) > 1 and steps[0] > 0 and bool(np.allclose(steps, steps[0], rtol=1e-3, atol=0))
 
 
 def find_group(cells: Cells, found: Found) -> str | None:

@@ -16,12 +16,13 @@ from ..tables import MISSING, Cells
 log = logging.getLogger(__name__)
 LOOKED = 1_000  # cells by which a column of numbers is told from others
 GAPS = "'’\u00a0\u202f\u2009 "  # stand between thousands and nowhere else in a number
+STAND_INS = (-99.0, -99.9, -999.0, -999.9, -9999.0, -99999.0)  # for no value
 CALLED = {".": "point", ",": "comma"}  # what begins the decimals
 WORDS = {"true": 1.0, "false": 0.0}
-# A sign, a currency, digits with marks, an exponent, a unit: -1.234,5 · $5 · EUR 5 · 12 % · 3e-4 · 5 m/s · (5.00)
+# A sign, a currency, digits with marks, an exponent, unit: -1.234,5 · $5 · EUR 5 · 12 % · 3e-4 · 5 m/s · (5.00) · 5.00-
 NUMBER = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+−–])?\s*(?P<before>(?:[A-Z]{{0,3}}[$€£¥₹₩₽])|(?:[A-Z]{{3}}(?=\s)))?\s*(?P<inner>[-+−–])?"
-    rf"(?P<digits>\d(?:[\d.,{GAPS}]*\d)?[.,]?|[.,]\d+)(?P<exponent>[eE][-+]?\d+)?"
+    rf"(?P<digits>\d(?:[\d.,{GAPS}]*\d)?[.,]?|[.,]\d+)(?P<exponent>[eE][-+]?\d+)?(?P<behind>[-−])?"
     r"\s*(?P<after>(?:[^\W\d_]|[%‰°$€£¥₹₩₽])[^|;]{0,15})?(?P<close>\))?"
 )
 THOUSAND = re.compile(r"[1-9]\d{0,2}([.,])\d{3}")  # a mark of thousands, or three decimals
@@ -91,6 +92,11 @@ def read_numbers(
             raise UserError(f"column {name!r} of {cells.path} is in {unit}, and that of training was in {before}")
         if doubt:
             log.info("%s: column %r: %s", cells.path, name, doubt)
+        if sign := _stand_in(values[:, k]):
+            log.warning(
+                "%s: column %r is %g in %d rows, far below all others, and counts as measured: leave these cells empty "
+                "if it stands for no value", cells.path, name, sign, (values[:, k] == sign).sum(),
+            )  # fmt: skip
     if written.units:
         said = ", ".join(f"{unit} of {name}" for name, unit in list(written.units.items())[:8])
         log.info("%s: taken off the numbers: %s%s", cells.path, said, ", ..." if len(written.units) > 8 else "")
@@ -177,6 +183,14 @@ def _decimal(
     return chosen, f"{evidence.example} is {whole}: the sign in it marks thousands{why}"
 
 
+def _stand_in(values: NDArray[np.float64]) -> float:
+    """A number such as -9999 that may stand for no value, as loggers of weather write it; 0: there is none."""
+    known = values[~np.isnan(values)]
+    least = known.min(initial=0.0)
+    others = known[known > least]
+    return float(least) if least in STAND_INS and len(others) and others.min() > 0.5 * least else 0.0
+
+
 def _numbers(cells: Cells, name: str, column: list[str], decimal: str) -> tuple[NDArray[np.float64], str]:
     """A column's numbers, and what stands at each of them."""
     if decimal == "." and (fast := _plain(column)) is not None:
@@ -237,7 +251,10 @@ def _wrong(cells: Cells, name: str, cell: str, row: int, more: str) -> str:
 
 
 def _hint(cell: str, decimal: str) -> str:
-    return f" with decimals behind a {CALLED[decimal]} as the others" if NUMBER.fullmatch(cell) else ""
+    """What is said of a cell that is a number but for the sign of its decimals."""
+    match = NUMBER.fullmatch(cell)
+    other = match is not None and not np.isnan(_value(match, _other(decimal)))
+    return f" with decimals behind a {CALLED[decimal]} as the others" if other else ""
 
 
 def _unit(match: re.Match[str]) -> str:
@@ -246,10 +263,10 @@ def _unit(match: re.Match[str]) -> str:
 
 
 def _value(match: re.Match[str], decimal: str) -> float:
-    """The number; NaN where its marks are at no thousands, or one of two brackets is missing.
+    """The number; NaN where its marks are at no thousands, it is too large, or one of two brackets is missing.
 
-    >>> [_value(NUMBER.fullmatch(cell), ",") for cell in ("1.234,5", "−0,5 %", "1 003", "(5)", "1.23", "2,")]
-    [1234.5, -0.5, 1003.0, -5.0, nan, 2.0]
+    >>> [_value(NUMBER.fullmatch(cell), ",") for cell in ("1.234,5", "−0,5 %", "1 003", "(5)", "5,0-", "1.23", "2,")]
+    [1234.5, -0.5, 1003.0, -5.0, -5.0, nan, 2.0]
     """
     whole, _, rest = match["digits"].partition(decimal)
     groups = re.split(rf"[{re.escape(_other(decimal))}{GAPS}]", whole)
@@ -257,5 +274,7 @@ def _value(match: re.Match[str], decimal: str) -> float:
     if (len(groups) > 1 and not marked) or (rest and not rest.isdigit()) or bool(match["open"]) != bool(match["close"]):
         return np.nan
     value = float(f"{''.join(groups) or '0'}.{rest or '0'}{match['exponent'] or ''}")
-    negative = bool(match["open"]) or (match["sign"] or match["inner"] or "+") in "-−–"
+    if not isfinite(value):
+        return np.nan
+    negative = any(match[name] and match[name] in "(-−–" for name in ("open", "sign", "inner", "behind"))
     return -value if negative else value

@@ -101,6 +101,10 @@ class SeriesCSV(SeriesData):
         )  # fmt: skip
         return table
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.given_series = self.series
+
     def borders(self, table: Table) -> tuple[int, int, int]:
         n = len(table.values)
         test, val = round(self.test_share * n), round(self.val_share * n)

@@ -1,6 +1,7 @@
 """Tables of series: how they are read from a file, checked, and filled."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,12 +12,16 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ..splits import sort_labels
-from ..tables import Cells, read_cells
+from ..tables import SHOWN, VALUE, Cells, read_cells
 from .clock import ROWS, Clock, find_clock, text_of, to_utc
 from .columns import Found, Name, find_group, find_series, find_times
 from .numbers import Written, read_numbers
 
 log = logging.getLogger(__name__)
+SUMS = re.compile(
+    r"(grand )?(sub)?(totale?s?|totaal|sum|sums|summen?|gesamt|somme|suma|average|avg|mean|mittel(wert)?|moyenne|media|"
+    r"min(imum)?|max(imum)?|count|median|std|stdev)\s*:?", re.IGNORECASE,
+)  # fmt: skip
 SIGNS = {"point": ".", "comma": ","}
 
 
@@ -124,7 +129,7 @@ def read_table(
     chosen = choose(cells, wide, found, series, covariates)
     columns = list(dict.fromkeys(wide[name][0] for name in (*chosen, *covariates)))
     if series is None and (rest := _left_out(cells, found, form, columns)):
-        log.info("%s: left out, since they hold no numbers: %s", path, ", ".join(rest))
+        log.info("%s: left out, since they hold no numbers or count the rows: %s", path, ", ".join(rest))
     numbers, written = read_numbers(cells, columns, SIGNS.get(form.decimal or ""), known.numbers)
     stamps, rows, values = _spread(cells, found, form, wide, [*chosen, *covariates], columns, numbers)
     clock, zone = _clock(stamps, rows, cells, form, found, missing)
@@ -143,9 +148,26 @@ def read_frame(path: str | Path | None, form: Form, expected: Iterable[str] = ()
         raise UserError("data=series_csv needs your file: name it with data.path=FILE.csv")
     names = [name for name in expected if name]
     cells = read_cells(path, encoding=form.encoding, header=form.header, expected=names, blanks=True)
+    cells = _measured(cells)
     if not len(cells):
         raise UserError(f"{path} is empty: it has a line of names and no row")
     return cells
+
+
+def _measured(cells: Cells) -> Cells:
+    """The rows but for one of units under the names, and for sums and means at the end; what is left out is logged."""
+    begin, end = 0, len(cells)
+    has_value = [any(VALUE.match(str(column[row])) for column in cells.columns) for row in range(min(2, end))]
+    if cells.header and has_value == [False, True]:
+        begin = 1
+    first = cells.columns[0] if cells.columns else []
+    while end > begin and SUMS.fullmatch(last := str(first[end - 1])) and (first == last).sum() == 1:
+        end -= 1
+    left = [*range(begin), *range(end, len(cells))]
+    for row in left:
+        shown = ", ".join(str(column[row]) for column in cells.columns)
+        log.info("%s: left out is %r, which is no row of measurements", cells.place(row), shown[:SHOWN])
+    return cells.rows(slice(begin, end)) if left else cells
 
 
 def wide_names(cells: Cells, found: Found, group: str | None) -> dict[str, tuple[str, str | None]]:
@@ -210,6 +232,8 @@ def _spread(
     if found.times is None:
         raise UserError(f"data.group={form.group} needs times, by which the series belong together: name data.time")
     labels = np.array(cells.column(form.group))
+    if (absent := labels == "").any():
+        raise UserError(f"{cells.place(int(absent.argmax()), form.group)} is empty: each row must say its series")
     rows = {label: np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())}
     own = {label: _in_utc(stamps[at], at, cells, form, found) for label, at in rows.items()}
     for label, times in own.items():

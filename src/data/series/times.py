@@ -24,7 +24,13 @@ CLOCK = (
     r"(?P<H>\d{1,2})(?:[:h.](?P<M>\d{2})(?:[:.](?P<S>\d{2})(?:[.,:](?P<f>\d+))?)?)?"
     r"\s*(?P<half>[AaPp]\.?\s?[Mm]\.?)?"
 )
-OFFSET = r"\s*(?P<zone>Z|UTC|GMT|(?:UTC|GMT)?\s?[-+]\d{2}(?::?\d{2})?)?"
+# Hours east of UTC of zones by name: those of RFC 5322, section 4.3, of Europe, in German too, and of Japan. Names such
+# as IST, which several countries have, are none.
+ZONES = {
+    "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "WET": 0, "WEST": 1,
+    "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MEZ": 1, "MESZ": 2, "MSK": 3, "JST": 9,
+}  # fmt: skip
+OFFSET = rf"\s*(?P<zone>Z|UTC|GMT|(?:UTC|GMT)?\s?[-+]\d{{2}}(?::?\d{{2}})?|{'|'.join(ZONES)})?"
 YEAR, SHORT = r"(?P<y>\d{4})", r"(?P<y>\d{4}|\d{2})"
 # The date in front; months by name have become M01 to M12. Of three numbers `a` and `b` are day and month in any order.
 DATES = {
@@ -49,10 +55,11 @@ FORMS["digits"] = re.compile(
 )
 FORMS["year"] = re.compile(r"(?P<y>1[5-9]\d\d|2[0-4]\d\d)")
 EPOCHS = {"s": (8, 10), "ms": (11, 13), "us": (14, 16), "ns": (17, 19)}  # digits of times since 1970: 1973 to 2286
+EXCEL = "excel days"
 ORDERS = {"day/month/year": "dmy", "month/day/year": "mdy", "year/month/day": "ymd"}
 TIME_OF_DAY = re.compile(rf"{CLOCK}", re.IGNORECASE)
 LIKELY = re.compile(
-    r"time|date|stamp|day|month|year|week|quarter|epoch|unix|dat(um|a)|zeit|tag|jahr|monat|fecha|heure", re.I
+    r"time|date|stamp|day|month|year|week|quarter|epoch|unix|dat(um|a)|zeit|tag|jahr|monat|fecha|heure|when", re.I
 )
 PARTS = {  # columns that hold a part of a time each, in the order of an ISO date
     "year": r"year|yr|yyyy|jahr|año|anno|année", "month": r"month|mon|mo|mm|monat|mes|mois",
@@ -110,10 +117,20 @@ def parse_times(cells: Sequence[str], form: str | None = None) -> Times | None:
     return best
 
 
-def parse_numbers(cells: Sequence[str], form: str | None = None) -> Times | None:
-    """Times that are written as numbers: 20240131, 202401, 1999, or Unix time in seconds to nanoseconds."""
+def parse_numbers(cells: Sequence[str], form: str | None = None, *, named: bool = False) -> Times | None:
+    """Times that are written as numbers: 20240131, 202401, 1999, or Unix time in seconds to nanoseconds.
+
+    Args:
+        cells: as they stand in the table.
+        form: in which training had them.
+        named: whether the user or the column's name says that these are times: then they may be Excel's days, too.
+    """
+    if named and all(re.fullmatch(r"\d{5}(,\d*)?", cell) for cell in cells):
+        cells = [cell.replace(",", ".") for cell in cells]
     if not len(cells) or not all(re.fullmatch(r"-?\d+(\.\d*)?([eE]\+?\d+)?", cell) for cell in cells):
         return None
+    if all(re.fullmatch(r"\d+\.0*", cell) for cell in cells):  # whole numbers that a program had as real ones
+        cells = [cell.partition(".")[0] for cell in cells]
     sizes = {len(cell) for cell in cells}
     kinds: list[Callable[[], Times | None]] = []
     if sizes in ({6}, {8}, {10}, {12}, {14}) and all(cell.isdigit() for cell in cells):
@@ -121,6 +138,8 @@ def parse_numbers(cells: Sequence[str], form: str | None = None) -> Times | None
     if sizes == {4}:
         kinds.append(lambda: _matched(cells, "year"))
     kinds.append(lambda: _epoch(cells))
+    if named or form == EXCEL:
+        kinds.append(lambda: _excel_days(cells))
     found = [times for kind in kinds if (times := kind()) is not None]
     return next((times for times in found if times.form == form), found[0] if found else None)
 
@@ -207,8 +226,10 @@ def _matched(cells: Sequence[str], name: str, order: str = "") -> Times | None:
     if days is None or time is None:
         return None
     stamps = days.astype("datetime64[ns]") + time.astype("timedelta64[ns]")
-    said = f"years of two digits are of this century below {PIVOT}" if any(parts.short()) else ""
-    return Times(_shortest(stamps), order or name, offsets.pop(), clock=any(parts.get("H")), said=said)
+    said = [f"years of two digits are of this century below {PIVOT}"] if any(parts.short()) else []
+    zones = sorted({zone.upper() for zone in parts.get("zone") if zone and zone.upper() in ZONES})
+    said += [f"{zone} is {ZONES[zone]:+} hours from UTC" for zone in zones]
+    return Times(_shortest(stamps), order or name, offsets.pop(), clock=any(parts.get("H")), said="; ".join(said))
 
 
 class _Parts:
@@ -240,10 +261,9 @@ def _dates(parts: _Parts) -> Stamps | None:
         return None
     if any(parts.get("w")):
         week, weekday = parts.numbers("w"), parts.numbers("wd", default=1)
-        if (week < 1).any() or (week > 53).any():
+        monday, after = _first_monday(year), _first_monday(year + 1)
+        if (week < 1).any() or (7 * week > (after - monday).astype(np.int64)).any():
             return None
-        fourth = _days(year, np.ones_like(year), np.full_like(year, 4))  # the fourth of January is in the first week
-        monday = fourth - ((fourth.astype(np.int64) + 3) % 7).astype("timedelta64[D]")
         of_weeks: Stamps = monday + (7 * (week - 1) + weekday - 1).astype("timedelta64[D]")
         return of_weeks
     quarter = parts.numbers("q", "q2")
@@ -253,6 +273,13 @@ def _dates(parts: _Parts) -> Stamps | None:
     days = _days(year, month, day)
     there = days.astype("datetime64[M]") == _days(year, month, np.ones_like(day)).astype("datetime64[M]")
     return days if there.all() else None  # the 30th of February is in March
+
+
+def _first_monday(year: NDArray[np.int64]) -> Stamps:
+    """The begin of the first week of years, in which their fourth of January is."""
+    fourth = _days(year, np.ones_like(year), np.full_like(year, 4))
+    monday: Stamps = fourth - ((fourth.astype(np.int64) + 3) % 7).astype("timedelta64[D]")
+    return monday
 
 
 def _times_of_day(parts: _Parts) -> NDArray[np.int64] | None:
@@ -276,9 +303,11 @@ def _times_of_day(parts: _Parts) -> NDArray[np.int64] | None:
 def _offset(zone: str) -> int:
     """Minutes east of UTC.
 
-    >>> [_offset(zone) for zone in ("Z", "+01:00", "UTC-0330")]
-    [0, 60, -210]
+    >>> [_offset(zone) for zone in ("Z", "+01:00", "UTC-0330", "CEST")]
+    [0, 60, -210, 120]
     """
+    if zone.upper() in ZONES:
+        return 60 * ZONES[zone.upper()]
     match = re.search(r"([-+])(\d\d):?(\d\d)?$", zone)
     return 0 if match is None else int(f"{match[1]}1") * (60 * int(match[2]) + int(match[3] or 0))
 
@@ -306,6 +335,24 @@ def _epoch(cells: Sequence[str]) -> Times | None:
     return Times(
         _shortest(stamps), f"unix {unit}", clock=True, said=f"times such as {cells[0]} are Unix time in {unit}"
     )
+
+
+def _excel_days(cells: Sequence[str]) -> Times | None:
+    """Days since the end of 1899 with their fractions, as Excel counts them from March 1900 on; of 1954 to 2091."""
+    if not all(re.fullmatch(r"\d{5}(\.\d*)?", cell) for cell in cells):
+        return None
+    days = [Decimal(cell) for cell in cells]
+    if not 20_000 <= min(days) <= max(days) < 70_000:
+        return None
+    seconds = [day * 86400 for day in days]
+    places = max(len(cell.partition(".")[2]) for cell in cells)
+    far = 43200 * Decimal(10) ** -places + Decimal("0.001")  # as far beside a second as digits are missing
+    digits = 0 if all(abs(second - round(second)) <= far for second in seconds) else 3
+    since = np.array([int(round(second, digits) * 10**9) for second in seconds], np.int64)
+    stamps = np.datetime64("1899-12-30", "ns") + since.astype("timedelta64[ns]")
+    clock = any("." in cell for cell in cells)
+    said = f"times such as {cells[0]} are Excel's days, here {np.datetime_as_string(stamps[0], 's').replace('T', ' ')}"
+    return Times(_shortest(stamps), EXCEL, clock=clock, said=f"{said} (data.time=none if they are not)")
 
 
 def _shortest(stamps: Stamps) -> Stamps:

@@ -41,6 +41,9 @@ def numbers(path: Path, columns: list[list[str]], separator: str = ";", **option
         ([["1e3", "2.5E-2"]], ";", [[1000, 0.025]]),
         ([["5.", ".5"]], ",", [[5, 0.5]]),
         ([["NA", "3"]], ",", [[np.nan, 3]]),
+        ([["n/a", "-", "null", "?", "#N/A", "#NV", "Null", "--", "3"]], ",", [[*[np.nan] * 8, 3]]),
+        ([["5,50-", "1.003,25"]], ";", [[-5.5, 1003.25]]),  # as SAP writes them
+        ([["(5.50)", "(-2)", "+3"]], ",", [[-5.5, -2, 3]]),
     ],
 )
 def test_what_begins_the_decimals(
@@ -64,6 +67,13 @@ def test_doubt_is_told_once_and_can_be_decided(tmp_path: Path, caplog: pytest.Lo
     assert "taken off the numbers: $ of c0" in caplog.text
 
 
+def test_a_number_that_may_stand_for_none_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        numbers(tmp_path / "a.csv", [["-9999", "-3", "5", "-9999"], ["-99", "-98", "3", "5"]], ",")
+    assert "column 'c0' is -9999 in 2 rows, far below all others" in caplog.text
+    assert "c1" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("column", "message"),
     [
@@ -71,7 +81,9 @@ def test_doubt_is_told_once_and_can_be_decided(tmp_path: Path, caplog: pytest.Lo
         (["5 kW", "6 kW", "7 MW"], r"holds '7 MW' in line 4, which is no number in kW as the others"),
         (["5 kW", "6 kW", "7"], r"holds '7' in line 4, which is no number in kW as the others"),
         (["5", "6", "7 kW"], r"holds '7 kW' in line 4, which is no number: correct it"),
-        (["5", "6", "-"], r"holds '-' in line 4"),
+        (["5", "6", "x"], r"holds 'x' in line 4"),
+        (["5", "6", "inf"], r"holds 'inf' in line 4, which is no number: correct it"),
+        (["5", "6", "1e400"], r"holds '1e400' in line 4, which is no number: correct it"),
         (["5", "6", "1_000"], r"holds '1_000' in line 4"),
         (["5", "6", "(7"], r"holds '\(7' in line 4"),
         (["5", "6", "12.34.56"], r"holds '12\.34\.56' in line 4"),

@@ -48,7 +48,7 @@ def test_decimal_commas_blank_lines_and_columns_of_words(tmp_path: Path, caplog:
         table = read_table(path)
     assert table.series == ["a", "b"]
     assert table.values[3].tolist() == [3.5, 3]
-    assert "left out, since they hold no numbers: who" in caplog.text
+    assert "left out, since they hold no numbers or count the rows: who" in caplog.text
     lines[5] = lines[5].replace(",5", "?")
     path.write_text("\n".join(lines))
     with pytest.raises(UserError, match=r"'3\?' in line 6, which is no number|'2\?' in line 6"):

@@ -29,6 +29,11 @@ def first(*cells: str, form: str | None = None) -> str | None:
         (("2020-W53", "2021-W01"), "2020-12-28T00:00:00.000"),
         (("2024-03-31T01:30:00+01:00", "2024-03-31T03:30:00+02:00"), "2024-03-31T00:30:00.000"),
         (("2024-01-01T00:00Z", "2024-01-01T01:00"), None),
+        (("2021-W53", "2022-W01"), None),  # 2021 has 52 weeks
+        (("2024-03-31 01:00 CET", "2024-03-31 03:00 CEST"), "2024-03-31T00:00:00.000"),
+        (("2024-01-01 00:00 EST", "2024-01-01 01:00 EST"), "2024-01-01T05:00:00.000"),
+        (("2024-01-01 00:00 IST", "2024-01-01 01:00 IST"), None),  # of India, Israel or Ireland
+        (("20240131.0", "20240201.0"), "2024-01-31T00:00:00.000"),
         (("1711324800", "1711328400"), "2024-03-25T00:00:00.000"),
         (("1711324800123456789", "1711324800123456790"), "2024-03-25T00:00:00.123"),
         (("00:00", "01:00"), None),
@@ -55,6 +60,27 @@ def test_days_before_months_or_behind() -> None:
     assert first("01/02/2024", "01/03/2024", form="day/month/year") == "2024-02-01T00:00:00.000"
     assert first("01/02/2024", "01/03/2024", form="%d/%m/%Y") == "2024-02-01T00:00:00.000"
     assert first("01/32/2024", "01/03/2024", form="%d/%m/%Y") is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (("45321", "45322"), ["2024-01-30T00:00:00", "2024-01-31T00:00:00"]),
+        (("45321.5", "45321.75"), ["2024-01-30T12:00:00", "2024-01-30T18:00:00"]),
+        (("45321,5", "45322"), ["2024-01-30T12:00:00", "2024-01-31T00:00:00"]),
+        (("45321.041666667", "45321.083333333"), ["2024-01-30T01:00:00", "2024-01-30T02:00:00"]),
+    ],
+)
+def test_days_of_excel_where_a_name_says_times(cells: tuple[str, ...], expected: list[str]) -> None:
+    times = parse_numbers(cells, named=True)
+    assert times is not None
+    assert times.stamps.tolist() == np.array(expected, "datetime64[us]").tolist()
+    assert (
+        f"times such as {cells[0].replace(',', '.')} are Excel's days, here {expected[0].replace('T', ' ')}"
+        in times.said
+    )
+    assert parse_numbers(cells) is None
+    assert parse_numbers(("12345.5", "12346.5"), named=True) is None  # of 1933
 
 
 def test_nanoseconds_stay() -> None:
