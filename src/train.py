@@ -69,6 +69,7 @@ def run(config: DictConfig, words: Sequence[str]) -> float | None:
 
 def execute(
     composed: Composed, folder: Path, path: Path | None = None, data: DataModule | None = None, *, alone: bool = False,
+    beside: Path | None = None,
     callbacks: Sequence[lightning.Callback] = (),
 ) -> float | None:  # fmt: skip
     """Assemble, fit, test, sum up.
@@ -79,6 +80,7 @@ def execute(
         path: the checkpoint from which to go on.
         data: those of the config, where the check has built them.
         alone: whether one process is all that there can be, as in a sweep.
+        beside: see `assemble`.
         callbacks: further ones.
 
     Returns:
@@ -86,7 +88,7 @@ def execute(
     """
     plain = composed.plain()
     lightning.seed_everything(plain["seed"], workers=True, verbose=False)
-    parts = assemble(plain, path, data)
+    parts = assemble(plain, path, data, beside)
     task = parts.task
     begin = Begin(folder, plain, composed.words, parts, path, accepted=composed.accepted)
     trainer = build_trainer(plain, folder, callbacks, first=[begin])

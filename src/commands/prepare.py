@@ -4,7 +4,7 @@ import glob
 from pathlib import Path
 from typing import Literal
 
-from ..data.reading import list_files
+from ..data.reading import LeftOut, list_files
 from ..data.text.split_files import split_files, tell_splits
 from ..data.text.token_writing import given, split_by_name, split_by_position, trainer, write_tokens
 from ..data.text.tokenizer import BERT, GPT, TRANSLATION, load_codec
@@ -64,7 +64,7 @@ def prepare(
 
 
 def find_texts(given: str) -> list[Path]:
-    """The files that `input` means, sorted.
+    """The files that `input` means, sorted; what is left out of a folder is said.
 
     Raises:
         UserError: there are none.
@@ -73,7 +73,10 @@ def find_texts(given: str) -> list[Path]:
     if source.is_file():
         return [source]
     if source.is_dir():
-        found = [source / name for name in list_files(source, (".txt",))]
+        left = LeftOut()
+        found = [source / name for name in list_files(source, (".txt",), left)]
+        if found and (said := left.said(source)):
+            print(said)
     else:
         found = sorted(path for path in map(Path, glob.glob(str(source), recursive=True)) if path.is_file())
     if not found:

@@ -65,7 +65,7 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         encoding: of the text, as Python names it; None: UTF-8. A byte order mark counts more.
 
     Raises:
-        UserError: there is no such encoding, or the file is not in it; it is named.
+        UserError: there is no such encoding, the file is not in it, or it holds zero bytes; it is named.
     """
     data = path.read_bytes()
     for magic, what in OTHERS.items():
@@ -87,7 +87,18 @@ def read_text(path: Path, encoding: str | None = None) -> str:
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be unpacked ({error}): get it anew") from error
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if (at := text.find("\0")) >= 0:
+        raise UserError(zero_byte(path, text.count("\n", 0, at) + 1, "a text"))
+    return text
+
+
+def zero_byte(path: Path, line: int, what: str) -> str:
+    """What is said of a file with a zero byte, which UTF-8 allows and no text has."""
+    return (
+        f"{path}, line {line} holds a zero byte, so it is no text: save it as {what} in UTF-8, or use "
+        "data.encoding=utf-16-le if it is in UTF-16"
+    )
 
 
 @contextlib.contextmanager
@@ -111,10 +122,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _without_zeros(lines: Iterator[str], path: Path) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         if "\0" in line:
-            raise UserError(
-                f"{path}, line {number} holds a zero byte, so it is no text: save it as CSV in UTF-8, or use "
-                "data.encoding=utf-16-le if it is in UTF-16"
-            )
+            raise UserError(zero_byte(path, number, "CSV"))
         yield line
 
 

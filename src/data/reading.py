@@ -103,6 +103,11 @@ class LeftOut:
 
     def say(self, folder: Path) -> None:
         """One line in the log, where there is something to say."""
+        if said := self.said(folder):
+            log.info(said)
+
+    def said(self, folder: Path) -> str:
+        """What there is to say."""
         parts = [
             f"{found.total()} {what} ({named(found)})"
             for found, what in (
@@ -117,8 +122,7 @@ class LeftOut:
         said = [f"left out are {', '.join(parts)}"] if parts else []
         if self.links:
             said.append(f"{self.links} linked folders are followed")
-        if said:
-            log.info("of %s %s", folder, "; ".join(said))
+        return f"of {folder} {'; '.join(said)}" if said else ""
 
 
 def is_hidden(name: str) -> bool:

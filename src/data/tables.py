@@ -9,6 +9,7 @@ stands in the file, without blanks around it; what it means (a number, a time, a
     cells.place(1, "sold")         # "sales.csv, line 3, column 'sold'"
 """
 
+import contextlib
 import csv
 import logging
 import re
@@ -42,6 +43,18 @@ CHUNK = 4_096  # rows that are Python's strings at a time
 LARGEST = 1 << 24  # characters of a cell
 SHOWN = 40  # characters of a line that the log has
 VALUE = re.compile(r"[-+−(]?\s*[^\w\s.,;]?\s*[-+−]?\s*[.,]?\d")  # how numbers and times begin: -3, $5, .5, 2024
+
+
+@contextlib.contextmanager
+def unsaid() -> Iterator[None]:
+    """Nothing is logged of tables that are read to count what is in them: who reads them for a run says it."""
+    logger = logging.getLogger(__package__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True)

@@ -64,35 +64,54 @@ def made_folder(folder: Path, instead: str = "a folder with output=FOLDER") -> P
 def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row], None]]:
     """A function that writes a row of a CSV file, at once; the file begins with the first row.
 
-    The columns are those of the first answer. A row with an error in place of an answer waits for it.
+    The columns are those of the first answer. A row with an error in place of an answer waits for it. Where the first
+    error comes behind answers in a file without a column for it, a file with one takes its place.
 
     Raises:
         UserError: another command writes the same file, or the disk is full.
 
     Args:
         path: the file; None: nothing is written.
-        errors: whether there is a column for errors, which is empty in answers.
+        errors: whether there is a column for errors, which is empty in answers, in any case.
     """
     waiting: list[Row] = []
     with contextlib.ExitStack() as opened:
         writer: csv.DictWriter[str] | None = None
         file: Any = None
 
-        def begin(columns: list[str]) -> "csv.DictWriter[str]":
+        def reopen(columns: list[str]) -> "csv.DictWriter[str]":
             nonlocal writer, file
             assert path is not None
+            opened.close()
             file = path.open("a", newline="", encoding="utf-8")
             opened.callback(close, file)
             if not opened.enter_context(claimed(file.fileno())):
                 raise UserError(f"{path} is being written by another command: name another file with output=FILE")
-            with contextlib.suppress(OSError):  # what is no file has no length
-                file.truncate(0)
             extra = [ERROR] if errors and ERROR not in columns else []
             writer = csv.DictWriter(file, [*columns, *extra], extrasaction="ignore")
+            return writer
+
+        def begin(columns: list[str]) -> "csv.DictWriter[str]":
+            writer = reopen(columns)
+            with contextlib.suppress(OSError):  # what is no file has no length
+                file.truncate(0)
             writer.writeheader()
             writer.writerows(waiting)
             waiting.clear()
             return writer
+
+        def widen(columns: list[str]) -> "csv.DictWriter[str]":
+            """A column for errors, in a file that takes the place of the former one whole."""
+            assert path is not None
+            with path.open(newline="", encoding="utf-8") as written:
+                rows = list(csv.DictReader(written))
+            part = path.with_name(f"{path.name}.part")
+            with part.open("w", newline="", encoding="utf-8") as anew:
+                wider = csv.DictWriter(anew, [*columns, ERROR])
+                wider.writeheader()
+                wider.writerows(rows)
+            part.replace(path)
+            return reopen([*columns, ERROR])
 
         def write(row: Row) -> None:
             if path is None:
@@ -101,7 +120,10 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
                 waiting.append(row)
                 return
             try:
-                (writer or begin(list(row))).writerow(row)
+                current = writer or begin(list(row))
+                if ERROR in row and ERROR not in current.fieldnames:
+                    current = widen(list(current.fieldnames))
+                current.writerow(row)
                 file.flush()
             except OSError as error:
                 raise UserError(

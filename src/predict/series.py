@@ -1,6 +1,7 @@
 """A trained forecaster and a user's file: what comes after its end, and where it was surprised."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -8,13 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.reading import find_files, read_each
 from ..data.series.base import SeriesData
 from ..data.series.clock import text_of, times_after
 from ..errors import UserError, nearest
 from ..tasks.forecasting import Forecasting
 from .registry import answers
+from .rows import ERROR
 
 Row = dict[str, Any]
+TABLES = (".csv", ".tsv", ".txt", ".gz")
 MODES = ("forecast", "anomalies")  # what is said of a table of series
 MAD = 1.4826  # times the median absolute deviation is the standard deviation of a normal distribution
 MEAN_DEVIATION = 1.2533  # times the mean absolute deviation likewise
@@ -24,30 +28,47 @@ MEAN_DEVIATION = 1.2533  # times the mean absolute deviation likewise
 def forecast_or_score(
     task: Forecasting, data: SeriesData, given: str, *, mode: Literal["forecast", "anomalies"] = "forecast",
     threshold: float | None = None,
-) -> list[Row]:  # fmt: skip
-    """What comes after the end of a user's table, or where in it the network was surprised.
+) -> Iterator[Row]:  # fmt: skip
+    """What comes after the end of a user's table, or where in it the network was surprised; or of each in a folder.
 
     Args:
         task: in eval mode, with the trained network.
         data: of the training, see `reader`.
-        given: a CSV file, see `SeriesData.read`.
+        given: a CSV file, see `SeriesData.read`, or a folder of such files.
         mode: of series: the steps after the end, or how far each step was off its forecast.
         threshold: deviations over which a step is an anomaly; else 5.
 
+    Yields:
+        The rows of the file; of a folder those of each, in front the file, or its reason, as "error".
+
     Raises:
-        UserError: another mode, or a file that is not like that of the training.
+        UserError: another mode, or no file is like that of the training.
     """
     if mode not in MODES:
         raise UserError(f"mode={mode} is unknown{nearest(mode, list(MODES))}")
-    if mode == "anomalies":
-        return find_anomalies(task, data, given, 5.0 if threshold is None else threshold)
-    if threshold is not None:
+    if mode != "anomalies" and threshold is not None:
         raise UserError(f"threshold={threshold} is for mode=anomalies: add that, or leave threshold out")
-    return forecast(task, data, given)
+
+    def rows_of(path: str | Path, own: Sequence[str] = ()) -> list[Row]:
+        if mode == "anomalies":
+            return find_anomalies(task, data, str(path), 5.0 if threshold is None else threshold, own)
+        return forecast(task, data, str(path), own)
+
+    if not Path(given).expanduser().is_dir():
+        yield from rows_of(given)
+        return
+    found, unread = read_each(find_files(given, TABLES), lambda path: rows_of(path, ("file", ERROR)))
+    for path, rows in found:
+        yield from ({"file": str(path), **row} for row in rows)
+    yield from unread
 
 
-def forecast(task: Forecasting, data: SeriesData, given: str) -> list[Row]:
+def forecast(task: Forecasting, data: SeriesData, given: str, own: Sequence[str] = ()) -> list[Row]:
     """The next h steps after the end of a file.
+
+    Args:
+        task, data, given: see `forecast_or_score`.
+        own: further columns of the answer, which no series may be called as.
 
     Returns:
         A row for each step: the time; for each series its forecast, in its units; and with quantiles each of them, in
@@ -58,7 +79,7 @@ def forecast(task: Forecasting, data: SeriesData, given: str) -> list[Row]:
     x, _ = data.transform(windows.samples[-1, torch.tensor([len(windows) - 1])])
     (output,) = answers_in_order(task, x.to(task.device)).cpu().double()  # h c, or h c q
     levels = [f" {level:g}" for level in task.quantiles or ()]
-    names = called(table.series, ("time",), ("", *levels))
+    names = called(table.series, ("time", *own), ("", *levels))
     rows = []
     for time, step in zip(times_after(table.times[-1], table.step, len(output)), output, strict=True):
         row: Row = {"time": text_of(time, table.zone)}
@@ -91,13 +112,16 @@ def called(series: Sequence[str], own: Sequence[str], endings: Sequence[str]) ->
     return names
 
 
-def find_anomalies(task: Forecasting, data: SeriesData, given: str, threshold: float = 5.0) -> list[Row]:
+def find_anomalies(
+    task: Forecasting, data: SeriesData, given: str, threshold: float = 5.0, own: Sequence[str] = ()
+) -> list[Row]:
     """How much each row of a file surprised the network, which forecast it one step ahead.
 
     Args:
         task, data: see `forecast_or_score`.
         given: a CSV file with one row more than the lookback at least.
         threshold: score from which a row is called an anomaly.
+        own: see `forecast`.
 
     Returns:
         For each row after the first lookback: the time; score, the largest over the series; anomaly, whether it is over
@@ -123,7 +147,7 @@ def find_anomalies(task: Forecasting, data: SeriesData, given: str, threshold: f
     scores = robust_scores(errors)
     mean, std = (np.array(values[:c]) for values in (data.mean, data.std))
     in_units = forecasts.double().numpy() * std + mean
-    names = called(table.series, ("time", "score", "anomaly"), ("", " forecast", " score"))
+    names = called(table.series, ("time", "score", "anomaly", *own), ("", " forecast", " score"))
     rows = []
     for i, score in enumerate(scores):
         if np.isnan(score).all():

@@ -40,13 +40,16 @@ class Parts:
     weights: Report | None = None
 
 
-def assemble(plain: dict[str, Any], path: Path | None = None, data: DataModule | None = None) -> Parts:
+def assemble(
+    plain: dict[str, Any], path: Path | None = None, data: DataModule | None = None, beside: Path | None = None
+) -> Parts:
     """The parts of a resolved config.
 
     Args:
         plain: checked, and resolved to plain values.
         path: the checkpoint from which the run goes on.
         data: of this config, where the check has built them, see `check.fits`.
+        beside: where there is none, a checkpoint of another run that is to have had the same data.
 
     Raises:
         UserError: weights that are not there or do not fit, a checkpoint from which no run can go on.
@@ -63,6 +66,8 @@ def assemble(plain: dict[str, Any], path: Path | None = None, data: DataModule |
         behind = progress(checkpoint, path)
         data.load_state_dict(checkpoint["torchatlas"]["data"])
         before = checkpoint["torchatlas"].get("contents", {})
+    elif beside is not None:
+        before = read(beside)["torchatlas"].get("contents", {})
     task = build_task(
         plain["task"], network, plain["optim"], plain["schedule"], limits=limits(plain), behind=behind, restore=restore
     )

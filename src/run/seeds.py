@@ -40,7 +40,8 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
     Raises:
         UserError: `seeds` is no number from 2 on, or nothing would write the figures that are to be compared.
     """
-    config = saved_config(folder) if is_series(folder) else composed.config
+    goes_on = is_series(folder)
+    config = saved_config(folder) if goes_on else composed.config
     number, first = config.seeds, config.seed
     if isinstance(number, bool) or not isinstance(number, int) or number < 2:
         raise UserError(f"seeds={number} must be a whole number from 2, as in seeds=5; for one run use seed=")
@@ -55,7 +56,7 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
     for seed in range(first, first + number):
         own = folder / f"seed-{seed}"
         own.mkdir(exist_ok=True)
-        one = replace(composed, config=of_seed(config, seed))
+        one = replace(composed, config=of_seed(config, seed), accepted=f"{CHANGED}=accept" in composed.words)
         if finished(own, tested):
             log.info("seed %d has had its run", seed)
         else:
@@ -64,11 +65,18 @@ def run_series(execute: Callable[..., Any], composed: Composed, folder: Path) ->
             if path is not None:
                 asked = [word for word in composed.words if word.startswith(f"{CHANGED}=")]
                 one = reopened(own, path, asked, composed.words)
-            execute(one, own, path, alone=True)
+            beside = checkpoint_of(folder, range(first, seed)) if goes_on else None
+            execute(one, own, path, alone=True, beside=beside)
         metrics = read_metrics(own)
         best.append(metrics["best"].get(metrics["monitor"], math.nan))
     report(folder, range(first, first + number), known_figures(plain))
     return sum(best) / len(best)
+
+
+def checkpoint_of(folder: Path, seeds: range) -> Path | None:
+    """A checkpoint of a run that has begun, whose data those of later ones are to be."""
+    begun = (folder / f"seed-{seed}" for seed in seeds)
+    return next((find_checkpoint(str(own)) for own in begun if any(own.glob("checkpoints/*.ckpt"))), None)
 
 
 def of_seed(config: DictConfig, seed: int) -> DictConfig:

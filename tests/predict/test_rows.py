@@ -1,7 +1,9 @@
 """Tables of answers, and the files that they are written to."""
 
 import csv
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +43,28 @@ def test_what_is_read_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.Mon
             file_for(output, given, (".png",))
     for output, given in (("set/out.csv", "set"), ("new.csv", "in.csv"), ("in.csv", "set"), ("in.csv", "x" * 5000)):
         assert file_for(output, given, (".png",)) == Path(output)
+
+
+@pytest.mark.parametrize("errors", [False, True])
+@pytest.mark.parametrize("order", ["aae", "eaa", "aea", "ee", "aa"])
+def test_each_error_has_its_row_wherever_it_comes(order: str, errors: bool, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    given: list[dict[str, Any]] = [
+        {"place": f"{i}", "error": "torn, twice"}
+        if kind == "e"
+        else {"place": f"{i}", "text": 'a "b"\nc', "class": "x"}
+        for i, kind in enumerate(order)
+    ]
+    with table(path, errors=errors) as write:
+        for i, row in enumerate(given):
+            write(row)
+            if "e" not in order[: i + 1]:
+                assert len(list(csv.DictReader(StringIO(path.read_text())))) == i + 1  # at once
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["place"] for row in rows] == [row["place"] for row in given]
+    for row, wanted in zip(rows, given, strict=True):
+        assert {key: row.get(key) or "" for key in ("text", "class", "error")} == {
+            key: wanted.get(key, "") for key in ("text", "class", "error")
+        }
+    assert ("error" in rows[0]) is (errors or "e" in order)

@@ -75,7 +75,7 @@ def test_predict_and_anomalies(resolved: Callable[..., Path], tmp_path: Path) ->
         "threshold=-1.0 must be a positive number": {"mode": "anomalies", "threshold": -1.0},
     }.items():
         with pytest.raises(UserError, match=message):
-            forecast_or_score(task, data, str(tmp_path / "new.csv"), **options)  # type: ignore[arg-type]
+            list(forecast_or_score(task, data, str(tmp_path / "new.csv"), **options))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is a folder: name one table"):
         forecast(task, data, str(tmp_path))
 

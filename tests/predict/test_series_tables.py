@@ -12,7 +12,7 @@ from torchatlas.data.series.base import SeriesData
 from torchatlas.data.series.series_csv import SeriesCSV
 from torchatlas.errors import UserError
 from torchatlas.models.n_linear import NLinear
-from torchatlas.predict.series import find_anomalies, forecast
+from torchatlas.predict.series import find_anomalies, forecast, forecast_or_score
 from torchatlas.tasks.forecasting import Forecasting
 
 
@@ -141,3 +141,24 @@ def test_series_one_under_another(tmp_path: Path) -> None:
     path.write_text("date,shop,sold\n" + "\n".join([*rows, rows[-1]]))
     with pytest.raises(UserError, match=r"has the time 2024-07-18 of shop south twice \(line 402\)"):
         forecast(task, data, str(path))
+
+
+def test_the_tables_of_a_folder(tmp_path: Path) -> None:
+    """Each as alone, with its name in front; one that cannot be read has the reason."""
+    path, folder = tmp_path / "a.csv", tmp_path / "new"
+    days = pd.date_range("2024-01-01", periods=200).astype(str).tolist()
+    path.write_text("day,file\n" + rows_of(days, values(200)))
+    data, task = asked(path, 1)
+    folder.mkdir()
+    for name, rows in (("b.csv", 100), ("c.tsv", 150), ("short.csv", 3)):
+        text = "day,file\n" + rows_of(days[:rows], values(rows))
+        (folder / name).write_text(text.replace(",", "\t") if name.endswith("tsv") else text)
+    for options in ({}, {"mode": "anomalies", "threshold": 1e9}):
+        *found, wrong = forecast_or_score(task, data, str(folder), **options)  # type: ignore[arg-type]
+        for name in ("b.csv", "c.tsv"):
+            alone = list(forecast_or_score(task, data, str(folder / name), **options))  # type: ignore[arg-type]
+            rows = [row for row in found if row["file"] == str(folder / name)]
+            assert [row["time"] for row in rows] == [row["time"] for row in alone]
+            assert [row["file (series)"] for row in rows] == [row["file"] for row in alone]
+        assert wrong["file"] == str(folder / "short.csv")
+        assert "has 3 rows, and the network looks back on 24" in wrong["error"]

@@ -67,6 +67,37 @@ def test_seeds(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         train(f"resume={series}", "trainer.max_epochs=2")
 
 
+def test_a_seed_that_has_not_begun_has_the_data_of_the_others(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("load\n" + "".join(f"{i % 24}.5\n" for i in range(300)))
+    data = ("model=n_linear", "data=series_csv", f"data.path={path}", "data.lookback=24", "data.horizon=6")
+    from torchatlas import train as program
+
+    real = program.execute
+
+    def stops_at_the_second(asked: Any, *rest: Any, **more: Any) -> Any:
+        if asked.config.seed == 6:
+            raise KeyboardInterrupt
+        return real(asked, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "execute", stops_at_the_second)
+        with pytest.raises(SystemExit):
+            train("seeds=2", "seed=5", "trainer.max_epochs=1", *data, *TINY[1:])
+    (series,) = {path.parent for path in tmp_path.rglob("seeds.json")}
+    path.write_text(path.read_text().replace("3.5\n", "4.5\n"))
+    with pytest.raises(SystemExit) as exit_:
+        train(f"resume={series}")
+    assert exit_.value.code == 2
+    assert "the data are not those of the checkpoint, train has" in capsys.readouterr().err
+    assert not (series / "seed-6" / "checkpoints").exists()
+    train(f"resume={series}", "data.changed=accept")
+    assert "the data have changed since the checkpoint" in capsys.readouterr().out
+    assert (series / "seed-6" / "checkpoints" / "last.ckpt").exists()
+
+
 def test_a_series_without_checkpoints_comes_to_its_end(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,11 +120,13 @@ class GivenText(NamedTuple):
         place: where it stands, `file:line`; "": it was typed.
         text: the text.
         pair: the second text of a pair; None: there is none.
+        error: why it cannot be answered; "": it can.
     """
 
     place: str
     text: str
     pair: str | None = None
+    error: str = ""
 
 
 def is_table(path: Path) -> bool:
@@ -137,10 +139,34 @@ def joined(cells: Cells, names: Sequence[str]) -> list[str]:
     return [" ".join(filter(None, row)) for row in zip(*map(cells.column, names), strict=True)]
 
 
-def given_rows(cells: Cells, texts: Sequence[str], pairs: Sequence[str | None]) -> list[GivenText]:
-    """Texts of a table with their places."""
-    places = (f"{cells.path}:{line}" for line in cells.lines)
-    return [GivenText(*row) for row in zip(places, texts, pairs, strict=True)]
+def given_rows(cells: Cells, text: Sequence[str], pair: Sequence[str] = ()) -> list[GivenText]:
+    """Texts of a table with their places; one that is empty says so in place of an answer.
+
+    Args:
+        cells: the table.
+        text, pair: names of the columns of texts, and of second ones; several are joined.
+    """
+    sides = [(names, joined(cells, names)) for names in (text, pair) if names]
+    found = []
+    for row, line in enumerate(cells.lines):
+        empty = next((cells.place(row, "+".join(names)) for names, side in sides if not side[row]), None)
+        texts = [side[row] for _, side in sides]
+        error = "" if empty is None else f"{empty} is empty: fill it, or leave the row out"
+        found.append(GivenText(f"{cells.path}:{line}", texts[0], texts[1] if pair else None, error))
+    return found
+
+
+def answerable(found: Sequence[GivenText]) -> tuple[list[GivenText], list[dict[str, str]]]:
+    """Texts that can be answered, and `Given.unread` of the others.
+
+    Raises:
+        UserError: none can be.
+    """
+    wrong = [text for text in found if text.error]
+    if wrong and len(wrong) == len(found):
+        raise UserError(wrong[0].error)
+    unread = [{"place": each.place, "text": each.text, "error": each.error} for each in wrong]
+    return [text for text in found if not text.error], unread
 
 
 def two_sides(place: str, line: str, what: str) -> tuple[str, str]:
@@ -151,7 +177,7 @@ def two_sides(place: str, line: str, what: str) -> tuple[str, str]:
     """
     sides = [side.strip() for side in line.split("\t")]
     if len(sides) != 2 or not all(sides):
-        raise UserError(f"{place or line!r}: {what} with one tab between them are expected")
+        raise UserError(f"{place or repr(line)}: {what} with one tab between them are expected")
     return sides[0], sides[1]
 
 
@@ -287,31 +313,36 @@ class EncodedText(DataModule):
         require_tokens_of(weights, self)
 
     def texts_of(self, given: str) -> tuple[list[GivenText], list[dict[str, str]]]:
-        """A user's texts, of a file, of a folder, or a text that was typed; and `Given.unread` of the files.
+        """A user's texts, of a file, of a folder, or a text that was typed; and `Given.unread` of the files and texts.
 
         Raises:
-            UserError: there is no such file, it holds no text, or texts that are no pairs where they have to be.
+            UserError: there is no such file, it holds no text, or none that is a pair where it has to be.
         """
         files = given_files(given, self.endings)
         if not files:
-            return [self.given_line("", given)], []
+            return answerable([self.given_line("", given)])
         read, unread = read_each(files, self.given_texts, "place")
         found = [text for _, texts in read for text in texts]
         require_texts(given, found)
-        return found, unread
+        texts, wrong = answerable(found)
+        return texts, [*wrong, *unread]
 
     def given_texts(self, file: Path) -> list[GivenText]:
         """The texts of a file: rows of a table, or a text on each line, the two of a pair with a tab between."""
         if is_table(file):
             cells = self.read_given(file)
             text, pair = self.columns_of(cells)
-            texts = joined(cells, text)
-            return given_rows(cells, texts, joined(cells, pair) if self.pair else [None] * len(texts))
+            return given_rows(cells, text, pair if self.pair else ())
         return [self.given_line(place, line) for place, line in lines_in(file, self.encoding)]
 
     def given_line(self, place: str, line: str) -> GivenText:
         """A text, or two with a tab between them."""
-        return GivenText(place, *two_sides(place, line, "two texts")) if self.pair else GivenText(place, line)
+        if not self.pair:
+            return GivenText(place, line)
+        try:
+            return GivenText(place, *two_sides(place, line, "two texts"))
+        except UserError as error:
+            return GivenText(place, line, error=str(error))
 
     def read_given(self, file: Path) -> Cells:
         """The cells of a user's table of texts."""

@@ -19,7 +19,7 @@ from ..reading import Given, read_each
 from ..text.ragged import Ragged
 from ..text.tokenizer import TokenizerCodec
 from ..text.words import WORD
-from .base import SHOWN, EncodedDescription, EncodedText, given_files, require_texts
+from .base import SHOWN, EncodedDescription, EncodedText, answerable, given_files, require_texts
 from .columns import NUMBERED, Sentence, Tagged, find_files, read_columns
 from .schemes import (
     CLOSED,
@@ -295,7 +295,8 @@ class Conll(EncodedText):
         """See `DataModule.read`: a file in the form of training, a text on each line, or a text itself."""
         files = given_files(given, self.endings)
         read, unread = read_each(files, self.divided, "place")
-        texts = [text for _, found in read for text in found] if files else [divide("", given)]
+        texts = [text for _, (found, _) in read for text in found] if files else [divide("", given)]
+        unread = [*(each for _, (_, wrong) in read for each in wrong), *unread]
         require_texts(given, texts)
         words = [[text[begin:end] for begin, end in spans] for _, text, spans in texts]
         pieces = [(i, row, starts) for i, text in enumerate(words) for row, starts in self.pieces(text)]
@@ -306,12 +307,14 @@ class Conll(EncodedText):
             texts=[i for i, *_ in pieces], unread=unread,
         )  # fmt: skip
 
-    def divided(self, file: Path) -> list[Divided]:
-        """The texts of a file."""
+    def divided(self, file: Path) -> tuple[list[Divided], list[dict[str, str]]]:
+        """The texts of a file, and `Given.unread` of those that are none."""
         found = self.tagged(file)
         if found is None:
-            return [divide(place, line) for place, line, _ in self.given_texts(file)]
-        return [spaced(f"{file}:{line}", words) for line, (words, _) in zip(found.lines, found.sentences, strict=True)]
+            texts, wrong = answerable(self.given_texts(file))
+            return [divide(each.place, each.text) for each in texts], wrong
+        lines = zip(found.lines, found.sentences, strict=True)
+        return [spaced(f"{file}:{line}", words) for line, (words, _) in lines], []
 
     def tagged(self, file: Path) -> Tagged | None:
         """A file in the form of training; None: it is a text."""

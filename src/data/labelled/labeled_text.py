@@ -200,10 +200,11 @@ class LabeledText(EncodedText):
     def read(self, given: str) -> Given[LabelledTokens]:
         """See `DataModule.read`: a table or a text on each line, see `given_texts`, or a text itself."""
         found, unread = self.texts_of(given)
-        texts, pairs = [text for _, text, _ in found], [str(pair) for *_, pair in found] if self.pair else None
-        rows, firsts, _ = encode_texts(self.codec, texts, pairs, self.max_length, self.first, self.separator)
+        texts, pairs = [each.text for each in found], [str(each.pair) for each in found] if self.pair else None
+        rows, firsts, cut = encode_texts(self.codec, texts, pairs, self.max_length, self.first, self.separator)
+        self.tell_cut("given texts", cut, len(rows))
         return Given(
-            [{"place": place, "text": "\t".join(filter(None, both))} for place, *both in found],
+            [{"place": each.place, "text": "\t".join(filter(None, each[1:3]))} for each in found],
             LabelledTokens(rows, firsts, [0] * len(rows)), unread=unread,
         )  # fmt: skip
 

@@ -227,7 +227,7 @@ class SpanDescription(EncodedDescription):
 def asked(given: str, endings: Sequence[str]) -> tuple[list[Question], list[dict[str, str]]]:
     """A user's questions with their texts: a JSON file in the form of SQuAD, a table, or lines with a tab between.
 
-    Beside them stands `Given.unread` of the files of a folder.
+    Beside them stands `Given.unread` of the files of a folder, and of lines without a tab.
     """
     path = Path(given).expanduser()
     if path.suffix == ".json" and path.is_file():
@@ -238,8 +238,15 @@ def asked(given: str, endings: Sequence[str]) -> tuple[list[Question], list[dict
             rows = zip(cells.column("question"), cells.column("context"), strict=True)
             return [Question(question, context, [], []) for question, context in rows], []
     lines, unread = read_lines(given, endings)
-    sides = [two_sides(place, line, "a question and its text") for place, line in lines]
-    return [Question(question, context, [], []) for question, context in sides], unread
+    found, wrong = [], []
+    for place, line in lines:
+        try:
+            found.append(Question(*two_sides(place, line, "a question and its text"), [], []))
+        except UserError as error:
+            wrong.append({"place": place, "error": str(error)})
+    if not found and wrong:
+        raise UserError(wrong[0]["error"])
+    return found, [*wrong, *unread]
 
 
 class Squad(EncodedText):

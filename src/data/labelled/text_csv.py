@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from ...errors import UserError, some
 from ..decoding import read_text
 from ..splits import label_name, places_of, sort_labels
-from ..tables import Cells, read_cells
+from ..tables import MISSING, Cells, read_cells, unsaid
 from .base import TABLES, GivenText, given_rows, is_table, joined, lines_in
 from .glue import pick
 from .labeled_text import Examples, LabeledText
 
 log = logging.getLogger(__name__)
 MADE_CLASSES = 3
+AS_NUMBERS = {"true": "1", "false": "0"}
 Columns = tuple[str, str | None, str]  # of texts, second texts and labels
 COLUMNS: Columns = ("text", None, "label")  # unless the user names others
 
@@ -97,7 +98,8 @@ class TextCSV(LabeledText):
         if fake:
             return MADE_CLASSES
         columns = str(text), pair and str(pair), str(label)
-        return len(set(map(label_name, read_rows(find_files(path)["train"], columns, header, encoding).labels)))
+        with unsaid():
+            return len(set(map(label_name, read_rows(find_files(path)["train"], columns, header, encoding).labels)))
 
     def read_examples(self) -> dict[str, Examples]:
         files = find_files(self.path)
@@ -113,6 +115,7 @@ class TextCSV(LabeledText):
             )
         if self.speaks:
             tell_numbers({label for rows in found.values() for label in rows.labels})
+            tell_doubtful(self.classes)
         number = places_of(self.classes)
         examples = {}
         for split, rows in found.items():
@@ -134,9 +137,7 @@ class TextCSV(LabeledText):
             if len(cells.names) == 1 and cells.header and cells.names[0] not in expected(self.columns):
                 cells = read_cells(file, encoding=self.encoding, header=False)
             text, pair = self.given_columns(cells)
-            texts = filled(cells, text, "text")
-            pairs = [None] * len(texts) if pair is None else filled(cells, pair, "pair")
-            return given_rows(cells, texts, pairs)
+            return given_rows(cells, named(cells, text, "text"), () if pair is None else named(cells, pair, "pair"))
         lines = lines_in(file, self.encoding)
         if self.pair or not all(line.count("\t") == 1 for _, line in lines):
             return super().given_texts(file)
@@ -165,6 +166,17 @@ def tell_numbers(labels: set[str]) -> None:
         ways.setdefault(label_name(label), []).append(label)
     if several := [f"{' and '.join(found)} are {name}" for name, found in ways.items() if len(found) > 1]:
         log.info("labels that are the same number are one class: %s", some(several))
+
+
+def tell_doubtful(classes: Sequence[str]) -> None:
+    """Warn of classes that may be none, or one: NA, and names that differ in capitals alone."""
+    if none := [name for name in classes if name in MISSING and len(name) > 1]:
+        log.warning("%s is a class like the others: leave its rows out if it says that there is no label", some(none))
+    same: dict[str, list[str]] = {}
+    for name in classes:
+        same.setdefault(AS_NUMBERS.get(name.casefold(), name.casefold()), []).append(name)
+    if several := [" and ".join(names) for names in same.values() if len(names) > 1]:
+        log.warning("%s are different classes: write them in one way if they mean one", some(several))
 
 
 def cut(examples: dict[str, Examples], share: float, path: str) -> dict[str, Examples]:
@@ -268,12 +280,21 @@ def filled(cells: Cells, column: str, key: str) -> list[str]:
     Raises:
         UserError: there is no such column, or a cell is empty; it is named with its line.
     """
-    names = [column] if column in cells.names else column.split("+")
-    found = joined(cells, [cells.require(name, f"data.{key}") for name in names])
+    found = joined(cells, named(cells, column, key))
     for row, cell in enumerate(found):
         if not cell:
             raise UserError(f"{cells.place(row, column)} is empty: fill it, or leave the row out")
     return found
+
+
+def named(cells: Cells, column: str, key: str) -> list[str]:
+    """The columns of a name such as title, or title+body.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    names = [column] if column in cells.names else column.split("+")
+    return [cells.require(name, f"data.{key}") for name in names]
 
 
 def read_labelled_lines(path: Path, columns: Columns, encoding: str | None) -> Rows:

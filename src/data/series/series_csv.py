@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import UserError
+from ..tables import unsaid
 from .base import SeriesData
 from .clock import require_zone, text_of
 from .columns import Name, find_times
@@ -86,9 +87,10 @@ class SeriesCSV(SeriesData):
             return 2
         group = None if group is None else str(group)
         form, others = Form(encoding, header, time_format=time_format, group=group), [*map(str, covariates or ())]
-        cells = read_frame(path, form, [*listed(_names(time)), *others, group or ""])
-        found = find_times(cells, _names(time), time_format, [*others, group or ""])
-        return len(choose(cells, wide_names(cells, found, group), found, None, others))
+        with unsaid():
+            cells = read_frame(path, form, [*listed(_names(time)), *others, group or ""])
+            found = find_times(cells, _names(time), time_format, [*others, group or ""])
+            return len(choose(cells, wide_names(cells, found, group), found, None, others))
 
     def read_table(self) -> Table:
         table = read_table(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import UserError
 from ..decoding import read_text
-from ..reading import list_files
+from ..reading import LeftOut, list_files
 from .base import ALPHABET, CharacterCodec, Codec, TextData
 from .same_tokens import require_same
 from .split_files import own_splits, tell_splits
@@ -24,7 +24,7 @@ MADE_WORDS = 1000  # types of made data by word or subword, where there may be s
 
 
 def read_splits(
-    path: str | Path | None, share: float, encoding: str | None = None, parts: str | None = None
+    path: str | Path | None, share: float, encoding: str | None = None, parts: str | None = None, *, tell: bool = False
 ) -> dict[str, str]:
     """The text of each split: of a folder with a file for each, see `split_files`, or else by position.
 
@@ -37,6 +37,7 @@ def read_splits(
         share: of the characters, for validation and for test each.
         encoding: of the files, see `decoding.read_text`.
         parts: see `own_splits`.
+        tell: whether the log gets what of a folder is left out.
 
     Raises:
         UserError: there is no such file, it holds no text, or it is not in this encoding.
@@ -51,14 +52,21 @@ def read_splits(
                 texts["train"], texts[split] = cut_at(texts["train"], (1 - share,))
         return {split: texts[split] for split in ("train", "val", "test")}
     if source.is_dir():
-        files = [source / name for name in list_files(source, (".txt",))]
+        left = LeftOut()
+        files = [source / name for name in list_files(source, (".txt",), left)]
         if not files:
             raise UserError(f"{source} holds no file that ends in .txt: name a text with data.path=FILE")
+        if tell:
+            left.say(source)
     elif source.is_file():
         files = [source]
     else:
         raise UserError(f"there is no file or folder {source}: name a text with data.path=FILE")
-    text = "\n\n".join(read_text(file, encoding) for file in files)
+    texts = [read_text(file, encoding) for file in files]
+    if tell and len(files) > 1:
+        empty = sum(not text.strip() for text in texts)
+        log.info("%s: the text is that of %d files%s", source, len(files), f", {empty} of them empty" * (empty > 0))
+    text = "\n\n".join(texts)
     if not text.strip():
         raise UserError(f"{source} is empty: name a text with data.path=FILE")
     train, val, test = cut_at(text, (1 - 2 * share, 1 - share))
@@ -181,7 +189,7 @@ class TextFile(TextData):
         return make_codec(read_splits(path, share, encoding, parts)["train"], by, max_tokens, split=split).vocab_size
 
     def read_texts(self) -> dict[str, str]:
-        texts = read_splits(self.path, self.share, self.encoding, self.parts)
+        texts = read_splits(self.path, self.share, self.encoding, self.parts, tell=self.speaks)
         source = Path(str(self.path)).expanduser()
         if self.speaks and (files := own_splits(source, self.parts)):
             log.info(tell_splits(source, files))

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import UserError
 from ...storage.files import sync_folder
+from ..decoding import PACKED
 from .tokenizer import FILE, GPT, TokenizerCodec, cut, load_codec, train_codec
 
 SPLITS = ("train", "val", "test")
@@ -42,7 +43,7 @@ class Range:
         """With line feeds at the ends of lines.
 
         Raises:
-            UserError: it is not in UTF-8.
+            UserError: it is not in UTF-8, or holds zero bytes, as UTF-16 does.
         """
         with self.path.open("rb") as file:
             file.seek(self.start)
@@ -52,6 +53,9 @@ class Range:
         except UnicodeDecodeError as error:
             at = self.start + error.start
             raise UserError(f"{self.path} is no UTF-8 text ({error.reason} at byte {at}): save it in UTF-8") from error
+        if "\0" in text:
+            at = self.start + data.index(b"\0")
+            raise UserError(f"{self.path} holds a zero byte (byte {at}), so it is no UTF-8 text: save it in UTF-8")
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -80,9 +84,16 @@ def shards_of(part: Range) -> Iterator[Range]:
 
 
 def whole(path: Path) -> Range:
-    """A file without its byte order mark."""
+    """A file without its byte order mark.
+
+    Raises:
+        UserError: it is packed.
+    """
     with path.open("rb") as file:
-        return Range(path, len(BOM) if file.read(len(BOM)) == BOM else 0, path.stat().st_size)
+        start = file.read(len(BOM))
+    if start.startswith(PACKED):
+        raise UserError(f"{path} is packed by gzip: unpack it first, as with gunzip --keep")
+    return Range(path, len(BOM) if start == BOM else 0, path.stat().st_size)
 
 
 def split_by_position(paths: Sequence[Path], share: float) -> dict[str, list[Range]]:

@@ -243,10 +243,64 @@ def test_a_table_is_read_as_in_training(trained: text_csv.TextCSV, tmp_path: Pat
     assert given(trained, tmp_path / "new.txt", "good one\nbad one\nlast one\n") == alone
     with pytest.raises(UserError, match=r"new\.csv has no column 'text' for data\.text.*did you mean texts"):
         given(trained, tmp_path / "new.csv", "texts,label\na,pos\n")
-    with pytest.raises(UserError, match="line 3, column 'text' is empty"):
-        given(trained, tmp_path / "new.csv", "text,label\na,pos\n,neg\n")
+    with pytest.raises(UserError, match="line 2, column 'text' is empty"):
+        given(trained, tmp_path / "new.csv", "text,label\n,pos\n,neg\n")
     rows = trained.read("one that was typed")
     assert rows.about == [{"place": "", "text": "one that was typed"}]
+
+
+def test_a_row_without_a_text_keeps_no_other_from_being_answered(trained: text_csv.TextCSV, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    assert given(trained, path, "text,label\ngood,pos\n,neg\nbad,neg\n") == [(":2", "good"), (":4", "bad")]
+    (wrong,) = trained.read(str(path)).unread
+    assert wrong["place"] == f"{path}:3"
+    assert wrong["error"] == f"{path}, line 3, column 'text' is empty: fill it, or leave the row out"
+
+
+def test_a_pair_that_is_none_keeps_no_other_from_being_answered(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    rows = [f"word{i},word{i % 5},{'pn'[i % 2]}" for i in range(60)]
+    path.write_text("\n".join(["one,two,label", *rows]) + "\n")
+    data, _ = read(path, text="one", pair="two")
+    data.setup()
+    new = tmp_path / "new.txt"
+    new.write_text("word1\tword2\nword3\n\nword4\tword5\n")
+    found = data.read(str(new))
+    assert [row["text"] for row in found.about] == ["word1\tword2", "word4\tword5"]
+    assert [row["place"] for row in found.unread] == [f"{new}:2"]
+    assert "two texts with one tab between them are expected" in found.unread[0]["error"]
+    new = tmp_path / "new.csv"
+    new.write_text("one,two\nword1,word2\nword3,\n")
+    found = data.read(str(new))
+    assert [row["text"] for row in found.about] == ["word1\tword2"]
+    assert "line 3, column 'two' is empty" in found.unread[0]["error"]
+    with pytest.raises(UserError, match="'word1 word2': two texts with one tab between them are expected"):
+        data.read("word1 word2")
+
+
+def test_classes_that_may_be_one_or_none_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "train.csv"
+    labels = ["yes", "Yes", "no", "NA", "True", "1"]
+    path.write_text("text,label\n" + "".join(f"word{i},{labels[i % 6]}\n" for i in range(120)))
+    with caplog.at_level("WARNING"):
+        data, _ = read(path)
+    assert sorted(data.classes) == sorted(labels)
+    assert "NA is a class like the others" in caplog.text
+    assert "1 and True, Yes and yes are different classes" in caplog.text
+    caplog.clear()
+    path.write_text("text,label\n" + "".join(f"word{i},{i % 2}\n" for i in range(120)))
+    with caplog.at_level("WARNING"):
+        read(path)
+    assert not caplog.text
+
+
+def test_lines_of_the_log_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("# of May\ntext,n,label\n" + "".join(f"word{i},{i},{'pn'[i % 2]}\n" for i in range(120)))
+    with caplog.at_level("INFO"):
+        assert text_csv.TextCSV.declare_num_classes(path=str(path)) == 2
+        read(path)
+    assert caplog.text.count("lines above the names") == 1
 
 
 def test_tokens_of_a_table_are_those_of_training(trained: text_csv.TextCSV, tmp_path: Path) -> None:

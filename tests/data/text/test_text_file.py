@@ -73,6 +73,26 @@ def test_a_folder_of_texts(tmp_path: Path) -> None:
     assert "".join(read_splits(tmp_path, 0.1).values()) == "first\n\n\nsecond"
 
 
+def test_what_is_left_out_of_a_folder_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, text in {"a.txt": "one two " * 200, "b.txt": "", "c.md": "three", ".x.txt": "four"}.items():
+        (tmp_path / name).write_text(text)
+    with caplog.at_level("INFO"):
+        data = own_text(path=str(tmp_path), vocab_size=TextFile.declare_vocab_size(str(tmp_path)), context=8)
+        data.setup()
+    assert "left out are 1 hidden files and folders (.x.txt), 1 files of other endings (.md)" in caplog.text
+    assert "the text is that of 2 files, 1 of them empty" in caplog.text
+    assert caplog.text.count("left out are") == 1
+
+
+def test_utf16_without_its_mark_is_no_utf8(tmp_path: Path) -> None:
+    """It can be decoded as UTF-8, with a zero byte behind each letter."""
+    path = tmp_path / "a.txt"
+    path.write_bytes("one\ntwo ".encode("utf-16-le") * 200)
+    with pytest.raises(UserError, match=r"a\.txt, line 1 holds a zero byte, .*data\.encoding=utf-16-le"):
+        TextFile.declare_vocab_size(str(path))
+    assert TextFile.declare_vocab_size(str(path), encoding="utf-16-le") == len(set("one\ntwo ")) + 1
+
+
 def test_mistakes_in_a_text_are_named(tmp_path: Path) -> None:
     def refuses(match: str, **options: Any) -> None:
         with pytest.raises(UserError, match=match):

@@ -1,6 +1,7 @@
 """How files of tokens are written: as of the texts, whenever it is stopped."""
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -189,6 +190,22 @@ def test_mistakes_in_texts_are_named(tmp_path: Path) -> None:
             write(path, target, given)
     with pytest.raises(UserError, match="no key"):
         write(path, target, "inputs=a")
+
+
+def test_other_files_are_named_or_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "texts"
+    source.mkdir()
+    (source / "a.txt").write_text("one two three four " * 500)
+    (source / "b.md").write_text("five")
+    write(source, tmp_path / "tokens")
+    assert "left out are 1 files of other endings (.md)" in capsys.readouterr().out
+    for data, message in {
+        gzip.compress(b"one two " * 500): r"c\.txt is packed by gzip: unpack it first",
+        ("one two " * 500).encode("utf-16-le"): r"c\.txt holds a zero byte \(byte 1\), so it is no UTF-8 text",
+    }.items():
+        (tmp_path / "c.txt").write_bytes(data)
+        with pytest.raises(UserError, match=message):
+            write(tmp_path / "c.txt", tmp_path / "others")
 
 
 def test_a_text_without_blanks_is_cut_between_characters(small: None, tmp_path: Path) -> None:
