@@ -36,6 +36,7 @@ from .schemes import (
 
 log = logging.getLogger(__name__)
 Divided = tuple[str, str, list[tuple[int, int]]]  # where a text is from, it, and the borders of each word in it
+NO_TAG = "_"  # of CoNLL-U
 IGNORED = -100  # the label of a token that counts nowhere
 # Of CoNLL-2003, as IOB2.
 TAGS = ("B-LOC", "B-MISC", "B-ORG", "B-PER", "I-LOC", "I-MISC", "I-ORG", "I-PER", "O")
@@ -220,6 +221,12 @@ class Conll(EncodedText):
         """Say what was read as words and tags, and by which scheme."""
         names, train = ", ".join(path.name for path in files.values()), found["train"]
         tags = {split: [tags for _, tags in part.sentences] for split, part in found.items()}
+        if NO_TAG in (known := found["train"].places) and found["train"].numbered:
+            log.warning(
+                "the tag %s, which says in CoNLL-U that there is none, is a class like the others: %s",
+                NO_TAG,
+                known[NO_TAG],
+            )
         if not entities:
             log.info(
                 "%s: words of column %d, and %d tags of column %d, which mark no entities: there is no F1",

@@ -270,6 +270,8 @@ class UCR(DataModule):
         self.classes = self.classes or sort_labels(found["TRAIN"][2])
         self._check(found)
         variable = self.length == 0
+        if stage != "test":
+            self._tell({part: series for part, (_, series, _) in found.items()}, variable)
         number = {label: k for k, label in enumerate(self.classes)}
         data = {
             part: (
@@ -290,6 +292,20 @@ class UCR(DataModule):
             "val": LabelledSeries([series[i] for i in val.tolist()], labels[val], variable=variable),
             "test": LabelledSeries(*data["TEST"], variable=variable),
         }
+
+    def _tell(self, found: dict[str, list[Series]], variable: bool) -> None:
+        """Say what is filled, and that lengths differ."""
+        for part, series in found.items():
+            steps = [~np.isnan(one.reshape(len(one), -1)).all(1) for one in series]
+            ends = [int(np.flatnonzero(known)[-1]) + 1 for known in steps]
+            inside = [np.isnan(one[:end] if variable else one) for one, end in zip(series, ends, strict=True)]
+            if gaps := sum(bool(one.any()) for one in inside):
+                log.info(
+                    "%s: %d of %d series lack %d values, which lie on lines between their neighbours",
+                    part, gaps, len(series), sum(int(one.sum()) for one in inside),
+                )  # fmt: skip
+            if variable:
+                log.info("%s: series of %d to %d steps, padded behind in each batch", part, min(ends), max(ends))
 
     def checksum(self, split: str) -> str:
         """Of the file that it is from."""

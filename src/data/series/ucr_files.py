@@ -61,7 +61,7 @@ def read_series(path: Path) -> tuple[list[Series], list[str]]:
     series: list[Series] = []
     labels: list[str] = []
     ending = path.suffix.lower()
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in _lines_of_data(file, ending):
             channels, label = _divided(line, ending)
             if ending == ".ts" and "(" in line:

@@ -142,5 +142,7 @@ def test_a_table_to_be_translated_is_read_as_in_training(texts: Path, compose: C
     new = texts / "new.tsv"
     new.write_bytes("Größe 1\tsize 1\n\nGröße 2\tsize 2\n".encode("latin-1"))
     assert [row["text"] for row in data.read(str(new)).about] == ["Größe 1", "", "Größe 2"]
+    new.write_bytes("Größe 1\tsize 1\nGröße\nGröße 2\tsize 2\textra\n".encode("latin-1"))  # one has no target
+    assert [row["text"] for row in data.read(str(new)).about] == ["Größe 1", "Größe", "Größe 2"]
     new.write_bytes("Größe 1\nGröße\tzwei\n".encode("latin-1"))  # a tab of a sentence
     assert [row["text"] for row in data.read(str(new)).about] == ["Größe 1", "Größe\tzwei"]

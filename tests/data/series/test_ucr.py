@@ -59,6 +59,27 @@ def test_all_forms_of_a_set_are_the_same_series(tmp_path: Path) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(series, found[0][0], strict=True))
 
 
+def test_what_is_filled_and_padded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gaps = EQUAL.replace("2\t1.0\t2.0", "2\t1.0\tNaN")
+    ucr_folder(tmp_path, "Mine", gaps, "-1\t1\t3\t2\n")
+    ucr_folder(tmp_path, "Other", EQUAL.replace("\t4.0", ""), "-1\t1\t3\t2\n")
+    with caplog.at_level("INFO"):
+        ready(UCR(name="Mine", num_classes=2, root=str(tmp_path)))
+        ready(UCR(name="Other", num_classes=2, root=str(tmp_path)))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "TRAIN: 1 of 4 series lack 1 values, which lie on lines between their neighbours",
+        "TRAIN: series of 2 to 3 steps, padded behind in each batch",
+        "TEST: series of 3 to 3 steps, padded behind in each batch",
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_label(tmp_path: Path) -> None:
+    path = tmp_path / "Mine_TRAIN.tsv"
+    path.write_text(EQUAL, encoding="utf-8-sig")
+    assert read_series(path)[1] == ["2", "-1", "2", "-1"]
+
+
 def test_missing_values_inside_are_interpolated_and_those_at_the_end_are_the_end() -> None:
     nan = float("nan")
     values = np.array([nan, 1.0, nan, nan, 4.0, 2.0, nan, nan])
