@@ -57,7 +57,11 @@ def is_numbers(cells: Sequence[str]) -> bool:
 
 
 def read_numbers(
-    cells: Cells, names: Sequence[str], decimal: str | None = None, known: Written | None = None
+    cells: Cells,
+    names: Sequence[str],
+    decimal: str | None = None,
+    known: Written | None = None,
+    absent: Sequence[float] = (),
 ) -> tuple[NDArray[np.float64], Written]:
     """Columns as float64 `t c`, NaN where a cell is empty or says so, and how they are written.
 
@@ -70,6 +74,7 @@ def read_numbers(
         names: of the columns.
         decimal: "." or "," where the user says it.
         known: how those of training were written.
+        absent: numbers that stand for no value.
 
     Raises:
         UserError: a cell is no number, or has another unit than the others; it names the line.
@@ -92,10 +97,13 @@ def read_numbers(
             raise UserError(f"column {name!r} of {cells.path} is in {unit}, and that of training was in {before}")
         if doubt:
             log.info("%s: column %r: %s", cells.path, name, doubt)
-        if sign := _stand_in(values[:, k]):
+        if (none := np.isin(values[:, k], absent)).any():
+            values[none, k] = np.nan
+            log.info("%s: column %r has no value in %d rows, by data.absent", cells.path, name, none.sum())
+        if number := _stand_in(values[:, k]):
             log.warning(
-                "%s: column %r is %g in %d rows, far below all others, and counts as measured: leave these cells empty "
-                "if it stands for no value", cells.path, name, sign, (values[:, k] == sign).sum(),
+                "%s: column %r is %g in %d rows, far below all others, and counts as measured (data.absent=[%g] if it "
+                "stands for no value)", cells.path, name, number, (values[:, k] == number).sum(), number,
             )  # fmt: skip
     if written.units:
         said = ", ".join(f"{unit} of {name}" for name, unit in list(written.units.items())[:8])

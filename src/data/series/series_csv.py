@@ -31,6 +31,7 @@ class SeriesCSV(SeriesData):
         header: whether the first line has the names of the columns, which else are called 1, 2 and so on; None: look.
         encoding: as Python calls it, as in "latin-1"; None: UTF-8, or as a byte order mark says.
         decimal: "point" or "comma", what begins the decimals; None: as the numbers say.
+        absent: numbers that stand for no value, as in [-9999].
         time_format: of the times, as strptime has it, as in "%d/%m/%y"; None: as the times say.
         zone: of a clock with daylight saving, as in "Europe/Berlin"; None: the clock has none, or says the offset.
         val_share, test_share: of all rows.
@@ -52,6 +53,7 @@ class SeriesCSV(SeriesData):
         header: bool | None = None,
         encoding: str | None = None,
         decimal: str | None = None,
+        absent: Sequence[float] | None = (),
         time_format: str | None = None,
         zone: str | None = None,
         val_share: float = 0.1,
@@ -69,8 +71,11 @@ class SeriesCSV(SeriesData):
             raise UserError(f"data.time_format={time_format} must be as in %d/%m/%Y or %Y-%m-%d %H:%M")
         if zone is not None:
             require_zone(zone)
+        if isinstance(absent, str) or not all(isinstance(x, int | float) for x in absent or ()):
+            raise UserError(f"data.absent={absent} must be a list of numbers, as in data.absent=[-9999]")
         self.path, self.time_column = path, _names(time)
-        self.form = Form(encoding, header, decimal, time_format, zone, None if group is None else str(group))
+        group = None if group is None else str(group)
+        self.form = Form(encoding, header, decimal, time_format, zone, group, tuple(map(float, absent or ())))
         self.given_series = None if others.get("series") is None else self.series
         self.val_share, self.test_share = val_share, test_share
 

@@ -35,6 +35,7 @@ class Form:
         time_format: as strptime has it; None: what the times say, see `parse_times`.
         zone: of a local clock; None: it has no daylight saving.
         group: the column that tells apart series which stand one under another.
+        absent: numbers that stand for no value.
     """
 
     encoding: str | None = None
@@ -43,6 +44,7 @@ class Form:
     time_format: str | None = None
     zone: str | None = None
     group: str | None = None
+    absent: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def read_table(
     columns = list(dict.fromkeys(wide[name][0] for name in (*chosen, *covariates)))
     if series is None and (rest := _left_out(cells, found, form, columns)):
         log.info("%s: left out, since they hold no numbers or count the rows: %s", path, ", ".join(rest))
-    numbers, written = read_numbers(cells, columns, SIGNS.get(form.decimal or ""), known.numbers)
+    numbers, written = read_numbers(cells, columns, SIGNS.get(form.decimal or ""), known.numbers, form.absent)
     stamps, rows, values = _spread(cells, found, form, wide, [*chosen, *covariates], columns, numbers)
     clock, zone = _clock(stamps, rows, cells, form, found, missing)
     table = np.full((len(clock.times), values.shape[1]), np.nan)
@@ -160,8 +162,8 @@ def _measured(cells: Cells) -> Cells:
     has_value = [any(VALUE.match(str(column[row])) for column in cells.columns) for row in range(min(2, end))]
     if cells.header and has_value == [False, True]:
         begin = 1
-    first = cells.columns[0] if cells.columns else []
-    while end > begin and SUMS.fullmatch(last := str(first[end - 1])) and (first == last).sum() == 1:
+    first = cells.columns[0].tolist() if cells.columns else []
+    while end > begin and SUMS.fullmatch(first[end - 1]) and first.count(first[end - 1]) == 1:
         end -= 1
     left = [*range(begin), *range(end, len(cells))]
     for row in left:

@@ -62,11 +62,11 @@ def read_splits(
         files = [source]
     else:
         raise UserError(f"there is no file or folder {source}: name a text with data.path=FILE")
-    texts = [read_text(file, encoding) for file in files]
+    contents = [read_text(file, encoding) for file in files]
     if tell and len(files) > 1:
-        empty = sum(not text.strip() for text in texts)
+        empty = sum(not content.strip() for content in contents)
         log.info("%s: the text is that of %d files%s", source, len(files), f", {empty} of them empty" * (empty > 0))
-    text = "\n\n".join(texts)
+    text = "\n\n".join(contents)
     if not text.strip():
         raise UserError(f"{source} is empty: name a text with data.path=FILE")
     train, val, test = cut_at(text, (1 - 2 * share, 1 - share))

@@ -71,6 +71,14 @@ def test_conll_words_that_do_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert tokens[:, -1].tolist() == [data.separator] * 2
 
 
+def test_the_tag_for_none_of_conllu_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = ["1\ta\ta\tX\t_\t_\t0\troot\t_\t_", "2\tb\tb\t_\t_\t_\t1\tdep\t_\t_"]
+    folder = conll_folder(tmp_path, "\n".join(rows) + "\n")
+    conll.Conll(num_classes=2, path=str(folder), vocab_size=60, by="word").setup()
+    assert "the tag _, which says in CoNLL-U that there is none, is a class like the others" in caplog.text
+    assert "eng.train, line 2" in caplog.text
+
+
 def test_mistakes_in_conll_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no train.txt or train.conll or eng.train.*licence"):
         conll.Conll.declare_num_classes(str(tmp_path))

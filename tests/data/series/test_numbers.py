@@ -71,7 +71,15 @@ def test_a_number_that_may_stand_for_none_is_told(tmp_path: Path, caplog: pytest
     with caplog.at_level(logging.WARNING):
         numbers(tmp_path / "a.csv", [["-9999", "-3", "5", "-9999"], ["-99", "-98", "3", "5"]], ",")
     assert "column 'c0' is -9999 in 2 rows, far below all others" in caplog.text
+    assert "(data.absent=[-9999] if it stands for no value)" in caplog.text
     assert "c1" not in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        (found,) = numbers(tmp_path / "a.csv", [["-9999", "-3", "5", "-9999"]], ",", absent=[-9999.0])
+    np.testing.assert_array_equal(found, [np.nan, -3, 5, np.nan])
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "column 'c0' has no value in 2 rows, by data.absent"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.series import series_csv
 
+from torchatlas.data.series.series_csv import SeriesCSV
 from torchatlas.data.series.tables import Form, read_table
 from torchatlas.errors import UserError
 
@@ -80,3 +82,16 @@ def test_each_row_says_its_series(tmp_path: Path) -> None:
     path.write_text("\n".join(["day,shop,load", *(f"{day},{shop},5" for shop in "A " for day in DAYS)]))
     with pytest.raises(UserError, match=r"line 22, column 'shop' is empty: each row must say its series"):
         read_table(path, form=Form(group="shop"))
+
+
+def test_numbers_that_stand_for_no_value_are_filled_everywhere(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("load\n" + "".join(f"{-9999 if i in (5, 250) else i % 7}\n" for i in range(300)))
+    one = {"in_channels": 1, "out_channels": 1, "missing": "last"}
+    data = series_csv(path, absent=[-9999], **one)
+    assert data.mean[0] == pytest.approx(3, abs=0.1)
+    again = SeriesCSV(absent=[-9999], lookback=24, horizon=6, fake=True, period=None, **one)
+    again.load_state_dict(dict(data.describe()))
+    assert again.read(str(path)).samples.values.min() > -3
+    with pytest.raises(UserError, match=r"data\.absent=none must be a list of numbers, as in data\.absent=\[-9999\]"):
+        series_csv(path, absent="none", **one)
