@@ -1,6 +1,7 @@
 """The command `torchatlas translate`: sentences by a translator."""
 
 import contextlib
+import logging
 import sys
 import time
 import warnings
@@ -17,6 +18,7 @@ from ..generate.beams import beam_search
 from ..models.contract import Attention
 from ..predict.registry import Trained, answers, wrong_command
 from ..predict.rows import file_for
+from ..run.console import logged_by
 from ..run.devices import device_of
 from ..run.restore import reader, restore
 from ..tasks.seq2seq import BEGIN, END, LONGER, SequenceToSequence
@@ -60,7 +62,8 @@ def translate(
     picture = file_for(alignment) if alignment else None
     data = reader(about)
     assert isinstance(data, ParallelData)
-    samples = data.read(input)
+    with logged_by(logging.StreamHandler(), "%(message)s"):
+        samples = data.read(input)
     sentences, sources = [each["text"] for each in samples.about], samples.samples.sources
     if alignment and len(sentences) > 1:
         raise UserError(f"alignment={alignment} shows one sentence, and {input} has {len(sentences)}: give one")
