@@ -157,8 +157,8 @@ def test_the_tables_of_a_folder(tmp_path: Path) -> None:
         *found, wrong = forecast_or_score(task, data, str(folder), **options)  # type: ignore[arg-type]
         for name in ("b.csv", "c.tsv"):
             alone = list(forecast_or_score(task, data, str(folder / name), **options))  # type: ignore[arg-type]
-            rows = [row for row in found if row["file"] == str(folder / name)]
-            assert [row["time"] for row in rows] == [row["time"] for row in alone]
-            assert [row["file (series)"] for row in rows] == [row["file"] for row in alone]
+            own = [row for row in found if row["file"] == str(folder / name)]
+            assert [row["time"] for row in own] == [row["time"] for row in alone]
+            assert [row["file (series)"] for row in own] == [row["file"] for row in alone]
         assert wrong["file"] == str(folder / "short.csv")
         assert "has 3 rows, and the network looks back on 24" in wrong["error"]
