@@ -34,7 +34,7 @@ class HubFolder(OwnFolder):
     feature: ClassVar[str]
     column: ClassVar[str]
     made_classes: ClassVar[int]
-    free = ("name",)
+    free: ClassVar[tuple[str, ...]] = ("name",)
     own = False
 
     def __init__(

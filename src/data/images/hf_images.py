@@ -4,7 +4,7 @@ from ..hub_folder import HubFolder
 from .image_folder import MADE_CLASSES, ImageFolder
 
 
-class HFImages(HubFolder, ImageFolder):
+class HFImages(HubFolder, ImageFolder):  # type: ignore[misc]  # its classes come of other arguments
     """Images with classes, of a data set of Hugging Face: on the hub, saved on this machine, or a folder of its files.
 
     Args:

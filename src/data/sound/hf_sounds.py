@@ -4,7 +4,7 @@ from ..hub_folder import HubFolder
 from .sound_folder import MADE_CLASSES, SoundFolder
 
 
-class HFSounds(HubFolder, SoundFolder):
+class HFSounds(HubFolder, SoundFolder):  # type: ignore[misc]  # its classes come of other arguments
     """Sounds with classes, of a data set of Hugging Face: on the hub, saved on this machine, or a folder of its files.
 
     Args:
