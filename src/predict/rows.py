@@ -106,11 +106,14 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
             with path.open(newline="", encoding="utf-8") as written:
                 rows = list(csv.DictReader(written))
             part = path.with_name(f"{path.name}.part")
-            with part.open("w", newline="", encoding="utf-8") as anew:
-                wider = csv.DictWriter(anew, [*columns, ERROR])
-                wider.writeheader()
-                wider.writerows(rows)
-            part.replace(path)
+            try:
+                with part.open("w", newline="", encoding="utf-8") as anew:
+                    wider = csv.DictWriter(anew, [*columns, ERROR])
+                    wider.writeheader()
+                    wider.writerows(rows)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
             return reopen([*columns, ERROR])
 
         def write(row: Row) -> None:

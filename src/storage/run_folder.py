@@ -16,6 +16,7 @@ from .foreign import foreign, torch_file
 log = logging.getLogger(__name__)
 RUNS = Path("runs")
 made: set[Path] = set()  # folders that this process has made
+held: set[int] = set()  # open folders into which it trains, see `trained_in`
 
 
 def new_folder(name: str) -> str:
@@ -158,6 +159,7 @@ def trained_in(folder: Path) -> Iterator[None]:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
+    held.add(handle)
     try:
         with claimed(handle) as alone:
             if not alone:
@@ -166,7 +168,19 @@ def trained_in(folder: Path) -> Iterator[None]:
                 )
             yield
     finally:
+        held.discard(handle)
         os.close(handle)
+
+
+def _let_go() -> None:
+    """In a worker, which outlives a killed run by seconds, in which the run cannot go on else."""
+    for handle in held:
+        os.close(handle)
+    held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def require_space(

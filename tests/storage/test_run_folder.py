@@ -2,6 +2,9 @@
 
 import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,28 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     with trained_in(tmp_path):  # it is over
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_worker_of_a_killed_run_holds_no_folder(tmp_path: Path) -> None:
+    """A worker that reads data looks for its parent every few seconds only."""
+    code = (
+        "import os, sys, time; from torchatlas.storage.run_folder import trained_in\n"
+        "with trained_in(sys.argv[1]):\n"
+        "    if os.fork() == 0: os.setsid(); print(os.getpid(), flush=True); time.sleep(60); os._exit(0)\n"
+        "    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        worker = int(program.stdout.readline())
+        with pytest.raises(UserError, match="being trained in by another process"), trained_in(tmp_path):
+            pass
+        program.kill()
+        program.wait()
+        try:
+            os.kill(worker, 0)  # it is there
+            with trained_in(tmp_path):
+                pass
+        finally:
+            os.kill(worker, signal.SIGKILL)
