@@ -87,7 +87,7 @@ def table(path: Path | None, *, errors: bool = False) -> Iterator[Callable[[Row]
             opened.callback(close, file)
             if not opened.enter_context(claimed(file.fileno())):
                 raise UserError(f"{path} is being written by another command: name another file with output=FILE")
-            extra = [ERROR] if errors and ERROR not in columns else []
+            extra = [ERROR] if (errors or waiting) and ERROR not in columns else []
             writer = csv.DictWriter(file, [*columns, *extra], extrasaction="ignore")
             return writer
 

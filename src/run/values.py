@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 
 from ..errors import UserError
 
+ANSWERED = ("trainer.accelerator", "trainer.devices", "trainer.strategy")  # null of which is understood elsewhere
 KINDS: tuple[tuple[Any, Any, str], ...] = (
     (bool, bool, "true or false"),
     (int, int, "a whole number"),
@@ -59,6 +60,8 @@ def _refuse_null(old: DictConfig, new: DictConfig, prefix: str) -> None:
                 _refuse_null(before, now, f"{prefix}{name}.")
             continue
         if not (isinstance(before, Node) and isinstance(now, Node)) or before._is_none() or not now._is_none():
+            continue
+        if f"{prefix}{name}" in ANSWERED:
             continue
         if target is None or accepts_none(get_object(target), name) is False:
             known = not OmegaConf.is_interpolation(old, name) and not OmegaConf.is_missing(old, name)

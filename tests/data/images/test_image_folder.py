@@ -83,7 +83,9 @@ def test_image_folder_takes_other_names_of_splits(folder: Path) -> None:
 
 def test_image_folder_names_what_is_wrong(folder: Path) -> None:
     (folder / "test" / "dog" / "0.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match=r"0\.png cannot be read as an image \(cannot identify image file\): mend"):
+    with pytest.raises(
+        UserError, match=r"0\.png cannot be read as an image \(its content is of no known format of images\): mend"
+    ):
         image_folder(folder)
     (folder / "val" / "bird").mkdir()
     with pytest.raises(UserError, match="bird is none of the training classes cat, dog"):
