@@ -49,18 +49,22 @@ def predict(ckpt: str, input: str, output: str = "", **options: Any) -> None:
     data = reader(about)
     file = file_for(output, input, data.endings) if output else None
     task.place(device_of())
-    terminal, rows = rich.get_console().is_terminal, []
+    terminal = rich.get_console().is_terminal
+    rows: list[dict[str, Any]] = []
+    number = failed = 0
     folder = os.path.isdir(os.path.expanduser(input))  # of a long text, too, which is no path
     with logged_by(logging.StreamHandler(), "%(message)s"), table(file, errors=folder) as write:
         for row in answerer.load()(task, data, input, **options):
-            rows.append(row)
             write(row)
-            if not terminal:
+            number, failed = number + 1, failed + (ERROR in row)
+            if terminal:
+                rows.append(row)
+            else:  # a million of them need not be kept
                 print(json.dumps(row), flush=True)
     if terminal:
         print_rows(rows)
-    if failed := sum(ERROR in row for row in rows):
-        print(f"torchatlas: {failed} of {len(rows)} could not be answered, see {ERROR}", file=sys.stderr)
+    if failed:
+        print(f"torchatlas: {failed} of {number} could not be answered, see {ERROR}", file=sys.stderr)
         sys.exit(1)
 
 
