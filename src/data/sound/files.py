@@ -34,7 +34,7 @@ SCALED = "are floats at the levels of whole numbers, which were scaled"
 CUT_OFF = "are floats with peaks over full scale, which were cut off"
 UNFINISHED = "have a header that a recorder did not finish, and were read to their end"
 
-# Where they begin in another way, what they are.
+# What some take for sounds and libsndfile does not read, by the bytes at a place.
 OTHERS = (
     (4, b"ftyp", "of MPEG-4, as .m4a and .mp4 files are"), (0, b"\x1aE\xdf\xa3", "of Matroska or WebM"),
     (0, b"#!AMR", "of AMR"), (0, b"\x30\x26\xb2\x75", "of Windows Media"),
