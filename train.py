@@ -1,4 +1,6 @@
-from torchatlas.train import main
+import sys
+
+from torchatlas.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(["train", *sys.argv[1:]])

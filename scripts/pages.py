@@ -3,13 +3,15 @@
     python scripts/pages.py [RUN_FOLDER ...]
 
 Each run folder becomes `records/<name>-<time>.json`: command, config, seed, figures of each epoch, hardware, versions,
-commit. Then what stands between marks such as `<!-- results -->` in the pages of `PARTS` is written anew. With --check
-nothing is written, and the status is 1 if a page is not what they say; its name is printed.
+commit. Then `configs/recorded.yaml`, which says of each recipe whether it was run, and what stands between marks such
+as `<!-- results -->` in the pages of `PARTS` are written anew. With --check nothing is written, and the status is 1 if
+a page is not what they say; its name is printed.
 """
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from omegaconf import OmegaConf
 from torchatlas.commands.help import about, usage, values
 from torchatlas.commands.signature import FOLDER, Command, Key, places, read
 from torchatlas.metrics.figures import format_figure
+from torchatlas.run.check import limits
+from torchatlas.run.compose import composed
 from torchatlas.run.renamed import renamed
 from torchatlas.run.summary import known_figures
-from torchatlas.zoo import GROUPS, config_text, headline, list_models, model_card, options
+from torchatlas.weights.terms import TERMS
+from torchatlas.zoo import GROUPS, chosen, config_text, headline, list_models, model_card, options, terms
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "records"
@@ -100,10 +105,77 @@ def result(record: dict[str, Any]) -> list[str]:
     ]
 
 
+def all_records() -> list[dict[str, Any]]:
+    """Those that are kept, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))]
+
+
+RESULT = ("command", "test", "published", "epochs", "time", "hardware", "commit")
+
+
 def results_table() -> str:
     """A row per record."""
-    records = (json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json")))
-    return table(("command", "test", "published", "epochs", "time", "hardware", "commit"), map(result, records))
+    return table(RESULT, map(result, all_records()))
+
+
+# Words and keys that change no figure, or that name files of the machine.
+ASIDE = re.compile(
+    r"(callbacks|logger|seed|name|resume|weights)\b|data\.(root|path|num_workers|tokenizer)\b|trainer(=|\.max_)"
+)
+SHOWN = 3  # words in which a run was otherwise
+DECIDES = re.compile(r"(model|data|task|optim|schedule|trainer)\.")  # and of these, no length: see `limits`
+
+
+def otherwise(record: dict[str, Any], recipe: str) -> str | None:
+    """What was typed beside a recipe in a record of it, as in "duration=5ep"; None where it is of no such run."""
+    typed = [word for start in record["starts"] for word in start["command"].split()[2:]]
+    if f"experiment={recipe}" in typed:
+        return " ".join(word for word in typed if word != f"experiment={recipe}" and not ASIDE.match(word))
+    choice = chosen([f"experiment={recipe}"])
+    if record["name"] != f"{choice['model']}-{choice['data']}":
+        return None
+    config = composed([f"experiment={recipe}"]).config  # unresolved: what data declare may need files
+    if limits(config) != limits({"duration": None} | record["config"]):
+        return None
+    asked, had = flat(OmegaConf.to_container(config)), flat(renamed(record["config"]))
+    said = {key: value for key, value in asked.items() if DECIDES.match(key) and "${" not in str(value)}
+    same = (had[key] == value for key, value in said.items() if key in had and not ASIDE.match(key))
+    return "" if all(same) else None
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of a config by dotted keys."""
+    if not isinstance(config, dict):
+        return {prefix[:-1]: config}
+    return {key: value for name, part in config.items() for key, value in flat(part, f"{prefix}{name}.").items()}
+
+
+def recipes() -> str:
+    """Of each experiment of which there is a record, with which other values the closest to it was run."""
+    records, lines = all_records(), []
+    for name in options("experiment"):
+        found = [words for record in records if (words := otherwise(record, name)) is not None]
+        if found:
+            closest = min((words.split() for words in found), key=len)
+            more = ["with", *closest[:SHOWN], *["..."] * (len(closest) > SHOWN)] if closest else []
+            lines.append(" ".join([f"{name}: run", *more]))
+    said = (
+        "# Whether each recipe was run, by records/; one that is not here never was. Written by scripts/pages.py.\n"
+        "# Read as text, and chosen by nobody.\n"
+    )
+    return said + "\n".join(lines) + "\n"
+
+
+def licences_table() -> str:
+    """A row per data set that is not the user's own."""
+    rows = (([f"`{name}`", t.licence, t.source, t.cite]) for name in options("data") if (t := terms(name)).source)
+    return table(("`data=`", "licence", "said by", "to cite"), rows)
+
+
+def weights_table() -> str:
+    """A row per source of weights."""
+    rows = ([f"`{name}`", t.licence, t.source, t.cite] for name, t in TERMS.items())
+    return table(("weights of", "licence", "said by", "to cite"), rows)
 
 
 def models_table() -> str:
@@ -218,13 +290,47 @@ def command_sections() -> str:
     return "\n\n".join(command_section(read(name)) for name in names)
 
 
+def speed_row(record: dict[str, Any]) -> Iterator[list[str]]:
+    """A row for each program of one comparison; what was typed, where, and how quiet it was, beside the first."""
+    machine, steps = record["hardware"], record["steps"]
+    for i, result in enumerate(record["results"]):
+        if not (found := result.get("figures")):
+            continue
+        alone = min(r["cpu_seconds"] / r["seconds"] for r in result["rounds"])
+        first = (
+            f"`torchatlas bench {' '.join(record['words'])}`",
+            f"{machine['cpu'] if record['device'] == 'cpu' else record['device']} ({', '.join(machine['flags'])}), "
+            f"{record['threads']} of {machine['cores']} cores, {record['precision']}, torch "
+            f"{record['versions']['torch']}, {(record['commit'] or 'none')[:9]}"
+            f"{' with changes' if record.get('uncommitted_changes', True) else ''}, {len(result['rounds'])} x "
+            f"{steps} steps",
+        )
+        yield [
+            first[0] if i == 0 else "", result["name"], f"{1e3 * found['seconds_per_step']:.4g}",
+            f"{1e3 * found['cpu_seconds_per_step']:.4g}", f"{found['ratio']:.2f}", f"{found['cpu_ratio']:.2f}",
+            f"{100 * alone:.0f} %" if record["device"] == "cpu" else "", first[1] if i == 0 else "",
+        ]  # fmt: skip
+
+
+SPEED = ("command", "program", "ms a step", "CPU ms", "ratio", "ratio by CPU", "least share of the CPU", "where")
+
+
+def speed_table() -> str:
+    """Rows of all comparisons that are kept."""
+    kept = [json.loads(path.read_text()) for path in sorted((RECORDS / "speed").glob("*.json"))]
+    return table(SPEED, (row for record in kept for row in speed_row(record)))
+
+
 PARTS: tuple[tuple[str, str, Callable[[], str]], ...] = (  # page, mark, what is written there
     ("models.md", "models", models_table),
     ("models.md", "held against", held_against_table),
     ("data.md", "data", data_table),
+    ("licences.md", "data", licences_table),
+    ("licences.md", "weights", weights_table),
     ("choices.md", "choices", choices_tables),
     ("commands.md", "commands", command_sections),
     ("results.md", "results", results_table),
+    ("speed.md", "speed", speed_table),
 )
 
 
@@ -240,18 +346,21 @@ def main(arguments: list[str]) -> int:
     check = "--check" in arguments
     for folder in (a for a in arguments if a != "--check"):
         keep(Path(folder))
-    status = 0
+    status = written(ROOT / "configs" / "recorded.yaml", recipes(), check)
     for name, mark, part in PARTS:
-        old = (DOCS / name).read_text()
-        new = with_part(old, mark, part())
-        if new != old and check:
-            print(
-                f"docs/{name} is not what records, configs and signatures say: python scripts/pages.py writes it anew"
-            )
-            status = 1
-        elif new != old:
-            (DOCS / name).write_text(new)
+        status |= written(DOCS / name, with_part((DOCS / name).read_text(), mark, part()), check)
     return status
+
+
+def written(path: Path, text: str, check: bool) -> int:
+    """Write a file if it says something else, or say so and return 1."""
+    if path.exists() and path.read_text() == text:
+        return 0
+    if not check:
+        path.write_text(text)
+        return 0
+    print(f"{path.relative_to(ROOT)} is not what records, configs and signatures say: run python scripts/pages.py")
+    return 1
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def compare(folder: Path) -> dict[str, float]:
         with torch.no_grad():
             out = theirs(tokens, attention_mask=attended)
             if isinstance(ours, Bert):
-                return ours.encode(tokens, lengths, None), out.last_hidden_state
+                return ours.forward_features(tokens, lengths, None), out.last_hidden_state
             return ours(tokens), out.logits
 
     real = attended.bool()

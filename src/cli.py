@@ -7,7 +7,7 @@ from typing import Any
 
 from .commands import words
 from .commands.signature import read
-from .errors import UserError, tell
+from .errors import UserError, needing_toolkit, tell
 from .version import __version__
 
 
@@ -23,13 +23,18 @@ def run(typed: Sequence[str]) -> Any:
     command = read("help" if name in ("-h", "--help") else name)
     if command.words != "raw" and (rest == ["help"] or {"-h", "--help"} & set(rest)):
         command, rest = read("help"), [command.name]
-    return words.call(command, rest)
+    with needing_toolkit(f"torchatlas {command.name}"):
+        return words.call(command, rest)
 
 
-def main() -> None:
-    """Entry point of the console script: a mistake is one sentence and status 2, an interrupt has status 130."""
+def main(typed: Sequence[str] | None = None) -> None:
+    """Entry point of the console script: a mistake is one sentence and status 2, an interrupt has status 130.
+
+    Args:
+        typed: the words behind `torchatlas`; those of the terminal where there are none.
+    """
     try:
-        run(sys.argv[1:])
+        run(sys.argv[1:] if typed is None else typed)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,10 +1,12 @@
 """The one kind of exception whose message is for the person at the keyboard."""
 
+import contextlib
 import difflib
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 LISTED = 20  # known words, at most, where none is near
 LONGEST = 40  # characters of a user's word in a message
@@ -53,6 +55,45 @@ def ending_in(word: str, known: Sequence[str]) -> list[str]:
     found = last or [key for key in known if key.rpartition(".")[2].endswith(f"_{word}")]
     depth = min((key.count(".") for key in found), default=0)
     return [key for key in found if key.count(".") == depth][:2]
+
+
+def lacking(extra: str = "train") -> list[str]:
+    """The packages of an extra of this one that are not installed.
+
+    >>> lacking("no such extra")
+    []
+    """
+    import importlib.metadata  # which costs as much time as all else that `torchatlas list` imports
+
+    found = []
+    for line in importlib.metadata.requires("torchatlas") or ():
+        name, marked = re.match(r"[\w.-]+", line), re.search(r"""extra == ['"]([\w-]+)""", line)
+        if name and marked and marked[1] == extra:
+            try:
+                importlib.metadata.version(name[0])
+            except importlib.metadata.PackageNotFoundError:
+                found.append(name[0])
+    return found
+
+
+@contextlib.contextmanager
+def needing_toolkit(what: str) -> Iterator[None]:
+    """Around imports that the zoo alone has no packages for.
+
+    Args:
+        what: what needs them, as in "torchatlas train".
+
+    Raises:
+        UserError: a module is missing since the toolkit is not installed; it says how to install it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (absent := lacking()):
+            raise
+        raise UserError(
+            f'{what} needs {some(absent, 3)}, which the zoo alone does not: type pip install "torchatlas[train]"'
+        ) from error
 
 
 def debug_words(words: Sequence[str]) -> list[str]:

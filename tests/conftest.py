@@ -15,7 +15,7 @@ import torch
 from helpers import Train, one_of_each, one_of_each_class
 from omegaconf import DictConfig
 
-from torchatlas import cli
+from torchatlas import cli, packages
 from torchatlas.run.compose import register_resolvers
 from torchatlas.train import main
 from torchatlas.zoo import options
@@ -29,6 +29,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("tiny_name", one_of_each())
     if "class_name" in metafunc.fixturenames:
         metafunc.parametrize("class_name", one_of_each_class())
+
+
+os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # what a run says to type is the same however the tests were started
 
 
 # --- side by side: each worker of pytest-xdist has a core of its own, and so has what it starts
@@ -77,6 +80,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(autouse=True)
 def _own_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_folders_of_the_last_test() -> Iterator[None]:
+    """What `--config-dir` names, and modules of a user's own, hold for a process."""
+    places = list(sys.path)
+    yield
+    packages.named.clear()
+    packages.installed.cache_clear()
+    sys.path[:] = places
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(autouse=True, scope="session")

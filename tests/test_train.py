@@ -20,7 +20,9 @@ from torchatlas.storage.checkpoints import read
 
 @pytest.fixture
 def digits(train: Train) -> Path:
-    return train("trainer.max_epochs=3", "trainer=cpu", "callbacks.pictures.every_n_epochs=2")
+    return train(
+        "trainer.max_epochs=3", "trainer=cpu", "callbacks.pictures.every_n_epochs=2", "callbacks.pictures.share=null"
+    )
 
 
 def test_run_folder(digits: Path) -> None:
@@ -67,15 +69,16 @@ def test_dashboard_of_a_classifier(digits: Path) -> None:
     assert [e.step for e in found["test/confusion matrix"]] == [3]
     assert "graph" in found
     assert "custom_scalars__config__" in found
-    assert found["summary/final accuracy"][0].value == pytest.approx(metrics(digits)["final"]["val/accuracy"])
-    assert found["summary/best loss"][0].value == pytest.approx(metrics(digits)["best"]["val/loss"])
-    assert found["summary/test accuracy"][0].value == pytest.approx(metrics(digits)["test"]["test/accuracy"])
-    accumulator = EventAccumulator(str(digits))
+    compared = events(digits / "hparams")
+    assert compared["summary/final accuracy"][-1].value == pytest.approx(metrics(digits)["final"]["val/accuracy"])
+    assert compared["summary/best loss"][-1].value == pytest.approx(metrics(digits)["best"]["val/loss"])
+    assert compared["summary/test accuracy"][0].value == pytest.approx(metrics(digits)["test"]["test/accuracy"])
+    accumulator = EventAccumulator(str(digits / "hparams"))
     accumulator.Reload()
     hparams = accumulator.summary_metadata
     start = HParamsPluginData.FromString(hparams["_hparams_/session_start_info"].plugin_data.content)
     shown = start.session_start_info.hparams
-    assert shown["optim.lr"].number_value == 0.002
+    assert shown["   optim.lr"].number_value == 0.002
     assert shown["model.widths"].string_value == "[512, 512]"
     assert "_hparams_/session_end_info" in hparams
 

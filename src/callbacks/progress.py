@@ -1,7 +1,9 @@
 """Progress: a bar in a terminal, plain lines elsewhere."""
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
@@ -14,6 +16,8 @@ from ..tasks.base import Task
 from .base import Callback
 
 log = logging.getLogger(__name__)
+
+LONG = 3.0  # seconds after which a run should not be silent
 
 
 class Progress(Callback):
@@ -79,15 +83,23 @@ class Progress(Callback):
             return
         now = time.monotonic()
         figures = pl_module.figures
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         shown = dict.fromkeys(("loss", *pl_module.headline, pl_module.monitor))
-        for key in ("train/loss", *(f"val/{figure}" for figure in shown)):
-            if key in figures:
-                parts.append(f"{_words(key)} {self.text(key, figures[key])}")
-        parts += [f"{now - self.epoch_started:.2f} s"]
-        parts += [f"{self.samples_per_second(trainer, self.trained):,.0f} samples/s"]  # without validation and pictures
-        parts.append(f"{clock(self.time_left(trainer, now))} left")
-        log.info(" | ".join(parts))
+        found = [key for key in ("train/loss", *(f"val/{figure}" for figure in shown)) if key in figures]
+        said = [f"{_words(key)} {self.text(key, figures[key])}" for key in found]
+        speed = f"{self.samples_per_second(trainer, self.trained):,.0f} samples/s"  # without validation and pictures
+        left = f"{clock(self.time_left(trainer, now))} left"
+        line = " | ".join([epoch, *said, f"{now - self.epoch_started:.2f} s", speed, left])
+        short = [part.removeprefix("train ") for part in said[:1]] if found[:1] == ["train/loss"] else []
+        if validated := said[len(short) :]:  # "val" is said once
+            short.append(", ".join([validated[0], *(part.removeprefix("val ") for part in validated[1:])]))
+        log.info(line, extra={"short": " | ".join([epoch, *short, left])})
+
+    def say(self, text: str) -> None:
+        """What is being done beside training, at the end of the bar."""
+        if self.bar is not None:
+            self.bar.update(self.row, text=text)
+            self.bar.refresh()
 
     def text(self, name: str, value: float) -> str:
         return format_figure(name, value, self.reported)
@@ -116,6 +128,18 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+@contextlib.contextmanager
+def doing(trainer: lightning.Trainer, what: str) -> Iterator[None]:
+    """Around what keeps a run from training: a terminal says it meanwhile, and a file afterwards if it took long."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Progress):
+            callback.say(what)
+    started = time.monotonic()
+    yield
+    if (took := time.monotonic() - started) >= LONG:
+        log.info("%s took %.0f s", what, took)
 
 
 def _words(key: str) -> str:

@@ -4,10 +4,12 @@ The shells ask `torchatlas --complete WORD ...`, whose last word is the one at t
 that it can become, with its description behind a tab. Where there is none they complete names of files.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from ..errors import UserError
+from ..packages import taken
 from ..zoo import GROUPS, config_keys, headline, options, settings
 from . import signature
 from .signature import Command, Key
@@ -104,6 +106,8 @@ def complete(words: Sequence[str]) -> None:
 def candidates(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What the last word can become, and descriptions."""
     *before, now = words or [""]
+    with contextlib.suppress(UserError):
+        before = taken(before)
     if not before:
         found: Iterable[tuple[str, str]] = names()
     else:

@@ -1,51 +1,20 @@
 """The command `torchatlas evaluate`: figures of a checkpoint, or of weights from elsewhere, on a split of its data."""
 
-import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 
-import lightning
 import torch
 
-from ..data.base import DataModule
+from ..api.evaluation import Judged, figures_on, of_checkpoint
 from ..errors import UserError
 from ..metrics.figures import format_figure, reported
-from ..predict.passes import average_passes
 from ..predict.rows import file_for
 from ..run.assemble import Parts, assemble
 from ..run.check import fits
 from ..run.compose import composed, require_config_words
-from ..run.console import logged_by, quiet_libraries
-from ..run.devices import device_of
 from ..run.quoting import quoted
-from ..run.restore import restore, restored_data, tell_changes
 from ..storage.files import write_json
-from ..tasks.base import Task
-from ..training.precision import precision_to_evaluate
-from ..training.threads import cores, divide
 from ..weights.report import shorten
-
-
-class Judged(NamedTuple):
-    """What is evaluated.
-
-    Attributes:
-        where: its weights are from: {"checkpoint": PATH} or {"weights": NAME}.
-        name, kind: of the run, and of its data.
-        task, data: nothing is read yet.
-        trainer: the section of the config.
-        about: what a checkpoint says, see `restore`; empty of weights.
-        moved: whether the data are in another folder than in training.
-    """
-
-    where: dict[str, str]
-    name: str
-    kind: str
-    task: Task
-    data: DataModule
-    trainer: dict[str, Any]
-    about: dict[str, Any]
-    moved: bool = False
 
 
 def evaluate(
@@ -81,61 +50,18 @@ def evaluate(
         torchatlas evaluate model=resnet18 weights=torchvision:IMAGENET1K_V1 data=imagenet data.root=FOLDER
     """
     file = file_for(output) if output else None
-    judged = of_checkpoint(ckpt, data_root, words) if ckpt else of_weights(words, data_root)
-    task, data = judged.task, judged.data
-    average_passes(task, tta, mc_samples, judged.kind)
-    torch.manual_seed(seed)
-    if split is None:
-        split = "all" if judged.moved and data.is_new() else "test"
-    with logged_by(logging.StreamHandler(), "%(message)s"):
-        if split == "all":
-            data.judge_all()
-        data.prepare_data()
-        data.setup("test")
-    if judged.about and split != "all":
-        tell_changes(data, judged.about, [split])
-    accelerator = judged.trainer["accelerator"]
-    device = device_of(accelerator)
-    threads, data.num_workers = divide(
-        cores(), in_memory=data.in_memory, on_gpu=device.type == "cuda", workers=data.num_workers
-    )
-    torch.set_num_threads(threads)
-    quiet_libraries()
-    precision: Any = precision_to_evaluate(judged.trainer["precision"], device)
-    trainer = lightning.Trainer(
-        accelerator=accelerator, devices=1, precision=precision, logger=False, callbacks=[],
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False,
-    )  # fmt: skip
-    data.splits["test"] = data.splits["test" if split == "all" else split]
-    if split in (sizes := getattr(data, "bytes_per_token", {})):
-        sizes["test"] = sizes[split]
-    trainer.test(task, datamodule=data, verbose=False)
-    figures = {key.replace("test/", f"{split}/", 1): v for key, v in task.figures.items() if key.startswith("test/")}
-    print(f"{judged.name}: {', '.join(judged.where.values())} on {len(data.splits['test'])} samples of {split}")
-    known = reported(type(task), type(data))
+    if ckpt and words:
+        raise UserError(f"{words[0]} has no place beside ckpt=, which has its own: leave it out, or else ckpt=")
+    judged = of_checkpoint(ckpt, data_root) if ckpt else of_weights(words, data_root)
+    found = figures_on(judged, split, tta=tta, mc_samples=mc_samples, seed=seed)
+    figures = found.figures
+    print(f"{judged.name}: {', '.join(judged.where.values())} on {found.samples} samples of {found.split}")
+    known = reported(type(judged.task), type(judged.data))
     for key, value in figures.items():
         print(f"  {key:<28} {format_figure(key, value, known)}")
     if file is not None:
         write_json(file, {**judged.where, "name": judged.name, **figures})
     return figures
-
-
-def of_checkpoint(ckpt: str, data_root: str, words: Sequence[str]) -> Judged:
-    """A trained network, with the data of its training.
-
-    Raises:
-        UserError: words of training are given too, which the checkpoint has itself.
-    """
-    if words:
-        raise UserError(f"{words[0]} has no place beside ckpt=, which has its own: leave it out, or else ckpt=")
-    path, task, about = restore(ckpt)
-    config = about["config"]
-    trainer = config["trainer"] | {"accelerator": "auto"}  # whatever it was trained on
-    trained_on = config["data"].get("root")
-    data = restored_data(about, data_root)
-    moved = config["data"].get("root") != trained_on
-    return Judged({"checkpoint": str(path)}, config["name"], about["data"]["kind"], task, data, trainer, about, moved)
 
 
 def of_weights(words: Sequence[str], data_root: str) -> Judged:

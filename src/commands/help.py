@@ -3,6 +3,7 @@
 import shutil
 import textwrap
 
+from ..run.usage import fitted
 from .signature import REQUIRED, Command, Key, headline, places, read
 from .words import shown, written
 
@@ -22,7 +23,7 @@ def help(command: str = "", /) -> None:
     Examples:
         torchatlas help evaluate
     """
-    print(page(read(command)) if command else overview())
+    print(fitted(page(read(command)) if command else overview()))
 
 
 def overview() -> str:
@@ -48,7 +49,8 @@ def usage(command: Command) -> str:
     """`torchatlas sample ckpt=... [KEY=VALUE ...]`."""
     needed = [shown(key) for key in command.keys.values() if key.default is REQUIRED]
     bare = [f"[{shown(key)}]" for key in command.keys.values() if key.positional and key.default is not REQUIRED]
-    more = command.words is not None or len(command.keys) > len(needed) + len(bare)
+    bare += ["..."] * (command.words == "bare")
+    more = (command.words or "bare") != "bare" or len(command.keys) > len(needed) + len(bare)
     return " ".join(["torchatlas", command.name, *needed, *bare, *["[KEY=VALUE ...]"] * more])
 
 

@@ -35,7 +35,7 @@ def prepare(
 
     Examples:
         torchatlas prepare input=books output=tokens vocab_size=8000
-        torchatlas train model=gpt_small data=token_file data.path=tokens
+        torchatlas train model=gpt2 data=token_file data.path=tokens
     """
     if not 0 < share < 0.5:
         raise UserError(f"share={share:g} must be between 0 and 0.5, as in share=0.01")

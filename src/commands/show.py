@@ -1,6 +1,7 @@
 """A network layer by layer: shapes, parameters, multiply-accumulates, and what of the image each layer sees."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,22 +37,36 @@ def show(model: str, /, *words: str, data: str | None = None) -> None:
         torchatlas show resnet18 image_size=32 num_classes=10
     """
     values = arguments_of(model, words, data)
+    of_data = partial(_example, model, data, words)
     try:
-        network, inputs, rows = _computed(model, values, "meta")
+        network, inputs, rows = _computed(model, values, "meta", of_data)
     except NotImplementedError:  # an operation has no shape rule
         with torch.random.fork_rng(devices=[]):
-            network, inputs, rows = _computed(model, values, "cpu")
+            network, inputs, rows = _computed(model, values, "cpu", of_data)
     print_table(COLUMNS, list(map(cells, rows)), right=range(3, len(COLUMNS)))
+    card = model_card(model)
+    print(f"{'file':<17} {card.file}\n{'paper':<17} {card.paper}")
     print_totals(network, inputs, rows)
 
 
-def _computed(name: str, values: dict[str, Any], device: str) -> tuple[nn.Module, tuple[Tensor, ...], list[Row]]:
+def _example(model: str, data: str | None, words: Sequence[str]) -> tuple[Tensor, ...]:
+    """The input that the data give a network of the user's own, which says nothing of it."""
+    from ..run.build import build_data  # bring Lightning with them
+    from ..run.compose import composed
+
+    chosen = [f"data={data}"] if data is not None else []
+    config = composed([f"model={model}", *chosen, *(word for word in words if word.startswith("data."))]).plain()
+    return (build_data(config["data"]).example_batch(1)[0],)
+
+
+def _computed(
+    name: str, values: dict[str, Any], device: str, of_data: Callable[[], tuple[Tensor, ...]]
+) -> tuple[nn.Module, tuple[Tensor, ...], list[Row]]:
     """The network, an input of one sample, and the layers."""
     try:
         with torch.device(device):
             network = create_model(name, **values)
-            assert isinstance(network, Exemplified)
-            inputs = network.example_input(1)
+            inputs = network.example_input(1) if isinstance(network, Exemplified) else of_data()
     except NotImplementedError:
         raise
     except (ValueError, TypeError, RuntimeError, AssertionError) as error:
@@ -84,9 +99,10 @@ def arguments_of(name: str, words: Sequence[str], data: str | None = None) -> di
     """
     given = {key.removeprefix("model."): _value(key, text) for key, text in (word.split("=", 1) for word in words)}
     config: Any = OmegaConf.create(config_text("model", name))
+    config = config if "model" in config else OmegaConf.create({"model": config})  # see `zoo.create_model`
     asked = OmegaConf.to_container(config.model)
     assert isinstance(asked, dict)
-    known = [str(key) for key in asked if key != "_target_"]
+    known = [str(key) for key in asked if key not in ("_target_", "defaults")]
     of_data = {key.removeprefix("data."): given.pop(key) for key in list(given) if key.startswith("data.")}
     data = data or (model_card(name).data if of_data else None)
     declared = _declaration(name, data, of_data, str(asked)) if data is not None else {}
@@ -97,7 +113,7 @@ def arguments_of(name: str, words: Sequence[str], data: str | None = None) -> di
             raise UserError(f"{key}={value} must be positive, as in {key}=32")
         _require_kind(key, value, OmegaConf.create({"model": config.model}).model[key])
     resolved: Any = OmegaConf.to_container(OmegaConf.create({"data": declared, "model": config.model}), resolve=True)
-    values = {key: value for key, value in resolved["model"].items() if key != "_target_"}
+    values = {key: value for key, value in resolved["model"].items() if key in known}
     return values | given
 
 

@@ -6,7 +6,8 @@ In the signature are `str`, `int`, `float`, `bool` and `Path`; `Literal["a", "b"
 behind it where other texts will do, such as names of files; `int | None`, where null is None; `tuple[str, ...]` for
 several, with commas between; `Annotated[str, "data.root"]` where the key is no name in Python. What has no default must
 be given. A parameter before `/` is a word without a key. `*words: str` takes words with other keys as they are;
-`Annotated[str, "training"]` refuses those that training does not have; to `Annotated[str, "raw"]` belongs every word.
+`Annotated[str, "training"]` refuses those that training does not have, `Annotated[str, "bare"]` takes those without a
+key, and to `Annotated[str, "raw"]` belongs every word.
 `**options: Any` are those of the functions that answer for the command, see `predict.registry`. A key that is called
 like a group of configs takes its choices. Defaults are literals. Of the docstring the first line is the headline, Args
 are the help of the keys, Examples stay as they are.
@@ -24,12 +25,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError, nearest
+from ..packages import file_of
 
 FOLDER = Path(__file__).parent
 PLUGINS = "torchatlas.commands"
 SECTION = re.compile(r"^(Args|Returns|Yields|Raises|Examples):\n", re.MULTILINE)
 KINDS = ("str", "int", "float", "bool", "Path")
 REQUIRED: Any = ...
+# Commands with the options of another's functions, and which of these they do without.
+LENT = {"serve": ("predict", ("output", "probabilities"))}
 
 
 class Place(NamedTuple):
@@ -90,8 +94,6 @@ def own(name: str) -> Place:
 def plugins() -> dict[str, Place]:
     """Commands of other packages."""
     from importlib.metadata import entry_points  # slow
-
-    from ..predict.registry import file_of
 
     return {point.name: Place(point.module, point.attr, file_of(point.module)) for point in entry_points(group=PLUGINS)}
 
@@ -158,6 +160,7 @@ def with_answers(command: str, own: Mapping[str, Key], examples: str) -> dict[st
     """
     from ..predict.registry import answerers  # reads many files
 
+    command, without = LENT.get(command, (command, ()))
     answering = [each for each in answerers() if each.command == command]
     answering.sort(key=lambda each: (not each.module.startswith("torchatlas."), each.module))
     methods = tuple(dict.fromkeys(name for each in answering for name in each.methods))
@@ -167,6 +170,8 @@ def with_answers(command: str, own: Mapping[str, Key], examples: str) -> dict[st
         helps, given = helps_of(docstring_of(each.written)[2].get("Args", "")), each.written.args
         alone = ast.arguments([], [], None, given.kwonlyargs, given.kw_defaults, None, [])
         for key in keys_of(alone, helps, examples):
+            if key.key in without:
+                continue
             if (other := found.get(key.key)) is None:
                 found[key.key] = replace(key, optional=True)
             elif key.key not in own:

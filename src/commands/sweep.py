@@ -22,7 +22,6 @@ from rich.table import Table
 from tensorboard.plugins.hparams import summary_v2 as board
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from .. import train
 from ..errors import UserError
 from ..metrics.figures import format_figure, reported
 from ..run.build import build_trainer
@@ -37,6 +36,7 @@ from ..storage import run_folder
 from ..storage.files import read_metrics, write_json, write_text
 from ..storage.run_folder import find_checkpoint, new_folder
 from ..tasks.base import Task
+from ..train import execute
 from ..training.durations import Duration
 from ..zoo import GROUPS
 
@@ -226,7 +226,7 @@ def run_trial(study: Any, trial: Any, search: Search) -> None:
                 words = search.quiet + search.words(values)
                 with in_a_sentence(words):
                     asked = compose(search, values) if path is None else reopened(folder, path, words=words)
-                    figure = train.execute(asked, folder, path, alone=True, callbacks=[Report(trial)])
+                    figure = execute(asked, folder, path, alone=True, callbacks=[Report(trial)])
             if "pruned" in trial.user_attrs:
                 study.tell(trial, state=TrialState.PRUNED)
             elif figure is None or not math.isfinite(figure):

@@ -1,9 +1,10 @@
 """`torchatlas train`."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
-from .. import train as program
+from ..train import main
 
 
 def train(*words: Annotated[str, "raw"]) -> None:
@@ -21,6 +22,7 @@ def train(*words: Annotated[str, "raw"]) -> None:
         torchatlas train resume=auto
         torchatlas train --help
     """
-    # Lightning starts the other processes of a distributed run by this path and these arguments.
-    sys.argv[:] = [str(program.__file__), *words]
-    program.main()
+    # Lightning starts the other processes of a distributed run by this path with these arguments.
+    path = Path(sys.argv[0])
+    sys.argv[:] = [str(path) if path.name == "train.py" else str(sys.modules[main.__module__].__file__), *words]
+    main()

@@ -5,14 +5,18 @@ a key are underscores, and of a key that is given twice the last value counts. `
 Every word is held against that before the command's module, and torch with it, is imported.
 """
 
+import contextlib
 import difflib
 import importlib
 import re
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, debug_words, ending_in, nearest
+from ..packages import taken
 from ..zoo import GROUPS, config_keys, options, settings
 from .signature import REQUIRED, Command, Key
 
@@ -30,8 +34,36 @@ def call(command: Command, words: Sequence[str]) -> Any:
     Raises:
         UserError: a word is wrong; it says what to type instead.
     """
-    arguments, named = (list(words), {}) if command.words == "raw" else parse(command, debug_words(words))
-    return getattr(importlib.import_module(command.place.module), command.place.function)(*arguments, **named)
+    other = taken(words)
+    typed = words if command.words in ("raw", "training") else other  # which hand them on
+    arguments, named = (list(typed), {}) if command.words == "raw" else parse(command, debug_words(typed))
+    with waiting("torchatlas: loading PyTorch and what else is needed ..."):
+        module = importlib.import_module(command.place.module)
+    return getattr(module, command.place.function)(*arguments, **named)
+
+
+@contextlib.contextmanager
+def waiting(text: str, seconds: float = 1.0) -> Iterator[None]:
+    """Around what may take long: after some seconds a terminal says what it is, until it is done."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    said = threading.Event()
+
+    def say() -> None:
+        said.set()
+        print(text, end="", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(seconds, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if said.is_set():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def parse(command: Command, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
@@ -72,7 +104,7 @@ def take(command: Command, left: list[str]) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not word.startswith("--"):
         return (key, value) if key and equals else ("", word)
-    if key == "--config-dir" and command.words == "training":  # Hydra's own, with configs of the user's
+    if key == "--config-dir" and command.words == "training":  # see `packages.taken`
         return "", f"{key}={value if equals else left.pop(0) if left else ''}"
     key = key[2:] if key[2:] in command.keys else key[2:].replace("-", "_")
     if equals:
@@ -105,7 +137,7 @@ def key_of_bare(command: Command, word: str, typed: dict[str, str]) -> str:
     for key in command.keys.values():
         if key.positional and key.key not in typed:
             return key.key
-    if command.words is not None and word.startswith(("-", "~", "+")):
+    if command.words == "bare" or (command.words is not None and word.startswith(("-", "~", "+"))):
         return ""
     known = known_keys(command)
     meant = [f"{word}=..."] if word in known else [f"{k}={word}" for k in GROUPS if k in known and word in options(k)]
@@ -118,7 +150,7 @@ def key_of_bare(command: Command, word: str, typed: dict[str, str]) -> str:
 def require_known(command: Command, key: str, value: str, words: Sequence[str]) -> None:
     """Refuse a key that the command does not have; those of the parts of a config are left to its composition."""
     known = known_keys(command)
-    if key in known or not (command.words is None or command.words == "training"):
+    if key in known or command.words not in (None, "bare", "training") or (not key and command.words == "bare"):
         return
     if command.words == "training":
         own = difflib.get_close_matches(key, [name for name in command.keys if "." in name], 1, 0.8)
@@ -164,9 +196,12 @@ def single(key: Key, text: str) -> Any:
     if key.choices and text not in key.choices and not key.open:
         raise UserError(f"{key.key}={text} is unknown{nearest(text, list(key.choices))}")
     try:
-        return READ[key.kind](text)
+        value = READ[key.kind](text)
     except (ValueError, KeyError):
         raise UserError(f"{key.key}={text} must be {MEANT[key.kind]}{example(key)}") from None
+    if key.kind == "int" and not -(2**63) <= value < 2**63:  # which no tensor and no generator takes
+        raise UserError(f"{key.key}={text} is too large: give a whole number under {2**63}{example(key)}")
+    return value
 
 
 def example(key: Key) -> str:

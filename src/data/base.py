@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..metrics.figures import Reports
+from . import folds
 from .contents import Contents, checksum_of_files, checksum_of_numbers
 from .loading import BatchDataset, Loader, Order
 from .reading import Given
@@ -58,12 +59,15 @@ class DataModule(lightning.LightningDataModule):
     free: ClassVar[tuple[str, ...]] = ("root", "path", "num_workers", "memory")
     kind: ClassVar[str] = ""  # what an input is, where callbacks are for that alone: see `run.build.callbacks_of`
     of_images: ClassVar[bool] = False  # whether an input is an image, which tasks make and `augment=` changes
+    of_texts: ClassVar[bool] = False  # whether an input is a text, which a string can be itself
     classes: Sequence[str] = ()  # their names in the order of the labels, where there are labels
     endings: ClassVar[tuple[str, ...]] = ()  # of the files that `read` takes; none: it takes no file
     network: ClassVar[str] = "lstm"  # one of the zoo that takes such data in any size
     at_hand: ClassVar[bool] = False  # there at once and small, without a file of the user's or a download
     length_option: ClassVar[str | None] = None  # how long an input is; what fits a short one fits a long one
     reports: ClassVar[Reports] = {}  # what is to be known of baselines, beside what a task says of such figures
+    fold: folds.Fold | None = None  # the part that is for validation, where `build_data` has been told of one
+    indivisible: ClassVar[str] = ""  # why training and validation must stay as they are cut; "": nothing speaks against
     in_memory = True  # whether the splits are, once they are set up; else workers read ahead
 
     def __init__(
@@ -94,7 +98,28 @@ class DataModule(lightning.LightningDataModule):
         self.batch_size, self.num_workers, self.seed, self.fake = batch_size, num_workers, seed, fake
         self.splits: dict[str, BatchDataset] = {}
         self.split_files: dict[str, tuple[Path, Sequence[bytes] | NDArray[np.bytes_]]] = {}
+        self.places: dict[str, NDArray[np.int64]] = {}  # of folds: see `folds.divided`
+        self.pool: list[Any] = []
         self._contents: dict[str, Contents] = {}
+
+    def in_folds(self, splits: Mapping[str, Any]) -> dict[str, Any]:
+        """Splits as they are to be used: with another cut between training and validation where there are folds.
+
+        Called in `setup` before anything is computed from a split.
+
+        Args:
+            splits: see `folds.divided`.
+
+        Raises:
+            UserError: these data cannot be divided so.
+        """
+        if self.fold is None or "train" not in splits:
+            return dict(splits)
+        if self.indivisible:
+            raise UserError(f"folds= cannot divide these data, since {self.indivisible}: leave it out")
+        self.pool = folds.pooled(splits)
+        found, self.places = folds.divided(splits, self.fold)
+        return found
 
     @classmethod
     def check(cls, config: Any, name: str) -> None:
@@ -161,6 +186,22 @@ class DataModule(lightning.LightningDataModule):
         """
         raise NotImplementedError
 
+    def as_given(self, values: Sequence[Any], folder: Path) -> tuple["DataModule", Any]:
+        """What a program has in memory, as what `read` takes: files that hold the same, so that it is read like these.
+
+        Args:
+            values: images, sounds, texts and so on, one or several.
+            folder: an empty one, for files in the order of the values.
+
+        Returns:
+            The data that read them, and what their `read` is given.
+
+        Raises:
+            UserError: the data take files alone, or a value is not of their kind.
+        """
+        ends = f" that end in {', '.join(self.endings)}" if self.endings else ""
+        raise UserError(f"{self.kind or type(self).__name__} data are read of files alone: name files{ends}")
+
     def example_file(self, folder: Path) -> Path | None:
         """A small file for `read`, written into a folder, for tests; None: they know how one of this kind looks."""
         return None
@@ -183,6 +224,31 @@ class DataModule(lightning.LightningDataModule):
                 yield about, self.transform(moved) if moved else ()
         finally:
             self.tell_reading(logging.INFO)
+
+    def iterate(
+        self, split: str, epoch: int | None = None, device: torch.device | str = "cpu"
+    ) -> Iterator[tuple[Tensor, ...]]:  # fmt: skip
+        """Batches of a split as tasks receive them, for a loop of your own.
+
+        Args:
+            split: "train", "val" or "test".
+            epoch: of training, from 0 on: in random order and augmented, both functions of seed and epoch; None: in
+                order, as in evaluation.
+            device: on which they are transformed.
+
+        Raises:
+            UserError: the data have no such split.
+
+        Example:
+            for x, labels in data.iterate("train", epoch=3):
+                loss = F.cross_entropy(network(x), labels)
+        """
+        if split not in self.splits:
+            raise UserError(f"these data have no split {split!r}: they have {', '.join(self.splits) or 'none yet'}")
+        loader = self.loader(split, shuffle=epoch is not None)
+        loader.sampler.set_epoch(epoch or 0)
+        for batch in loader:
+            yield self.transform(tuple(part.to(device) if isinstance(part, Tensor) else part for part in batch))
 
     def tell_reading(self, level: int) -> None:
         """Say in the log what was done to files that were read, if anything was."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .grid import framed, room
 from .text import MAX_CLASSES_WITH_NAMES
 
 
@@ -14,12 +14,13 @@ def draw_confusion(counts: Tensor, names: list[str]) -> Figure:
     """Rows are the true classes; colour is the share of the row, numbers are samples."""
     k = len(names)
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    figure = Figure(figsize=(min(1.6 + 0.55 * k, 12),) * 2, layout="constrained")
-    axes = figure.add_subplot()
+    named, side = k <= MAX_CLASSES_WITH_NAMES, min(0.6 + 0.5 * k, 11)
+    long = room(names) if named else 0.4
+    figure, axes = framed((side, side), 0.3 + long, 0.1, 0.1, 0.35 + (0.8 * long if named else 0.2))
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    if k <= MAX_CLASSES_WITH_NAMES:
+    if named:
         axes.set_xticks(range(k), names, rotation=45, ha="right")
         axes.set_yticks(range(k), names)
         for i in range(k):
@@ -40,14 +41,14 @@ def draw_per_class(counts: Tensor, names: list[str]) -> Figure:
     known = len(order)
     if known > MAX_CLASSES_WITH_NAMES:  # the worst ones are what one wants to know
         order = order[f1[order].argsort()[:MAX_CLASSES_WITH_NAMES]]
-    figure = Figure(figsize=(7, 1 + 0.5 * len(order)), layout="constrained")
-    axes = figure.add_subplot()
+    shown = [names[i] for i in order.tolist()]
+    figure, axes = framed((6, 0.3 + 0.5 * len(order)), room(shown), 0.15, 0.35, 0.55 if known > len(order) else 0.3)
     for offset, (label, values) in enumerate((("precision", precision), ("recall", recall), ("F1", f1))):
         bars = axes.barh(
             (torch.arange(len(order)) + 0.27 * (offset - 1)).numpy(), values[order].numpy(), 0.25, label=label
         )
         axes.bar_label(bars, fmt="%.2f", fontsize=6, padding=1)
-    axes.set_yticks(range(len(order)), [names[i] for i in order.tolist()])
+    axes.set_yticks(range(len(order)), shown)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8, frameon=False)
@@ -60,8 +61,7 @@ def draw_curves(
     curves: Sequence[tuple[Tensor, Tensor]], areas: list[float], names: list[str], labels: tuple[str, str, str]
 ) -> Figure:
     """One curve (x, y) per class; `labels` are those of the axes and of the number beside each class's name."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes: Axes = figure.add_subplot()
+    figure, axes = framed((6.2, 4.2), 0.65, 0.15, 0.35, 0.5)
     worst = sorted(range(len(names)), key=lambda k: areas[k])[:MAX_CLASSES_WITH_NAMES]
     for k in sorted(worst):
         x, y = curves[k]
@@ -86,8 +86,10 @@ def draw_reliability(bins: Tensor) -> Figure:
     middle = (torch.arange(bins.shape[1]) + 0.5) * width
     accuracy, mean = (part[filled] / samples[filled] for part in (hits, confidence))
     error = float(((hits - confidence).abs() / samples.sum().clamp(min=1)).sum())
-    figure = Figure(figsize=(5, 5.5), layout="constrained")
+    figure = Figure(figsize=(5, 5.5))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    figure.subplots_adjust(left=0.14, right=0.97, top=0.93, bottom=0.1, hspace=0.06)
+    figure.align_ylabels()
     axes.bar(middle[filled].numpy(), accuracy.numpy(), width * 0.95, label="accuracy")
     axes.plot(mean.numpy(), accuracy.numpy(), "o", color="black", markersize=3, label="at the mean confidence")
     axes.plot((0, 1), (0, 1), "--", color="grey", label="calibrated")

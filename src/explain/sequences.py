@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..models.contract import Exemplified, claims
 from ..models.tcn import TCN
 from ..predict.registry import answers
-from ..run.restore import reader, training_data
+from ..run.restore import exemplify, reader, training_data
 from ..tasks.base import Task
 from .base import Drawn
 from .reach import draw_causality, draw_receptive_field
@@ -70,8 +70,9 @@ def look(task: Task, about: dict[str, Any], given: str) -> Sequences:
         module: Any = training_data(about["config"], about["data"])
     except UserError as error:
         print(f"noise is taken: {error}")
+        exemplify(task, data)
         assert isinstance(network, Exemplified)
-        (x,) = network.example_input(BATCH)
+        x, *_ = network.example_input(BATCH)
         return Sequences(network, config, x.to(device), "noise", words(x[0]) if not x.is_floating_point() else [])
     split = module.splits["val"]
     if codec is not None:

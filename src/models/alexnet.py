@@ -33,8 +33,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
 
-class AlexNet(nn.Module):
+
+class AlexNet(Classifier):
     """Five convolutions, three max poolings and three linear layers.
 
     Args:
@@ -86,6 +88,13 @@ class AlexNet(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2),
         )
+        self.num_features = 4 * width
+        self.feature_info = FeatureInfo(
+            ("features.1", width, stride),
+            ("features.4", 3 * width, 2 * stride),
+            ("features.11", 4 * width, 4 * stride),
+            ("features.12", 4 * width, 8 * stride),
+        )
         self.pooled = 1 if self.small_stem else 6
         self.avgpool = nn.AdaptiveAvgPool2d(self.pooled)
         self.classifier = nn.Sequential(
@@ -98,13 +107,17 @@ class AlexNet(nn.Module):
             nn.Linear(hidden, num_classes),
         )
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        x = self.features(x)
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        features: Tensor = self.features(x)
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
         # At 224 pixels there is nothing to average, and the gradient of this pooling is not reproducible on GPUs.
         if x.shape[2:] != (self.pooled, self.pooled):
             x = self.avgpool(x)
-        logits: Tensor = self.classifier(x.flatten(1))
-        return logits
+        x = x.flatten(1)
+        values: Tensor = self.classifier[:-1](x) if pre_logits else self.classifier(x)
+        return values
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

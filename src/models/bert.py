@@ -24,17 +24,20 @@ as in the authors' code. Small sizes: Turc, Chang, Lee and Toutanova 2019, arXiv
 109482240
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
 from .transformer import EncoderLayer, within
 
 EPS = 1e-12
 
 
-class Bert(nn.Module):
+class Bert(Classifier):
     """Encoder with the heads that `targets` asks for.
 
     Args:
@@ -78,6 +81,8 @@ class Bert(nn.Module):
         self.positions = nn.Embedding(max_length, dim)
         self.segments = nn.Embedding(2, dim)
         self.norm = nn.LayerNorm(dim, EPS)
+        self.num_features = dim
+        self.feature_info = FeatureInfo(*((f"layers.{i}", dim, 1) for i in range(depth)))
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
             EncoderLayer(dim, heads, 4 * dim, dropout=dropout, attention_dropout=dropout, activation="gelu", eps=EPS)
@@ -94,17 +99,39 @@ class Bert(nn.Module):
             self.heads = ("classifier",)
             self.classifier = nn.Linear(dim, outputs[targets])
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
+            if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+                self.init_head(module)
         if targets == "masked":
             self.logits.weight = self.embedding.weight
 
-    def encode(
-        self, tokens: Int[Tensor, "b t"], lengths: Int[Tensor, " b"] | None, segments: Int[Tensor, "b t"] | None
-    ) -> Float[Tensor, "b t d"]:
-        """h_L."""
+    def init_head(self, head: nn.Linear) -> None:
+        """As all layers."""
+        nn.init.normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """See `Classifier`.
+
+        Raises:
+            ValueError: it guesses masked tokens, with several layers behind the features.
+        """
+        if self.targets == "masked":
+            raise ValueError("BERT guesses masked tokens here, with other heads: make it with targets=sequence")
+        super().reset_classifier(num_classes)
+
+    def stages(
+        self,
+        tokens: Int[Tensor, "b t"],
+        lengths: Int[Tensor, " b"] | None = None,
+        segments: Int[Tensor, "b t"] | None = None,
+    ) -> Iterator[Tensor]:
+        """h_l of each layer, `b t d`.
+
+        Raises:
+            ValueError: more tokens than it can number.
+        """
         t = tokens.shape[1]
         if t > self.max_length:
             raise ValueError(f"{t} tokens are more than the {self.max_length} that this network can number")
@@ -113,7 +140,37 @@ class Bert(nn.Module):
         mask = None if lengths is None else within(lengths, t)
         for layer in self.layers:
             h, _ = layer(h, mask=mask)
-        return h
+            yield h
+
+    def forward_features(
+        self,
+        tokens: Int[Tensor, "b t"],
+        lengths: Int[Tensor, " b"] | None = None,
+        segments: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """h_L."""
+        *_, last = self.stages(tokens, lengths, segments)
+        return last
+
+    def forward_head(
+        self, x: Float[Tensor, "b t d"], pre_logits: bool = False, positions: Int[Tensor, "b m"] | None = None
+    ) -> Float[Tensor, "b ..."] | tuple[Float[Tensor, "b m v"], Float[Tensor, "b 2"]]:
+        """Logits, see `forward`; with `pre_logits` what the classifier gets, or where there is none `pooled`."""
+        if self.targets in ("step", "span"):
+            values: Tensor = self.dropout(x)
+        else:
+            values = torch.tanh(self.pooler(x[:, 0]))
+        if self.targets == "sequence":
+            values = self.dropout(values)
+        if pre_logits:
+            return values
+        if self.targets != "masked":
+            answers: Tensor = self.classifier(values)
+            return answers
+        if positions is not None:
+            x = x.gather(1, positions[..., None].expand(-1, -1, x.shape[2]))
+        x = self.transform_norm(F.gelu(self.transform(x)))
+        return self.logits(x), self.next_sentence(values)
 
     def forward(
         self,
@@ -134,18 +191,7 @@ class Bert(nn.Module):
             By `targets`: "masked": logits of the tokens at `positions`, `b m v`, and of whether B is (0) or is not (1)
             the next sentence, `b 2`; "sequence": `b k`; "step": `b t k`; "span": `b t 2`.
         """
-        h = self.encode(tokens, lengths, segments)
-        if self.targets in ("step", "span"):
-            answers: Tensor = self.classifier(self.dropout(h))
-            return answers
-        pooled = torch.tanh(self.pooler(h[:, 0]))
-        if self.targets == "sequence":
-            answers = self.classifier(self.dropout(pooled))
-            return answers
-        if positions is not None:
-            h = h.gather(1, positions[..., None].expand(-1, -1, h.shape[2]))
-        h = self.transform_norm(F.gelu(self.transform(h)))
-        return self.logits(h), self.next_sentence(pooled)
+        return self.forward_head(self.forward_features(tokens, lengths, segments), positions=positions)
 
     def example_input(self, batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:
         """Random tokens, lengths and two segments, for tests, tables and graphs."""

@@ -17,13 +17,14 @@ the mean, so that in evaluation padding changes nothing (in training they do cou
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
 from .rnn import output_shape
 
 
@@ -42,7 +43,12 @@ class Block(nn.Module):
         return F.relu(self.norm(self.conv(F.pad(x, self.padding))))
 
 
-class CNN1d(nn.Module):
+def real(steps: int | torch.SymInt, lengths: Int[Tensor, " b"] | None) -> Bool[Tensor, "b 1 t"] | None:
+    """Which steps are no padding; None: all."""
+    return None if lengths is None else (torch.arange(steps, device=lengths.device) < lengths[:, None])[:, None]
+
+
+class CNN1d(Classifier):
     """Blocks, the mean over time, and a linear read-out.
 
     Args:
@@ -86,23 +92,41 @@ class CNN1d(nn.Module):
         channels = [in_channels, *widths]
         self.blocks = nn.ModuleList(Block(c, d, k) for c, d, k in zip(channels, widths, kernel_sizes, strict=False))
         self.decoder = nn.Linear(widths[-1], math.prod(self.shape))
-        nn.init.xavier_uniform_(self.decoder.weight)
-        nn.init.zeros_(self.decoder.bias)
+        self.num_features = widths[-1]
+        self.feature_info = FeatureInfo(*((f"blocks.{i}", d, 1) for i, d in enumerate(widths)))
+        self.init_head(self.decoder)
+
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.xavier_uniform_(head.weight)
+        nn.init.zeros_(head.bias)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        super().reset_classifier(num_classes)
+        self.shape = (self.decoder.out_features,)
+
+    def stages(self, x: Float[Tensor, "b t c"], lengths: Int[Tensor, " b"] | None = None) -> Iterator[Tensor]:
+        """What each block gives, `b d t`."""
+        h, mask = x.transpose(1, 2), real(x.shape[1], lengths)
+        for block in self.blocks:
+            yield (h := block(h if mask is None else h * mask))
+
+    def forward_features(
+        self, x: Float[Tensor, "b t c"], lengths: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b d t"]:
+        """What the last block gives; at steps of padding it means nothing."""
+        *_, last = self.stages(x, lengths)
+        return last
+
+    def forward_head(
+        self, x: Float[Tensor, "b d t"], pre_logits: bool = False, lengths: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b ..."]:
+        mask = real(x.shape[2], lengths)
+        mean = x.mean(2) if lengths is None or mask is None else (x * mask).sum(2) / lengths[:, None]
+        return mean if pre_logits else self.decoder(mean).unflatten(1, self.shape)
 
     def forward(self, x: Float[Tensor, "b t c"], lengths: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b ..."]:
         """Answers, of shape `b k`, `b h c` or `b h c q`; see `RNN.forward`."""
-        h = x.transpose(1, 2)
-        if lengths is None:
-            for block in self.blocks:
-                h = block(h)
-            mean = h.mean(2)
-        else:
-            real: Bool[Tensor, "b 1 t"] = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[:, None]
-            for block in self.blocks:
-                h = block(h * real)
-            mean = (h * real).sum(2) / lengths[:, None]
-        answers: Tensor = self.decoder(mean).unflatten(1, self.shape)
-        return answers
+        return self.forward_head(self.forward_features(x, lengths), lengths=lengths)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b t c"]]:
         """Normal numbers, for tests, tables and graphs."""

@@ -149,6 +149,25 @@ class Conditional(Protocol):
 
 
 @runtime_checkable
+class Classifying(Protocol):
+    """A network that answers from features, which it also gives; see `classifier.Classifier`, and timm's networks."""
+
+    num_features: int
+
+    def forward_features(self, x: Any, /) -> Tensor:
+        """What it computes before its head, of which the channels are `num_features`."""
+        ...
+
+    def forward_head(self, x: Any, /, pre_logits: bool = False) -> Any:
+        """Its answer to features, or with `pre_logits` the values that its last layer gets."""
+        ...
+
+    def reset_classifier(self, num_classes: int, /) -> None:
+        """A new last layer for so many classes; for 0 none."""
+        ...
+
+
+@runtime_checkable
 class Fitting(Protocol):
     """A network that answers for each pixel, and that does not take images of all sizes."""
 
@@ -186,6 +205,7 @@ MARKS: dict[type, str] = {
     Coding: "latent_dim",
     Variational: "variance",
     Conditional: "conditional",
+    Classifying: "forward_features",
     Fitting: "fits",
     Attention: "written_out",
 }

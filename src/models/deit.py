@@ -82,11 +82,30 @@ class DeiT(ViT):
             nn.init.trunc_normal_(parameter, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+                self.init_head(module)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"] | tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Logits: in training those of the class token and of the distillation token, else their mean."""
-        z = self.encode(x, self.class_token, self.distillation_token)
-        logits, taught = self.head(z[:, 0]), self.head_distillation(z[:, 1])
+    def init_head(self, head: nn.Linear) -> None:
+        """As all layers."""
+        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
+
+    def get_classifier(self) -> tuple[nn.Module, nn.Module]:
+        """The last layers of the class token and of the distillation token."""
+        return self.head, self.head_distillation
+
+    def special(self) -> tuple[Tensor, ...]:
+        """The tokens before those of the patches, `1 1 d` each."""
+        return self.class_token, self.distillation_token
+
+    def forward_head(  # type: ignore[override]
+        self, x: Float[Tensor, "b t d"], pre_logits: bool = False
+    ) -> Float[Tensor, "b k"] | tuple[Tensor, Tensor]:
+        """Logits: in training those of the class token and of the distillation token, else their mean.
+
+        With `pre_logits` the mean of both tokens.
+        """
+        y, y_distillation = x[:, 0], x[:, 1]
+        if pre_logits:
+            return (y + y_distillation) / 2
+        logits, taught = self.head(y), self.head_distillation(y_distillation)
         return (logits, taught) if self.training else (logits + taught) / 2

@@ -29,11 +29,13 @@ the 3x3 max pooling. The paper's own networks for CIFAR have three blocks, as De
 [7978856, 28681000, 6956298, 769162]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .classifier import Classifier, FeatureInfo
 
 
 class DenseLayer(nn.Module):
@@ -55,7 +57,7 @@ class DenseLayer(nn.Module):
         return torch.cat((x, new), 1)
 
 
-class DenseNet(nn.Module):
+class DenseNet(Classifier):
     """A stem, dense blocks with transitions between them, global average pooling and a linear classifier (table 1).
 
     Args:
@@ -107,7 +109,8 @@ class DenseNet(nn.Module):
             self.features.add_module("relu0", nn.ReLU(inplace=True))
             self.features.add_module("pool0", nn.MaxPool2d(3, stride=2, padding=1))
 
-        channels = width
+        channels, stride = width, 1 if self.small_stem else 4
+        found = [("features.conv0" if self.small_stem else "features.relu0", width, max(1, stride // 2))]
         for i, depth in enumerate(depths, 1):
             block = nn.Sequential()
             for j in range(1, depth + 1):
@@ -115,25 +118,43 @@ class DenseNet(nn.Module):
                 channels += growth
             self.features.add_module(f"denseblock{i}", block)
             if i < len(depths):
+                found.append((f"features.denseblock{i}", channels, stride))
                 transition = nn.Sequential()
                 transition.add_module("norm", nn.BatchNorm2d(channels))
                 transition.add_module("relu", nn.ReLU(inplace=True))
                 transition.add_module("conv", nn.Conv2d(channels, channels // 2, 1, bias=False))
                 transition.add_module("pool", nn.AvgPool2d(2))
                 self.features.add_module(f"transition{i}", transition)
-                channels //= 2
+                channels, stride = channels // 2, 2 * stride
         self.features.add_module(f"norm{len(depths) + 1}", nn.BatchNorm2d(channels))
         self.relu = nn.ReLU(inplace=True)
         self.classifier = nn.Linear(channels, num_classes)
+        self.num_features, self.feature_info = channels, FeatureInfo(*found, ("relu", channels, stride))
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # He et al. 2015, arXiv:1502.01852, section 2.2, fan-in
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(self.classifier.bias)
+        self.init_head(self.classifier)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        logits: Tensor = self.classifier(self.relu(self.features(x)).mean((2, 3)))
-        return logits
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.zeros_(head.bias)
+
+    def stages(self, x: Float[Tensor, "b c h w"]) -> Iterator[Tensor]:
+        """What the stem gives before its pooling, and each dense block, the last behind normalisation and ReLU."""
+        ends = self.feature_info.module_name()
+        for name, layer in self.features.named_children():
+            x = layer(x)
+            if f"features.{name}" in ends:
+                yield x
+        yield self.relu(x)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        features: Tensor = self.relu(self.features(x))
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        return x if pre_logits else self.classifier(x)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

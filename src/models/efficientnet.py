@@ -38,6 +38,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
 from .resnet import StochasticDepth
 
 # Stages 2 to 8 of table 1: expansion, kernel size, stride of the first block, channels, blocks.
@@ -50,6 +51,8 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
+
+LAST = (0, 1, 2, 4, 6)  # of these the last of each stride
 
 
 def multiple_of_8(channels: float) -> int:
@@ -108,7 +111,7 @@ class MBConv(nn.Module):
         return y
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(Classifier):
     """A stem, seven stages of MBConv blocks, a 1x1 convolution, global average pooling, a linear classifier (table 1).
 
     Args:
@@ -148,26 +151,31 @@ class EfficientNet(nn.Module):
         self.in_channels, self.image_size = in_channels, image_size
         self.small_form = image_size < 64
 
-        channels = multiple_of_8(32 * width)
+        channels, reduction, found = multiple_of_8(32 * width), 1 if self.small_form else 2, []
         self.features = nn.Sequential(convolution(in_channels, channels, 3, 1 if self.small_form else 2))
         depths = [math.ceil(blocks * depth) for *_, blocks in STAGES]
         number = 0
         for i, (expansion, kernel_size, stride, out_channels, _) in enumerate(STAGES):
             stage = nn.Sequential()
+            stride = 1 if self.small_form and i == 1 else stride
             for j in range(depths[i]):
                 block = MBConv(
                     channels,
                     multiple_of_8(out_channels * width),
                     expansion=expansion,
                     kernel_size=kernel_size,
-                    stride=1 if j > 0 or (self.small_form and i == 1) else stride,
+                    stride=1 if j > 0 else stride,
                     drop=stochastic_depth * number / sum(depths),
                 )
                 stage.append(block)
                 channels = multiple_of_8(out_channels * width)
                 number += 1
             self.features.append(stage)
+            reduction *= stride
+            if i in LAST:
+                found.append((f"features.{i + 1}", channels, reduction))
         self.features.append(convolution(channels, 4 * channels, 1))
+        self.num_features, self.feature_info = 4 * channels, FeatureInfo(*found)
         self.classifier = nn.Sequential(nn.Dropout(dropout, inplace=True), nn.Linear(4 * channels, num_classes))
 
         for module in self.modules():
@@ -177,13 +185,22 @@ class EfficientNet(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 module.eps, module.momentum = norm_eps, norm_momentum
-            elif isinstance(module, nn.Linear):  # as the authors' code
-                nn.init.uniform_(module.weight, -(num_classes**-0.5), num_classes**-0.5)
-                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                self.init_head(module)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
-        return logits
+    def init_head(self, head: nn.Linear) -> None:
+        """As the authors' code."""
+        nn.init.uniform_(head.weight, -(head.out_features**-0.5), head.out_features**-0.5)
+        nn.init.zeros_(head.bias)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        features: Tensor = self.features(x)
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        values: Tensor = self.classifier[:-1](x) if pre_logits else self.classifier(x)
+        return values
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

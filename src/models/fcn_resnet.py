@@ -108,10 +108,10 @@ class FCNResNet(nn.Module):
         self, x: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b k h w"] | tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]]:
         size = x.shape[2:]
-        features = self.backbone.features(x)
-        logits = F.interpolate(self.classifier(features[-1]), size=size, mode="bilinear", align_corners=False)
+        maps = tuple(self.backbone.stages(x))
+        logits = F.interpolate(self.classifier(maps[-1]), size=size, mode="bilinear", align_corners=False)
         if self.training and self.aux_classifier is not None:
-            scores = self.aux_classifier(features[-2])
+            scores = self.aux_classifier(maps[-2])
             return logits, F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return logits
 

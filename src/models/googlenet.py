@@ -29,10 +29,14 @@ neither of the two max poolings before module 3a, which together would leave a 3
 [6624904, 13004888, 5602474]
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .classifier import Classifier, FeatureInfo
 
 # Table 1: channels of C1, R3, C3, R5, C5 and P in each inception module.
 MODULES = {
@@ -91,7 +95,7 @@ class InceptionAux(nn.Module):
         return logits
 
 
-class GoogLeNet(nn.Module):
+class GoogLeNet(Classifier):
     """A stem of three convolutions, nine inception modules, global average pooling and a linear classifier.
 
     Args:
@@ -179,22 +183,62 @@ class GoogLeNet(nn.Module):
             self.heads = ("aux1.fc2", "aux2.fc2", "fc")
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(self.inception5b.out_channels, num_classes)
+        self.num_features, stride = self.inception5b.out_channels, 1 if self.small_stem else 8
+        self.feature_info = FeatureInfo(
+            ("conv1", width, max(1, stride // 4)),
+            ("conv3", 3 * width, max(1, stride // 2)),
+            ("inception3b", self.inception3b.out_channels, stride),
+            ("inception4e", self.inception4e.out_channels, 2 * stride),
+            ("inception5b", self.num_features, 4 * stride),
+        )
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.01, a=-2, b=2)
+                self.init_head(module)
+
+    def init_head(self, head: nn.Conv2d | nn.Linear) -> None:
+        """As all layers."""
+        nn.init.trunc_normal_(head.weight, std=0.01, a=-2, b=2)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """See `Classifier`; without a last layer there are no auxiliary classifiers either."""
+        if num_classes == 0:
+            self.aux1, self.aux2, self.heads = None, None, ("fc",)
+        super().reset_classifier(num_classes)
+
+    def before(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The image in the statistics of the weights."""
+        return x * self.scale + self.shift if self.transform_input else x
+
+    def stages(self, x: Float[Tensor, "b c h w"]) -> Iterator[Tensor]:
+        """What stands before each pooling, and the last module's."""
+        yield (x := self.conv1(self.before(x)))
+        yield (x := self.conv3(self.conv2(self.maxpool1(x))))
+        yield (x := self.inception3b(self.inception3a(self.maxpool2(x))))
+        x = self.inception4b(self.inception4a(self.maxpool3(x)))
+        yield (x := self.inception4e(self.inception4d(self.inception4c(x))))
+        yield self.inception5b(self.inception5a(self.maxpool4(x)))
+
+    def modules_4a_to_5b(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor, Tensor]:
+        """What 4a, 4d and 5b give."""
+        x = self.maxpool2(self.conv3(self.conv2(self.maxpool1(self.conv1(self.before(x))))))
+        x = self.maxpool3(self.inception3b(self.inception3a(x)))
+        a = self.inception4a(x)
+        d = self.inception4d(self.inception4c(self.inception4b(a)))
+        return a, d, self.inception5b(self.inception5a(self.maxpool4(self.inception4e(d))))
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        return self.modules_4a_to_5b(x)[-1]
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = self.dropout(x.mean((2, 3)))
+        return x if pre_logits else self.fc(x)
 
     def forward(
         self, x: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b k"] | tuple[Float[Tensor, "b k"], Float[Tensor, "b k"], Float[Tensor, "b k"]]:
-        if self.transform_input:
-            x = x * self.scale + self.shift
-        x = self.maxpool2(self.conv3(self.conv2(self.maxpool1(self.conv1(x)))))
-        x = self.maxpool3(self.inception3b(self.inception3a(x)))
-        a = self.inception4a(x)
-        d = self.inception4d(self.inception4c(self.inception4b(a)))
-        x = self.inception5b(self.inception5a(self.maxpool4(self.inception4e(d))))
-        logits: Tensor = self.fc(self.dropout(x.mean((2, 3))))
+        a, d, x = self.modules_4a_to_5b(x)
+        logits = self.forward_head(x)
         if self.training and self.aux1 is not None and self.aux2 is not None:
             return logits, self.aux1(a), self.aux2(d)
         return logits

@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
+
 
 class ScaledTanh(nn.Module):
     """f(a) = 1.7159 tanh(2a/3), so that f(1) = 1 and f(-1) = -1 (appendix A)."""
@@ -33,7 +35,7 @@ class ScaledTanh(nn.Module):
         return 1.7159 * torch.tanh(2 / 3 * a)
 
 
-class LeNet5(nn.Module):
+class LeNet5(Classifier):
     """LeNet-5 for images of 32x32 or 28x28 pixels.
 
     Args:
@@ -69,15 +71,25 @@ class LeNet5(nn.Module):
             ScaledTanh(),
             nn.Linear(84, num_classes),
         )
+        self.num_features = 120
+        self.feature_info = FeatureInfo(("features.1", 6, 1), ("features.4", 16, 2), ("features.7", 120, 4))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+                self.init_head(module)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        logits: Tensor = self.classifier(self.features(x))
-        return logits
+    def init_head(self, head: nn.Conv2d | nn.Linear) -> None:
+        """As all layers."""
+        nn.init.normal_(head.weight, std=head.weight[0].numel() ** -0.5)
+        assert head.bias is not None
+        nn.init.zeros_(head.bias)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        features: Tensor = self.features(x)
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        values: Tensor = self.classifier[:-1](x) if pre_logits else self.classifier(x)
+        return values
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

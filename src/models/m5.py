@@ -19,9 +19,13 @@ classifier's weights start near 0 (standard deviation 0.01), so that the first l
 558090
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .classifier import Classifier, FeatureInfo
 
 
 class Block(nn.Sequential):
@@ -36,7 +40,7 @@ class Block(nn.Sequential):
         )
 
 
-class M5(nn.Module):
+class M5(Classifier):
     """Four blocks, the mean over time and a linear classifier.
 
     Args:
@@ -58,15 +62,31 @@ class M5(nn.Module):
             Block(2 * width, 4 * width, 3, 1),
         )
         self.output = nn.Linear(4 * width, num_classes)
+        self.num_features = 4 * width
+        widths = (width, width, 2 * width, 4 * width)
+        self.feature_info = FeatureInfo(*((f"blocks.{i}", d, 4 ** (i + 2)) for i, d in enumerate(widths)))
         for module in self.modules():
             if isinstance(module, nn.Conv1d):
                 nn.init.xavier_uniform_(module.weight)  # section 3
-        nn.init.normal_(self.output.weight, std=0.01)
-        nn.init.zeros_(self.output.bias)
+        self.init_head(self.output)
 
-    def forward(self, x: Float[Tensor, "b t c"]) -> Float[Tensor, "b k"]:
-        logits: Tensor = self.output(self.blocks(x.transpose(1, 2)).mean(2))
-        return logits
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+
+    def stages(self, x: Float[Tensor, "b t c"]) -> Iterator[Tensor]:
+        """What each block gives, `b d t`."""
+        x = x.transpose(1, 2)
+        for block in self.blocks:
+            yield (x := block(x))
+
+    def forward_features(self, x: Float[Tensor, "b t c"]) -> Float[Tensor, "b d t2"]:
+        features: Tensor = self.blocks(x.transpose(1, 2))
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d t"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean(2)
+        return x if pre_logits else self.output(x)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b t c"]]:
         """Normal numbers, for tests, tables and graphs."""

@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
@@ -76,7 +78,7 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module] | None] = {
 }
 
 
-class MLP(nn.Module):
+class MLP(Classifier):
     """Fully connected layers with a non-linearity between them.
 
     Args:
@@ -135,14 +137,31 @@ class MLP(nn.Module):
             size = width
         last = nn.Linear(size, num_classes)
         self.layers = nn.Sequential(*layers, last)
-        self.heads = (f"layers.{len(layers)}",)
+        self.heads, self.num_features = (f"layers.{len(layers)}",), size
+        self.initialization = initialization
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 INITIALIZATIONS[initialization](module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        if initialization != "zeros":
-            nn.init.normal_(last.weight, std=0.01)
+        self.init_head(last)
+
+    def init_head(self, head: nn.Linear) -> None:
+        if self.initialization == "zeros":
+            nn.init.zeros_(head.weight)
+        else:
+            nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+
+    def forward_features(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        """h_L."""
+        *hidden, _ = self.layers
+        for layer in hidden:
+            x = layer(x)
+        return x
+
+    def forward_head(self, x: Float[Tensor, "b d"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        return x if pre_logits else self.layers[-1](x)
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b k"]:
         logits: Tensor = self.layers(x)

@@ -32,8 +32,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
+
 # Table 2: expansion factor t, channels c and stride s of each stage; the repetitions n are `depths`.
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 2), (6, 64, 2), (6, 96, 1), (6, 160, 2), (6, 320, 1))
+LAST = (0, 1, 2, 4, 6)  # of these the last of each stride
 
 
 def rounded(channels: float) -> int:
@@ -72,7 +75,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.shortcut else y
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Classifier):
     """A convolution, seven stages of inverted residuals, a 1x1 convolution and a linear classifier (table 2).
 
     Args:
@@ -106,28 +109,40 @@ class MobileNetV2(nn.Module):
         self.in_channels, self.image_size = in_channels, image_size
         self.small_stem = image_size < 64
 
-        channels = rounded(32 * width)
+        channels, reduction, found = rounded(32 * width), 1 if self.small_stem else 2, []
         self.features = nn.Sequential(ConvBNReLU(in_channels, channels, 3, stride=1 if self.small_stem else 2))
         for i, ((expansion, published, stride), depth) in enumerate(zip(STAGES, depths, strict=True)):
+            halves = stride == 2 and not (self.small_stem and i == 1)
+            reduction *= 2 if halves else 1
             for j in range(depth):
-                halves = stride == 2 and j == 0 and not (self.small_stem and i == 1)
                 out_channels = rounded(published * width)
-                self.features.append(InvertedResidual(channels, out_channels, expansion, 2 if halves else 1))
+                self.features.append(InvertedResidual(channels, out_channels, expansion, 2 if halves and j == 0 else 1))
                 channels = out_channels
+            if i in LAST:
+                found.append((f"features.{len(self.features) - 1}", channels, reduction))
         last = rounded(1280 * max(1.0, width))
         self.features.append(ConvBNReLU(channels, last, 1))
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))
+        self.num_features, self.feature_info = last, FeatureInfo(*found)
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
+                self.init_head(module)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
-        return logits
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        features: Tensor = self.features(x)
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        values: Tensor = self.classifier[:-1](x) if pre_logits else self.classifier(x)
+        return values
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

@@ -26,8 +26,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier
 
-class Perceptron(nn.Module):
+
+class Perceptron(Classifier):
     """One affine map from the flattened input to a logit per class; what is learnt by which rule, the task says.
 
     Args:
@@ -39,6 +41,8 @@ class Perceptron(nn.Module):
         ValueError: a size is not positive, or there are fewer than two classes.
     """
 
+    heads = ("layers.1",)
+
     def __init__(self, *, in_channels: int = 2, image_size: int = 1, num_classes: int = 2) -> None:
         super().__init__()
         if min(in_channels, image_size, num_classes - 1) < 1:
@@ -47,10 +51,21 @@ class Perceptron(nn.Module):
             )
         self.in_channels, self.image_size = in_channels, image_size
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size**2, num_classes))
+        self.num_features = in_channels * image_size**2
         affine = self.layers[-1]
         assert isinstance(affine, nn.Linear)
-        nn.init.normal_(affine.weight, std=0.01)
-        nn.init.zeros_(affine.bias)
+        self.init_head(affine)
+
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+
+    def forward_features(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        """The input in a row: there are no others."""
+        return x.flatten(1)
+
+    def forward_head(self, x: Float[Tensor, "b d"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        return x if pre_logits else self.layers[-1](x)
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b k"]:
         logits: Tensor = self.layers(x)

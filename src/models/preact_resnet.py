@@ -36,6 +36,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
+
 
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d | None:
     """The shortcut's 1x1 convolution; None where the shape stays."""
@@ -97,7 +99,7 @@ class PreActBottleneck(nn.Module):
         return y
 
 
-class PreActResNet(nn.Module):
+class PreActResNet(Classifier):
     """A 3x3 convolution, groups of pre-activation units, an activation, global average pooling, a linear classifier.
 
     Args:
@@ -142,7 +144,7 @@ class PreActResNet(nn.Module):
 
         self.features = nn.Sequential()
         self.features.add_module("conv1", nn.Conv2d(in_channels, width, 3, padding=1, bias=False))
-        channels = width
+        channels, found = width, []
         for i, depth in enumerate(depths):
             group = nn.Sequential()
             for j in range(depth):
@@ -150,19 +152,29 @@ class PreActResNet(nn.Module):
                 group.append(blocks[block](channels, width * 2**i, stride, activate_first and i == j == 0))
                 channels = width * 2**i * blocks[block].expansion
             self.features.add_module(f"layer{i + 1}", group)
+            found.append((f"features.layer{i + 1}", channels, 2**i))
         if final_norm:
             self.features.add_module("bn", nn.BatchNorm2d(channels))
             self.features.add_module("relu", nn.ReLU(inplace=True))
+            found[-1] = ("features.relu", *found[-1][1:])
         self.fc = nn.Linear(channels, num_classes)
+        self.num_features, self.feature_info = channels, FeatureInfo(*found)
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # He et al. 2015, arXiv:1502.01852, section 2.2, fan-out
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.fc.bias)
+        self.init_head(self.fc)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        logits: Tensor = self.fc(self.features(x).mean((2, 3)))
-        return logits
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.zeros_(head.bias)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        features: Tensor = self.features(x)
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        return x if pre_logits else self.fc(x)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

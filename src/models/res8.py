@@ -22,12 +22,14 @@ the sum taken before BN.
 [110307, 237882]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .classifier import Classifier, FeatureInfo
 
 
 class ConvBlock(nn.Module):
@@ -47,7 +49,7 @@ class ConvBlock(nn.Module):
         return self.norm(y), y
 
 
-class SpeechResNet(nn.Module):
+class SpeechResNet(Classifier):
     """A first convolution, pooling, residual blocks, the mean and a linear classifier.
 
     Args:
@@ -91,16 +93,28 @@ class SpeechResNet(nn.Module):
         self.conv = nn.Conv2d(1, width, 3, padding=1, bias=False)
         self.blocks = nn.ModuleList(ConvBlock(width, 2 ** (i // 3) if dilated else 1) for i in range(depth - 2))
         self.output = nn.Linear(width, num_classes)
+        self.num_features = width
+        ends = [i for i in range(depth - 2) if i % 2 or i == depth - 3]
+        self.feature_info = FeatureInfo(*((f"blocks.{i}", width, pooling[0]) for i in ends))
 
-    def forward(self, x: Float[Tensor, "b t f"]) -> Float[Tensor, "b k"]:
+    def stages(self, x: Float[Tensor, "b t f"]) -> Iterator[Tensor]:
+        """What each residual block gives, `b d t f`, and the one more behind them."""
         h = u = F.avg_pool2d(F.relu(self.conv(x[:, None])), self.pooling)
         for i, block in enumerate(self.blocks):
             if i % 2 == 0:
                 h, _ = block(h)
             else:
                 h, u = block(h, u)
-        logits: Tensor = self.output(h.mean((2, 3)))
-        return logits
+            if i % 2 or i == len(self.blocks) - 1:
+                yield h
+
+    def forward_features(self, x: Float[Tensor, "b t f"]) -> Float[Tensor, "b d t2 f2"]:
+        *_, last = self.stages(x)
+        return last
+
+    def forward_head(self, x: Float[Tensor, "b d t f"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        return x if pre_logits else self.output(x)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b t f"]]:
         """Normal numbers, for tests, tables and graphs."""

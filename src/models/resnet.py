@@ -33,12 +33,14 @@ after the last group.
 [11689512, 25557032, 25028904, 11173962]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .classifier import Classifier, FeatureInfo
 
 
 class StochasticDepth(nn.Module):
@@ -130,7 +132,7 @@ class Bottleneck(nn.Module):
         return y
 
 
-class ResNet(nn.Module):
+class ResNet(Classifier):
     """A stem, four groups of residual blocks, global average pooling and a linear classifier (table 1).
 
     Args:
@@ -187,45 +189,52 @@ class ResNet(nn.Module):
         self.maxpool = nn.Identity() if self.small_stem else nn.MaxPool2d(3, stride=2, padding=1)
 
         channels, layers, number, dilation = width, [], 0, 1
+        stride = 1 if self.small_stem else 4
+        found = [("relu", width, max(1, stride // 2))]
         for i, depth in enumerate(depths):
             layer = nn.Sequential()
             strides = i > 0 and i < 4 - dilated
+            stride *= 2 if strides else 1
             for j in range(depth):
-                stride = 2 if strides and j == 0 else 1
+                step = 2 if strides and j == 0 else 1
                 number += 1
                 drop = stochastic_depth * number / sum(depths)  # Huang et al. 2016, eq. 4
                 made: BasicBlock | Bottleneck
                 if block == "basic":
-                    made = BasicBlock(channels, width * 2**i, stride, drop)
+                    made = BasicBlock(channels, width * 2**i, step, drop)
                 else:
                     wide = {"widening": widening, "groups": groups, "dilation": dilation}
-                    made = Bottleneck(channels, width * 2**i, stride, drop, **wide)
+                    made = Bottleneck(channels, width * 2**i, step, drop, **wide)
                 if i >= 4 - dilated and j == 0:  # the block that would stride still has the pixels of the last group
                     dilation *= 2
                 channels = width * 2**i * made.expansion
                 layer.append(made)
             layers.append(layer)
+            found.append((f"layer{i + 1}", channels, stride))
         self.layer1, self.layer2, self.layer3, self.layer4 = layers
         self.fc = nn.Linear(channels, num_classes)
+        self.num_features, self.feature_info = channels, FeatureInfo(*found)
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # He et al. 2015, arXiv:1502.01852, section 2.2, fan-out
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b ..."], ...]:
-        """What the stem gives before its pooling, and each of the four groups, for networks that build on these."""
-        found = [self.relu(self.bn1(self.conv1(x)))]
-        x = self.maxpool(found[0])
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-            found.append(x)
-        return tuple(found)
+    def stages(self, x: Float[Tensor, "b c h w"]) -> Iterator[Tensor]:
+        """What the stem gives before its pooling, and each of the four groups."""
+        yield (x := self.relu(self.bn1(self.conv1(x))))
+        yield (x := self.layer1(self.maxpool(x)))
+        yield (x := self.layer2(x))
+        yield (x := self.layer3(x))
+        yield self.layer4(x)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        logits: Tensor = self.fc(x.mean((2, 3)))
-        return logits
+        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        return x if pre_logits else self.fc(x)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

@@ -25,12 +25,15 @@ Differs from the paper: larger and smaller images are taken as well.
 [269722, 464154, 658586, 853018, 1727962, 272474, 269722]
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .classifier import Classifier, FeatureInfo
 
 Shortcut = Literal["identity", "projection", "none"]
 
@@ -77,7 +80,7 @@ class BasicBlock(nn.Module):
         return y
 
 
-class ResNetCIFAR(nn.Module):
+class ResNetCIFAR(Classifier):
     """A 3x3 convolution, three groups of basic blocks, global average pooling and a linear classifier (section 4.2).
 
     Args:
@@ -130,16 +133,27 @@ class ResNetCIFAR(nn.Module):
             groups.append(group)
         self.layer1, self.layer2, self.layer3 = groups
         self.fc = nn.Linear(channels, num_classes)
+        self.num_features = channels
+        self.feature_info = FeatureInfo(*((f"layer{i + 1}", width * 2**i, 2**i) for i in range(3)))
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # He et al. 2015, arXiv:1502.01852, section 2.2, fan-out
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+    def stages(self, x: Float[Tensor, "b c h w"]) -> Iterator[Tensor]:
+        """What each of the three groups gives."""
+        yield (x := self.layer1(self.relu(self.bn1(self.conv1(x)))))
+        yield (x := self.layer2(x))
+        yield self.layer3(x)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         x = self.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        logits: Tensor = self.fc(x.mean((2, 3)))
-        return logits
+        features: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        return x if pre_logits else self.fc(x)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

@@ -25,7 +25,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from .classifier import Classifier
 
 State = Any  # a tensor `layers b d`, or of an LSTM two of them
 
@@ -74,7 +76,7 @@ def output_shape(
     return shapes[targets]
 
 
-class RNN(nn.Module):
+class RNN(Classifier):
     """Embedding or real-valued input, stacked recurrent layers, and a linear read-out.
 
     The layers are torch's fused ones, and compute what the readable cell does.
@@ -142,7 +144,8 @@ class RNN(nn.Module):
             dropout=dropout if depth > 1 else 0.0,
         )  # fmt: skip
         self.dropout = nn.Dropout(dropout)
-        self.decoder = nn.Linear(dim * (2 if bidirectional else 1), math.prod(self.shape))
+        self.num_features = dim * (2 if bidirectional else 1)
+        self.decoder = nn.Linear(self.num_features, math.prod(self.shape))
         self.initialize()
         if tied:
             assert self.embedding is not None
@@ -158,10 +161,17 @@ class RNN(nn.Module):
                     nn.init.orthogonal_(gate)
                 else:
                     nn.init.xavier_uniform_(gate)
-        nn.init.xavier_uniform_(self.decoder.weight)
-        nn.init.zeros_(self.decoder.bias)
+        self.init_head(self.decoder)
         if self.embedding is not None:
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.xavier_uniform_(head.weight)
+        nn.init.zeros_(head.bias)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        super().reset_classifier(num_classes)
+        self.shape = (self.decoder.out_features,)
 
     def forward(
         self, x: Float[Tensor, "b t c"] | Int[Tensor, "b t"], lengths: Int[Tensor, " b"] | None = None
@@ -172,20 +182,35 @@ class RNN(nn.Module):
             x: sequences, padded behind.
             lengths: steps of each that are no padding; None: all. Answers at steps of padding mean nothing.
         """
-        if self.targets == "step":
-            return self.advance(x)[0]
+        return self.forward_head(self.forward_features(x, lengths), lengths=lengths)
+
+    def forward_features(
+        self, x: Float[Tensor, "b t c"] | Int[Tensor, "b t"], lengths: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b t d"]:
+        """Of the uppermost layer h at each step, that of two directions side by side."""
         inputs = x if self.embedding is None else self.embedding(x)
-        if not self.layers.bidirectional:
-            h, _ = self.layers(inputs)
-            last = h[:, -1] if lengths is None else h[torch.arange(len(h), device=h.device), lengths - 1]
+        if self.layers.bidirectional and lengths is not None and not lengths.is_meta:
+            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            h, _ = pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=x.shape[1])
         else:
-            if lengths is not None and not lengths.is_meta:
-                inputs = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            final = self.layers(inputs)[1]
-            h_n = final[0] if isinstance(final, tuple) else final
-            last = torch.cat([h_n[-2], h_n[-1]], 1)  # of the uppermost layer, to the right and to the left
-        answers: Tensor = self.decoder(self.dropout(last)).unflatten(1, self.shape)
-        return answers
+            h, _ = self.layers(inputs)
+        return h
+
+    def forward_head(
+        self, x: Float[Tensor, "b t d"], pre_logits: bool = False, lengths: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b ..."]:
+        """Answers, read from the last step; of the direction to the left that is the first one."""
+        if self.targets != "step":
+            last = x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
+            if self.layers.bidirectional:
+                dim = self.layers.hidden_size
+                last = torch.cat([last[:, :dim], x[:, 0, dim:]], 1)
+            x = last
+        x = self.dropout(x)
+        if pre_logits:
+            return x
+        answers: Tensor = self.decoder(x)
+        return answers if self.targets == "step" else answers.unflatten(1, self.shape)
 
     def advance(
         self, x: Float[Tensor, "b t c"] | Int[Tensor, "b t"], state: State = None

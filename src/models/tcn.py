@@ -28,7 +28,7 @@ anew from others, so that it has no effect.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from .classifier import Classifier, FeatureInfo
 from .rnn import output_shape
 
 
@@ -65,7 +66,7 @@ class TemporalBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
-class TCN(nn.Module):
+class TCN(Classifier):
     """Blocks of growing dilation and a linear read-out.
 
     Args:
@@ -119,14 +120,23 @@ class TCN(nn.Module):
             *(TemporalBlock(channels[i], dim, kernel_size, 2**i, dropout) for i in range(depth))
         )
         self.decoder = nn.Linear(dim, math.prod(self.shape))
-        nn.init.normal_(self.decoder.weight, 0, 0.01)
-        nn.init.zeros_(self.decoder.bias)
+        self.num_features = dim
+        self.feature_info = FeatureInfo(*((f"blocks.{i}", dim, 1) for i in range(depth)))
+        self.init_head(self.decoder)
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, 0, 0.01)
         if tied:
             assert self.embedding is not None
             self.decoder.weight = self.embedding.weight
         self.receptive_field = 1 + 2 * (kernel_size - 1) * (2**depth - 1)
+
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.normal_(head.weight, 0, 0.01)
+        nn.init.zeros_(head.bias)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        super().reset_classifier(num_classes)
+        self.shape = (self.decoder.out_features,)
 
     def extra_repr(self) -> str:
         return f"each step sees {self.receptive_field:,} steps"
@@ -135,10 +145,30 @@ class TCN(nn.Module):
         self, x: Float[Tensor, "b t c"] | Int[Tensor, "b t"], lengths: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b ..."]:
         """Answers, of shape `b k`, `b t k`, `b h c` or `b h c q`; see `RNN.forward`."""
-        inputs = x if self.embedding is None else self.embedding(x)
-        h = self.blocks(inputs.transpose(1, 2)).transpose(1, 2)
+        return self.forward_head(self.forward_features(x), lengths=lengths)
+
+    def stages(
+        self, x: Float[Tensor, "b t c"] | Int[Tensor, "b t"], lengths: Int[Tensor, " b"] | None = None
+    ) -> Iterator[Tensor]:
+        """What each block gives, `b d t`; no step sees padding behind it."""
+        h = (x if self.embedding is None else self.embedding(x)).transpose(1, 2)
+        for block in self.blocks:
+            yield (h := block(h))
+
+    def forward_features(
+        self, x: Float[Tensor, "b t c"] | Int[Tensor, "b t"], lengths: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b d t"]:
+        features: Tensor = self.blocks((x if self.embedding is None else self.embedding(x)).transpose(1, 2))
+        return features
+
+    def forward_head(
+        self, x: Float[Tensor, "b d t"], pre_logits: bool = False, lengths: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b ..."]:
+        h = x.transpose(1, 2)
         if self.targets != "step":
             h = h[:, -1] if lengths is None else h[torch.arange(len(h), device=h.device), lengths - 1]
+        if pre_logits:
+            return h
         answers: Tensor = self.decoder(h)
         return answers if self.targets == "step" else answers.unflatten(1, self.shape)
 

@@ -149,7 +149,7 @@ class UNetResNet(nn.Module):
         """
         for side in x.shape[2:]:
             self._require(side)
-        stem, *groups = self.encoder.features(x)
+        stem, *groups = self.encoder.stages(x)
         groups.reverse()
         skips = groups[1:] if self.encoder.small_stem else [*groups[1:], stem, None]
         logits: Tensor = self.segmentation_head(self.decoder(groups[0], skips))

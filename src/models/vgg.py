@@ -38,8 +38,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
 
-class VGG(nn.Module):
+
+class VGG(Classifier):
     """Five stages of convolutions, each with a max pooling behind it, and a classifier of linear layers.
 
     Args:
@@ -78,7 +80,7 @@ class VGG(nn.Module):
         self.small_form = image_size < 64
 
         self.features = nn.Sequential()
-        channels = in_channels
+        channels, found = in_channels, []
         for i, depth in enumerate(depths):
             for _ in range(depth):
                 self.features.append(nn.Conv2d(channels, width * min(2**i, 8), 3, padding=1))
@@ -86,7 +88,10 @@ class VGG(nn.Module):
                 if batch_norm:
                     self.features.append(nn.BatchNorm2d(channels))
                 self.features.append(nn.ReLU(inplace=True))
+            found.append((f"features.{len(self.features) - 1}", channels, 2**i))
             self.features.append(nn.MaxPool2d(2, ceil_mode=self.small_form))
+        found.append((f"features.{len(self.features) - 1}", channels, 2**5))
+        self.num_features, self.feature_info = channels, FeatureInfo(*found)
         self.pooled = 1 if self.small_form else 7
         self.avgpool = nn.AdaptiveAvgPool2d(self.pooled)
         if self.small_form:
@@ -110,16 +115,23 @@ class VGG(nn.Module):
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
+                self.init_head(module)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        x = self.features(x)
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+        features: Tensor = self.features(x)
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
         # At 224 pixels there is nothing to average, and the gradient of this pooling is not reproducible on GPUs.
         if x.shape[2:] != (self.pooled, self.pooled):
             x = self.avgpool(x)
-        logits: Tensor = self.classifier(x.flatten(1))
-        return logits
+        x = x.flatten(1)
+        values: Tensor = self.classifier[:-1](x) if pre_logits else self.classifier(x)
+        return values
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

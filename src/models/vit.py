@@ -28,16 +28,19 @@ quarter of the side. On such images smaller ones than that, patch_size=4, are us
 [86567656, 88224232, 304326632, 632045800, 6268810]
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .classifier import Classifier, FeatureInfo
 from .transformer import EncoderLayer
 
 FEWEST = 4  # patches on a side
 
 
-class ViT(nn.Module):
+class ViT(Classifier):
     """Patches and a class token, an encoder with normalisation before each sublayer, a linear head.
 
     Args:
@@ -103,6 +106,8 @@ class ViT(nn.Module):
         )  # fmt: skip
         self.norm = nn.LayerNorm(dim, eps)
         self.head = nn.Linear(dim, num_classes)
+        self.num_features = dim
+        self.feature_info = FeatureInfo(*((f"layers.{i}", dim, p) for i in range(depth)))
 
         nn.init.normal_(self.positions, std=0.02)
         nn.init.trunc_normal_(self.patches.weight, std=(in_channels * p**2) ** -0.5)
@@ -115,22 +120,41 @@ class ViT(nn.Module):
             for linear in (layer.up, layer.down):
                 nn.init.xavier_uniform_(linear.weight)
                 nn.init.normal_(linear.bias, std=1e-6)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.init_head(self.head)
 
-    def encode(self, x: Float[Tensor, "b c h w"], *special: Float[Tensor, "1 1 d"]) -> Float[Tensor, "b t d"]:
-        """LN(z_L) of the special tokens, and behind them of the patches, row by row."""
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+
+    def special(self) -> tuple[Tensor, ...]:
+        """The tokens before those of the patches, `1 1 d` each."""
+        return (self.class_token,)
+
+    def embed(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b t d"]:
+        """z_0: the special tokens, and behind them the patches, row by row."""
         patches = self.patches(x).flatten(2).mT
-        z = torch.cat([*(token.expand(patches.shape[0], -1, -1) for token in special), patches], 1)
-        z = self.dropout(z + self.positions)  # eq. 1
+        z = torch.cat([*(token.expand(patches.shape[0], -1, -1) for token in self.special()), patches], 1)
+        embedded: Tensor = self.dropout(z + self.positions)  # eq. 1
+        return embedded
+
+    def stages(self, x: Float[Tensor, "b c h w"]) -> Iterator[Tensor]:
+        """z_l of each layer without the special tokens, as maps `b d h w`."""
+        z = self.embed(x)
+        for layer in self.layers:
+            z, _ = layer(z)
+            yield z[:, self.special_tokens :].mT.unflatten(2, (self.grid, self.grid))
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b t d"]:
+        """LN(z_L)."""
+        z = self.embed(x)
         for layer in self.layers:  # eq. 2 and 3
             z, _ = layer(z)
         normed: Tensor = self.norm(z)
         return normed
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        logits: Tensor = self.head(self.encode(x, self.class_token)[:, 0])  # eq. 4
-        return logits
+    def forward_head(self, x: Float[Tensor, "b t d"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        y = x[:, 0]
+        return y if pre_logits else self.head(y)  # eq. 4
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

@@ -23,9 +23,13 @@ resnet.py's `widening`.
 [36479194, 8949210, 10961370]
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .classifier import Classifier, FeatureInfo
 
 
 class WideBlock(nn.Module):
@@ -49,7 +53,7 @@ class WideBlock(nn.Module):
         return y
 
 
-class WideResNet(nn.Module):
+class WideResNet(Classifier):
     """A 3x3 convolution, three groups of wide blocks, global average pooling and a linear classifier (table 1).
 
     Args:
@@ -98,16 +102,31 @@ class WideResNet(nn.Module):
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.fc = nn.Linear(channels, num_classes)
+        self.num_features, k = channels, 16 * widening
+        self.feature_info = FeatureInfo(("layer1", k, 1), ("layer2", 2 * k, 2), ("relu", 4 * k, 4))
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # He et al. 2015, arXiv:1502.01852, section 2.2, fan-out
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.fc.bias)
+        self.init_head(self.fc)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+    def init_head(self, head: nn.Linear) -> None:
+        nn.init.zeros_(head.bias)
+
+    def stages(self, x: Float[Tensor, "b c h w"]) -> Iterator[Tensor]:
+        """What each of the three groups gives, the last one behind normalisation and ReLU."""
+        yield (x := self.layer1(self.conv1(x)))
+        yield (x := self.layer2(x))
+        yield self.relu(self.bn(self.layer3(x)))
+
+    def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
-        logits: Tensor = self.fc(self.relu(self.bn(x)).mean((2, 3)))
-        return logits
+        features: Tensor = self.relu(self.bn(x))
+        return features
+
+    def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Float[Tensor, "b k"]:
+        x = x.mean((2, 3))
+        return x if pre_logits else self.fc(x)
 
     def example_input(self, batch: int = 2) -> tuple[Float[Tensor, "b c h w"]]:
         """A random input of the declared shape, for tests, tables and graphs."""

@@ -33,12 +33,13 @@ class ClassificationPictures(Pictures):
 
     Args:
         every_n_epochs: epochs between two drawings.
+        share: see `Pictures`.
         thresholds: points of the ROC and precision-recall curves with more than 20 classes; with fewer the
             curves are exact.
     """
 
-    def __init__(self, every_n_epochs: int = 10, thresholds: int = 101) -> None:
-        super().__init__(every_n_epochs)
+    def __init__(self, every_n_epochs: int = 10, share: float | None = 0.1, thresholds: int = 101) -> None:
+        super().__init__(every_n_epochs, share)
         self.thresholds = thresholds
 
     def inputs(self, data: Any, batch: Any) -> Figure | None:
@@ -155,7 +156,11 @@ def draw_samples(data: Any, samples: list[Tensor], titles: list[str]) -> Figure:
 
 
 def visible(data: Any, images: Tensor) -> Tensor:
-    """Normalised images back on the scale 0..1."""
+    """Normalised images back on the scale 0..1; each from its least to its most where data do not say how they were."""
+    if not hasattr(data, "mean"):
+        levels = images.float().cpu() if images.shape[1] in (1, 3) else images.float().cpu().mean(1, keepdim=True)
+        low, high = levels.amin((1, 2, 3), True), levels.amax((1, 2, 3), True)
+        return (levels - low) / (high - low).clamp_min(1e-8)
     mean, std = (torch.tensor(v)[:, None, None] for v in (data.mean, data.std))
     return (images.float().cpu() * std + mean).clamp(0, 1)
 

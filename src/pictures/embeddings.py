@@ -1,20 +1,15 @@
 """TensorBoard's projector: the embedding of each token, with its text."""
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard.writer import SummaryWriter
 
-from ..callbacks.curves import writer_of
+from ..loggers.base import At, RunLogger
 from ..tasks.base import Task
 from .base import Pictures, Shown
-
-CONFIG = "projector_config.pbtxt"
 
 
 class Points(NamedTuple):
@@ -23,10 +18,9 @@ class Points(NamedTuple):
     points: Tensor
     texts: list[str]
 
-    def write(self, writer: SummaryWriter, tag: str, epoch: int) -> None:
-        """In place of what was written under the tag before."""
-        shutil.rmtree(Path(writer.log_dir) / "00000" / tag, ignore_errors=True)
-        writer.add_embedding(self.points, self.texts, tag=tag, global_step=0)
+    def show(self, logger: RunLogger, tag: str, at: At) -> None:
+        """In place of what was shown under the tag before."""
+        logger.points(tag, self.points, self.texts)
 
 
 class Embeddings(Pictures):
@@ -45,13 +39,6 @@ class Embeddings(Pictures):
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.show(trainer, pl_module, "val", trainer.current_epoch)
-
-    def show(self, trainer: lightning.Trainer, module: lightning.LightningModule, split: str, epoch: int) -> None:
-        """Replace what was written before."""
-        if (writer := writer_of(trainer)) is not None:
-            (Path(writer.log_dir) / CONFIG).unlink(missing_ok=True)
-            vars(writer).pop("_projector_config", None)  # what this writer has written before
-            super().show(trainer, module, split, epoch)
 
     def draw(self, task: Task, data: Any, split: str) -> Iterator[tuple[str, Shown]]:
         codecs = codecs_of(data)

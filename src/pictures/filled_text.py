@@ -21,14 +21,15 @@ class FilledText(Pictures):
 
     Args:
         every_n_epochs: epochs between two drawings.
+        share: see `Pictures`.
         samples: how many.
         top: guesses for each token.
     """
 
     task_class = MaskedLM
 
-    def __init__(self, every_n_epochs: int = 5, samples: int = 4, top: int = 3) -> None:
-        super().__init__(every_n_epochs)
+    def __init__(self, every_n_epochs: int = 5, share: float | None = 0.1, samples: int = 4, top: int = 3) -> None:
+        super().__init__(every_n_epochs, share)
         self.samples, self.top = samples, top
 
     def draw(self, task: MaskedLM, data: Any, split: str) -> Iterator[tuple[str, Shown]]:

@@ -23,14 +23,17 @@ class ForecastPictures(Pictures):
 
     Args:
         every_n_epochs: epochs between two drawings.
+        share: see `Pictures`.
         windows: how many windows are drawn, evenly spaced.
         threshold: the score from which a row is marked as an anomaly.
     """
 
     task_class = Forecasting
 
-    def __init__(self, every_n_epochs: int = 5, windows: int = 3, threshold: float = 5.0) -> None:
-        super().__init__(every_n_epochs)
+    def __init__(
+        self, every_n_epochs: int = 5, share: float | None = 0.1, windows: int = 3, threshold: float = 5.0
+    ) -> None:
+        super().__init__(every_n_epochs, share)
         self.windows, self.threshold = windows, threshold
 
     def start(self, task: Forecasting, data: Any, split: str) -> None:

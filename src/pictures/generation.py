@@ -34,17 +34,18 @@ class GenerationPictures(Pictures):
 
     Args:
         every_n_epochs: epochs between two drawings.
+        share: see `Pictures`.
         samples: how many there are in a picture.
         steps: of the sampler of a diffusion model (DDIM), whose own thousand would take minutes.
     """
 
-    def __init__(self, every_n_epochs: int = 5, samples: int = 64, steps: int = 20) -> None:
+    def __init__(self, every_n_epochs: int = 5, share: float | None = 0.1, samples: int = 64, steps: int = 20) -> None:
         if min(every_n_epochs, samples, steps) < 1:
             raise UserError(
                 f"callbacks.pictures has every_n_epochs={every_n_epochs}, samples={samples} and steps={steps}, and "
                 "each must be at least 1"
             )
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, share)
         self.samples, self.steps = samples, steps
 
     def draw(self, task: Any, data: Any, split: str) -> Iterator[tuple[str, Shown]]:

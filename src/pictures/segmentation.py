@@ -29,12 +29,13 @@ class SegmentationPictures(Pictures):
 
     Args:
         every_n_epochs: epochs between two drawings.
+        share: see `Pictures`.
     """
 
     task_class = Segmentation
 
-    def __init__(self, every_n_epochs: int = 10) -> None:
-        super().__init__(every_n_epochs)
+    def __init__(self, every_n_epochs: int = 10, share: float | None = 0.1) -> None:
+        super().__init__(every_n_epochs, share)
 
     def inputs(self, data: Any, batch: Any) -> Figure | None:
         x, *weights, mask = (part[:INPUTS].cpu() for part in batch)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.utils.tensorboard.writer import SummaryWriter
 
 from ..data.sound.files import FULL_SCALE
 from ..drawing.spectrograms import draw_spectrograms
 from ..drawing.text import plain
+from ..loggers.base import At, RunLogger
 from ..tasks.classification import Classification
 from .base import STAGES, Pictures, Shown, evenly
 
@@ -21,8 +21,8 @@ class Clip(NamedTuple):
     wave: Tensor
     sample_rate: int
 
-    def write(self, writer: SummaryWriter, tag: str, epoch: int) -> None:
-        writer.add_audio(tag, self.wave[None], epoch, self.sample_rate)
+    def show(self, logger: RunLogger, tag: str, at: At) -> None:
+        logger.sound(tag, self.wave, self.sample_rate, at)
 
 
 class SoundPictures(Pictures):
@@ -33,14 +33,15 @@ class SoundPictures(Pictures):
 
     Args:
         every_n_epochs: epochs between two drawings.
+        share: see `Pictures`.
         clips: how many are drawn.
     """
 
     task_class = Classification
     kind = "sound"
 
-    def __init__(self, every_n_epochs: int = 10, clips: int = 12) -> None:
-        super().__init__(every_n_epochs)
+    def __init__(self, every_n_epochs: int = 10, share: float | None = 0.1, clips: int = 12) -> None:
+        super().__init__(every_n_epochs, share)
         self.clips = clips
 
     def draw(self, task: Classification, data: Any, split: str) -> Iterator[tuple[str, Shown]]:

@@ -17,6 +17,7 @@ class TextSamples(Pictures):
 
     Args:
         every_n_epochs: epochs between two samples.
+        share: see `Pictures`.
         length: tokens to sample.
         temperatures: one sample for each; 0 takes the likeliest token.
         prompt: tokens of the validation text that are given.
@@ -25,9 +26,14 @@ class TextSamples(Pictures):
     task_class = LanguageModeling
 
     def __init__(
-        self, every_n_epochs: int = 5, length: int = 300, temperatures: Sequence[float] = (0.8,), prompt: int = 32
+        self,
+        every_n_epochs: int = 5,
+        share: float | None = 0.1,
+        length: int = 300,
+        temperatures: Sequence[float] = (0.8,),
+        prompt: int = 32,
     ) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, share)
         self.length, self.temperatures, self.prompt = length, list(temperatures), prompt
 
     def draw(self, task: LanguageModeling, data: Any, split: str) -> Iterator[tuple[str, Shown]]:

@@ -20,14 +20,17 @@ class Translations(Pictures):
 
     Args:
         every_n_epochs: epochs between two drawings.
+        share: see `Pictures`.
         sentences: rows of the table, evenly spaced in the split.
         alignments: how many of them are drawn.
     """
 
     task_class = SequenceToSequence
 
-    def __init__(self, every_n_epochs: int = 5, sentences: int = 8, alignments: int = 3) -> None:
-        super().__init__(every_n_epochs)
+    def __init__(
+        self, every_n_epochs: int = 5, share: float | None = 0.1, sentences: int = 8, alignments: int = 3
+    ) -> None:
+        super().__init__(every_n_epochs, share)
         self.sentences, self.alignments = sentences, alignments
 
     def draw(self, task: SequenceToSequence, data: Any, split: str) -> Iterator[tuple[str, Shown]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..data.images.base import ImageDescription, fit_images
 from ..errors import UserError
+from ..models.contract import Classifying
 from ..run.restore import restore
 from ..tasks.classification import Classification
 from ..weights.inception import RESIZE, load_inception
@@ -55,26 +56,33 @@ def inception_extractor(path: Path, device: torch.device) -> Extractor:
 
 
 def classifier_extractor(where: str, device: torch.device) -> Extractor:
-    """A classifier of this project; its features are the input of its last layer.
+    """A classifier of this project; its features are the values that its last layer gets.
 
     Raises:
         UserError: the checkpoint is none of a classifier of images.
     """
     path, task, about = restore(where)
     data: ImageDescription = about["data"]
-    heads = task.claims.heads
-    if not isinstance(task, Classification) or data["kind"] != "image" or not heads:
+    network, heads = task.network, task.claims.heads
+    known = heads or isinstance(network, Classifying)
+    if not isinstance(task, Classification) or data["kind"] != "image" or not known:
         raise UserError(f"classifier={where} is no classifier of images: name the run folder of one")
     task.place(device)
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (data["mean"], data["std"]))
-    caught: list[Tensor] = []
-    task.network.get_submodule(heads[-1]).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+
+    def values(x: Tensor) -> Tensor:
+        if isinstance(network, Classifying):
+            found: Tensor = network.forward_head(network.forward_features(x), pre_logits=True)
+            return found
+        caught: list[Tensor] = []  # of a user's network that names its heads
+        layer = network.get_submodule(heads[-1])
+        with layer.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0])):
+            network(x)
+        return caught[-1]
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
-        caught.clear()
         x = fit_images(images, data["in_channels"], data["image_size"]).to(device) / 255
-        task.network((x - mean) / std)
-        return (caught[-1].flatten(1).float(),)
+        return (values((x - mean) / std).flatten(1).float(),)
 
     name = f"{type(task.network).__name__} of {about['config']['name']}"
     return Extractor(name, run, about={"classifier": name, "classifier_checkpoint": str(path)})

@@ -23,6 +23,8 @@ def average_passes(task: Task, tta: str, mc_samples: int, kind: str) -> None:
         raise UserError(f"tta={tta} is unknown{nearest(tta, list(VIEWS))}")
     if mc_samples < 0:
         raise UserError(f"mc_samples={mc_samples} must not be negative")
+    if isinstance(task, Classification):
+        task.averaged = None  # whatever was asked of it before
     if tta == "none" and mc_samples == 0:
         return
     if not isinstance(task, Classification):

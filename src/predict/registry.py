@@ -16,7 +16,6 @@ of your own takes part by entry points of the groups `torchatlas.predict`, `torc
 import ast
 import importlib
 import pkgutil
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UserError
+from ..packages import file_of
 
 GROUPS = {"torchatlas.predict": "predict", "torchatlas.explain": "explain", "torchatlas.commands": ""}  # "": their own
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -156,16 +156,6 @@ def methods_in(node: ast.stmt) -> Iterator[str]:
         assert isinstance(node, ast.Assign | ast.AnnAssign)
         if isinstance(node.value, ast.Dict):
             yield from (str(key.value) for key in node.value.keys if isinstance(key, ast.Constant))
-
-
-def file_of(module: str) -> Path:
-    """The source of a module; unlike by `importlib.util.find_spec` the packages around it are not imported."""
-    path, spec, parts = None, None, module.split(".")
-    for i in range(len(parts)):
-        name = ".".join(parts[: i + 1])
-        spec = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
-        path = spec.submodule_search_locations if spec else []
-    return Path(spec.origin if spec and spec.origin else "nowhere")
 
 
 @cache

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
+from ..analysis.modes import predicting
 from ..data.base import DataModule
 from ..data.contents import Contents
 from ..storage.checkpoints import read
@@ -40,6 +42,13 @@ class Parts:
     weights: Report | None = None
 
 
+def give_sizes(network: nn.Module, data: DataModule) -> None:
+    """Let the lazy layers of a user's network, as `torch.nn.LazyLinear`, find their sizes by an example of the data."""
+    if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
+        with predicting(network):
+            network(data.example_batch(2)[0])
+
+
 def assemble(
     plain: dict[str, Any], path: Path | None = None, data: DataModule | None = None, beside: Path | None = None
 ) -> Parts:
@@ -56,6 +65,7 @@ def assemble(
     """
     data = build_data(plain["data"]) if data is None else data
     network = build_network(plain["model"])
+    give_sizes(network, data)
     said: list[str] = []
     report = None
     if path is None and plain.get("weights") is not None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import lightning
 
-from ..callbacks.curves import forget_after
 from ..data.contents import changes
 from ..data.counts import describe_counts
 from ..errors import UserError
+from ..loggers.base import IDS, At, begin_all, loggers_of
 from ..storage.checkpoints import keep_as
 from ..storage.record import begin
 from ..storage.run_folder import require_space, shown
@@ -80,13 +80,22 @@ class Begin(lightning.Callback):
                 log.info(line)
         if self.path is not None:
             self.go_on(self.path)
+        elif self.events:  # of a start in this folder that came to no checkpoint
+            from ..loggers.tensorboard import forget_after
+
+            forget_after(self.events, 0, 0)
+        known = self.path is not None or (self.folder / IDS).exists()  # to a tracker
+        begin_all(loggers_of(trainer), self.plain, At(task.steps_behind, task.epochs_behind) if known else None)
 
     def go_on(self, path: Path) -> None:
         """The checkpoint is the last one, and the curves end with it."""
         if path.name != "last.ckpt":  # an older one, from which a run killed soon has to go on too
             keep_as(path, path.with_name("last.ckpt"))
         task = self.parts.task
-        forget_after(self.events, task.epochs_behind, task.steps_behind)
+        if self.events:
+            from ..loggers.tensorboard import forget_after
+
+            forget_after(self.events, task.epochs_behind, task.steps_behind)
         log.info("going on from %s, after step %d", shown(path), task.steps_behind)
         was, now = task.behind.steps_per_epoch, task.plan.steps_per_epoch
         if was not in (None, now):

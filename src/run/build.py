@@ -2,7 +2,7 @@
 
 import inspect
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,50 @@ import lightning
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import StrategyRegistry
+from omegaconf import OmegaConf
 
 from ..callbacks.base import NoProfiler
 from ..data.base import DataModule
 from ..errors import UserError, nearest
 from ..storage.checkpoints import CheckpointFiles
 from ..tasks.base import Task
+from ..tasks.losses import Named, make_loss
 from ..training.hooks import leave_out
 from ..training.precision import precision
+from .own_classes import find
 
 
 def build_network(config: Any) -> torch.nn.Module:
+    """The network of a config.
+
+    Raises:
+        UserError: a class or a function of the user's own makes something else.
+    """
     network: torch.nn.Module = instantiate(config, _convert_="all")
+    if not isinstance(network, torch.nn.Module):
+        raise UserError(
+            f"{config['_target_']} makes {type(network).__name__} where a torch.nn.Module has to be: name a class "
+            "that derives from it, or a function that makes one"
+        )
     return network
 
 
 def build_data(config: Any) -> DataModule:
-    data: DataModule = instantiate(config, _convert_="all")
+    """The data of a config; its `_fold_`, if it has one, says how training and validation are cut."""
+    plain: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+    fold = plain.pop("_fold_", None)
+    data: DataModule = instantiate(plain if fold is not None else config, _convert_="all")
+    data.fold = fold
     return data
 
 
 def build_task(config: Any, network: torch.nn.Module, optim: Any = None, schedule: Any = None, **given: Any) -> Task:
     """The task of a config around a network; `given` are further arguments of `Task`, which no config has."""
+    if config.get("loss") is not None and get_class(config["_target_"]).takes_loss:  # type: ignore[attr-defined]
+        given["loss"] = build_loss(config["loss"])
+        config = {key: value for key, value in config.items() if key != "loss"}
     task: Task = instantiate(
         config,
         network=network,
@@ -43,6 +64,19 @@ def build_task(config: Any, network: torch.nn.Module, optim: Any = None, schedul
         **given,
     )
     return task
+
+
+def build_loss(config: Any) -> Named:
+    """What `task.loss` names.
+
+    Raises:
+        UserError: it is no name, or there is no such thing.
+    """
+    if not isinstance(config, Mapping):
+        raise UserError(f"task.loss={config} has to be a section with _target_, a class or a function")
+    plain: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else dict(config)
+    target = str(plain.pop("_target_", ""))
+    return make_loss(find(target, "task.loss"), plain, f"task.loss={target}")
 
 
 def build_trainer(
@@ -77,7 +111,7 @@ def build_trainer(
     trainer: lightning.Trainer = instantiate(
         options,
         callbacks=chosen,
-        logger=[instantiate(logger, folder) for logger in config["logger"].values() if logger is not None],
+        logger=build_loggers(config, folder),
         plugins=[CheckpointFiles()],
         profiler=instantiate(options["profiler"]) or NoProfiler(),
         default_root_dir=str(folder),
@@ -107,6 +141,27 @@ def build_callbacks(config: Any) -> list[lightning.Callback]:
             raise UserError(
                 f"callbacks.{name} cannot be made ({error}): change its values, or callbacks.{name}=null"
             ) from error
+    return made
+
+
+def build_loggers(config: Any, folder: Path) -> list[Logger]:
+    """Those of a config, which open nothing yet.
+
+    One whose class asks for `folder`, `config` or, as Lightning's own, `save_dir`, and whose section does not give it,
+    gets the run folder and the run's config.
+    """
+    made = []
+    for name, given in config["logger"].items():
+        if given is None:
+            continue
+        asked = inspect.signature(get_class(given["_target_"])).parameters
+        known = {"folder": folder, "config": config, "save_dir": str(folder)}
+        more = {key: value for key, value in known.items() if key in asked and key not in given}
+        try:
+            made.append(instantiate(given, _convert_="all", _partial_=True)(**more))
+        except Exception as error:  # of any kind, since it may be any class
+            reason = f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else error
+            raise UserError(f"logger.{name} cannot be made ({reason}): change its values, or leave it out") from error
     return made
 
 

@@ -1,6 +1,7 @@
 """The check that a network, a task and data go together, before anything is read or downloaded."""
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..analysis.layers import failing_layer
 from ..data.base import DataModule
 from ..errors import UserError
+from ..loggers.base import RunLogger
 from ..models.contract import Fitting
 from ..tasks.base import Chosen, Task
 from ..training.durations import Duration, Plan
@@ -18,8 +20,10 @@ from ..zoo import config_text, model_card, options
 from .build import build_data, build_network, build_task
 from .compose import Composed
 from .mistakes import in_a_sentence, is_mistake
+from .own_classes import is_own
 from .weights import of_network
 
+log = logging.getLogger(__name__)
 LONG = Plan(steps_per_epoch=10**6, samples_per_step=100, total=10**9, seconds_per_step=1e-3)  # of a dry run
 
 
@@ -80,7 +84,9 @@ def check(config: DictConfig, model: str, data: str) -> DataModule:
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise UserError(f"seed={config.seed} must be a whole number from 0 to 4294967295, as in seed=1")
     check_numbers(config)
-    card = model_card(model) if model in options("model") else None
+    own = is_own(config.model._target_)
+    card = model_card(model) if model in options("model") and not own else None
+    said = f"model._target_={config.model._target_}" if own else f"model={model}"
     advice = f": try data={card.data}" if card and card.data != data else ""
     task_class: type[Task] = get_class(config.task._target_)  # type: ignore[assignment]
     data_class: type[DataModule] = get_class(config.data._target_)  # type: ignore[assignment]
@@ -92,14 +98,16 @@ def check(config: DictConfig, model: str, data: str) -> DataModule:
     if not {task_class.name, task_class.batches} & set(module.tasks):
         # a network that answers what the data ask for
         answers = "targets" in config.model or "horizon" in config.model
-        fits = answers and class_of(module.tasks[0]).suits(get_class(config.model._target_))
+        fits = answers and not own and class_of(module.tasks[0]).suits(get_class(config.model._target_))
         raise UserError(
-            f"data={data} is for {' or '.join(module.tasks)} and cannot serve model={model} with the task "
+            f"data={data} is for {' or '.join(module.tasks)} and cannot serve {said} with the task "
             f"{task_class.name}{f': try task={module.tasks[0]}' if fits else advice}"
         )
     try:
-        _dry_run(config, module)
-    except _BadTraining as error:
+        _tried(config, module)
+    except (UserError, _BadTraining) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{_root(error)}: change it under task=, optim= or schedule=") from error
     except NotImplementedError:
         return module  # an operation of the user's network has no shape rule: the run itself will tell
@@ -107,7 +115,7 @@ def check(config: DictConfig, model: str, data: str) -> DataModule:
         shape = "x".join(str(n) for n in module.example_batch(1)[0].shape[1:])
         layer = _layer_that_fails(config, module)
         raise UserError(
-            f"model={model} cannot take the batches of data={data}, whose inputs are {shape} ({layer}{_root(error)})"
+            f"{said} cannot take the batches of data={data}, whose inputs are {shape} ({layer}{_root(error)})"
             f"{advice or _size_that_works(config)}"
         ) from error
     _require_more_than_one(config, module)
@@ -146,6 +154,7 @@ def check_numbers(config: DictConfig) -> None:
         UserError: it names the first of them.
     """
     limits(config)
+    check_loggers(config)
     trainer = config.trainer
     for key in ("check_val_every_n_epoch", "accumulate_grad_batches", "log_every_n_steps"):
         if not _positive(trainer[key]):
@@ -157,6 +166,23 @@ def check_numbers(config: DictConfig) -> None:
     for key in ("accelerator", "devices"):
         if trainer[key] is None:
             raise UserError(f"trainer.{key}=null leaves the run without a device: use trainer.{key}=auto")
+
+
+def check_loggers(config: DictConfig) -> None:
+    """Refuse loggers whose library is not there, or that have wrong values.
+
+    Raises:
+        UserError: it says what to install, or to change.
+    """
+    for name, chosen in config.logger.items():
+        if chosen is None:
+            continue
+        try:
+            cls: Any = get_class(chosen._target_)
+        except Exception as error:  # what an import may raise
+            raise UserError(f"logger.{name}._target_={chosen._target_} cannot be imported ({_root(error)})") from error
+        if issubclass(cls, RunLogger):
+            cls.check(chosen)
 
 
 def check_training(config: DictConfig) -> None:
@@ -181,13 +207,30 @@ class _BadTraining(Exception):
     """The task, its optimiser or its schedule cannot be made."""
 
 
-def _dry_run(config: DictConfig, data: DataModule | None = None, samples: int = 2) -> None:
-    """One step on the meta device.
+def _tried(config: DictConfig, data: DataModule) -> None:
+    """One step; where a network of the user's own cannot do without values, with numbers."""
+    try:
+        _dry_run(config, data)
+    except (UserError, _BadTraining, NotImplementedError):
+        raise
+    except Exception:
+        if not is_own(config.model._target_):
+            raise
+        with torch.random.fork_rng(devices=[]):
+            _dry_run(config, data, device="cpu")
+
+
+def _dry_run(config: DictConfig, data: DataModule | None = None, samples: int = 2, device: str = "meta") -> None:
+    """One step.
 
     Args:
         config: composed.
         data: built from it, where that has been done.
         samples: of the batch.
+        device: "meta", where nothing is computed.
+
+    Raises:
+        UserError: the network has fewer answers than there are classes.
     """
     # What fits a short sequence fits a long one, and a recurrent network takes its time.
     key = get_class(config.data._target_).length_option  # type: ignore[attr-defined]
@@ -195,18 +238,39 @@ def _dry_run(config: DictConfig, data: DataModule | None = None, samples: int = 
         shorter = OmegaConf.merge(config, {"data": {key: 16}})
         assert isinstance(shorter, DictConfig)
         config, data = shorter, None
-    with torch.device("meta"):
+    with torch.device(device):
         network = build_network(config.model)
         try:
             task = build_task(config.task, network, config.optim, config.schedule)
         except Exception as error:
             raise _BadTraining from error
-        task.step((data or build_data(config.data)).example_batch(samples))
+        out = task.step((data or build_data(config.data)).example_batch(samples))
+        _require_classes(config, out.get("logits"))
         try:
             assert task.make_schedule is not None
             task.make_schedule(task.build_optimizer(), LONG)
         except Exception as error:
             raise _BadTraining from error
+
+
+def _require_classes(config: DictConfig, logits: torch.Tensor | None) -> None:
+    """Refuse a network that has no logit for some class, which the loss would find out at a label, or on a GPU never.
+
+    Raises:
+        UserError: it says both numbers.
+    """
+    classes = config.data.get("num_classes")
+    if logits is None or not isinstance(classes, int) or logits.ndim < 2:
+        return
+    number = logits.shape[2 if logits.ndim == 3 else 1]  # `b k`, `b t k` or `b k h w`
+    if number >= classes:
+        if is_own(config.model._target_) and number != classes:
+            log.info("the network gives %s logits where the data have %s classes", number, classes)
+        return
+    raise UserError(
+        f"{config.model._target_} gives {number} logits where the data have {classes} classes: give it as many"
+        + (f", as in model.num_classes={classes}" if "num_classes" in config.model else "")
+    )
 
 
 def _layer_that_fails(config: DictConfig, data: DataModule) -> str:

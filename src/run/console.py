@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import textwrap
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 
@@ -11,13 +12,38 @@ from rich.text import Text
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints through the console that the progress bar also uses."""
+    """Prints through the console that the progress bar also uses.
+
+    A terminal gets what a record has as `short`, where it has one, folded to its width; others get whole lines.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
+        console = rich.get_console()
         try:
-            rich.get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+            text = self.format(record)
+            if console.is_terminal:
+                text = folded(getattr(record, "short", text), console.width)
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
         except Exception:  # as in logging.StreamHandler: a log line must not end the program
             self.handleError(record)
+
+
+def folded(text: str, width: int) -> str:
+    r"""Lines of at most so many characters, broken between words; one word that is longer stays whole, as a path does.
+
+    >>> folded("plan: 60 steps of 64 samples", 20)
+    'plan: 60 steps of 64\n  samples'
+    """
+    lines = (
+        textwrap.wrap(
+            line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False,
+            replace_whitespace=False, drop_whitespace=True,
+        )
+        if len(line) > width
+        else [line]
+        for line in text.split("\n")
+    )  # fmt: skip
+    return "\n".join(part for parts in lines for part in parts)
 
 
 def quiet_libraries() -> None:

@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError, ending_in, nearest, tell
 from ..storage.run_folder import discard
-from ..zoo import GROUPS, options
+from ..zoo import GROUPS, chosen, config_text, options
+from .quoting import together
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException, OSError)
 
@@ -93,7 +94,7 @@ def explain(error: Exception, words: Sequence[str] = ()) -> str:
             "batch normalisation has no spread of the one value a channel that a batch of one sample gives: use "
             "data.batch_size=2 or more for each device, or a network without it"
         )
-    if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^']+)'", message):
+    if match := re.search(r"Could not (?:find|load) '(?P<group>[\w/]+)/(?P<name>[^']+)'", message):
         group, name = match["group"], match["name"]
         return f"there is no {group} {name!r}{nearest(name, options(group))}" if group in GROUPS else message
     if match := re.search(r"Could not override '([^']+)'", message):
@@ -124,22 +125,31 @@ def unknown_key(key: str, words: Sequence[str]) -> str:
         key: dotted.
         words: what was typed; keys are looked for in the config of its choices.
     """
+    if key == "task.loss":
+        others = [name for name in options("task") if "\n  loss:" in config_text("task", name)]
+        return (
+            f"task={chosen(words)['task']} is its loss, which cannot be another one: task.loss is for "
+            f"{', '.join(others)}; for others write a task of your own"
+        )
     known = _known_keys(words)
     group = key.split(".")[0]
     inside = [k for k in known if k.startswith(group + ".")]
+    name = key.split(".")[1] if group == "logger" and "." in key else ""
+    if name in options("logger") and f"logger.{name}" not in known:
+        return f"logger.{name} is of a logger that is not chosen: add it, as in logger=tensorboard,{name}"
     if "." in key and inside:
         return f"the config has no key {key!r}{nearest(key, inside)}"
     value = next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), "")
     if "." not in key and (meant := ending_in(key, known)):
         return f"the config has no key {key!r}: did you mean {' or '.join(f'{k}={value}' for k in meant)}?"
     first = dict.fromkeys([*GROUPS, *(k for k in known if "." not in k)])
-    return f"the config has no key {key!r}{nearest(key, list(first))}"
+    return f"the config has no key {key!r}{nearest(group, list(first))}"
 
 
 def _known_keys(words: Sequence[str]) -> list[str]:
     GlobalHydra.instance().clear()
-    pairs = [word.partition("=") for word in words]
-    chosen = [f"{group}={name}" for group, _, name in pairs if group in GROUPS and name in options(group)]
+    pairs = [together(word).partition("=") for word in words]
+    chosen = [f"{g}={name}" for g, _, name in pairs if g in GROUPS and (name in options(g) or name.startswith("["))]
     with hydra.initialize_config_module("torchatlas.configs", version_base="1.3"):
         config = hydra.compose("train", overrides=chosen)
     return [key for key in _keys(config) if not key.endswith("_")]

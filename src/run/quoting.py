@@ -9,6 +9,7 @@ from hydra.errors import HydraException
 
 from ..errors import UserError
 
+PATHS = ("resume", "config")  # words whose values are paths, which `path_in` reads in whatever form
 PLAIN = "letters without accents, digits and _ - . / : + @ % $ * ? |"
 
 
@@ -21,7 +22,7 @@ def require_readable(words: Sequence[str]) -> None:
     many = {"-m", "--multirun"} & set(words)  # then a,b are two runs
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or word.startswith("-") or not re.fullmatch(r"[~+]*[\w./@:-]+", key):
+        if key in PATHS or not equals or word.startswith("-") or not re.fullmatch(r"[~+]*[\w./@:-]+", key):
             continue
         override = _parsed(word)
         if override is not None and (many or "," not in value or not override.is_sweep_override()):
@@ -52,8 +53,35 @@ def quoted(value: str) -> str:
     return f"'{inside}'"
 
 
+def path_in(word: str) -> str:
+    r"""The value of a word that names a path, without quotes.
+
+    >>> path_in("resume='it\\'s here'"), path_in("resume=it's here"), path_in("resume=auto")
+    ("it's here", "it's here", 'auto')
+    """
+    override = _parsed(word)
+    value = None if override is None or override.is_sweep_override() else override.value()
+    return value if isinstance(value, str) else word.partition("=")[2]
+
+
 def _parsed(word: str) -> Override | None:
     try:
         return OverridesParser.create().parse_override(word)
     except HydraException:
         return None
+
+
+def together(word: str) -> str:
+    """Several loggers at once, which Hydra would have in brackets, as the values of a multirun have none.
+
+    >>> together("logger=tensorboard,csv"), together("logger=csv"), together("optim=sgd,adam")
+    ('logger=[tensorboard,csv]', 'logger=csv', 'optim=sgd,adam')
+
+    Raises:
+        UserError: one is to be added to the one that there is.
+    """
+    if match := re.fullmatch(r"\++logger=(.+)", word):
+        raise UserError(f"{word} is another one beside those chosen: name all, as in logger=tensorboard,{match[1]}")
+    if (match := re.fullmatch(r"logger=\[?([\w, ]*,[\w, ]*)\]?", word)) is None:
+        return word
+    return f"logger=[{','.join(dict.fromkeys(name.strip() for name in match[1].split(',') if name.strip()))}]"

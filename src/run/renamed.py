@@ -5,6 +5,7 @@ from typing import Any
 # Modules, and single classes that have left theirs; without the package's name.
 RENAMED = {
     "callbacks.classification_pictures": "pictures.classification",
+    "callbacks.curves.EventLogger": "loggers.tensorboard.EventLogger",
     "callbacks.embeddings": "pictures.embeddings",
     "callbacks.filled_text": "pictures.filled_text",
     "callbacks.forecast_pictures": "pictures.forecast",

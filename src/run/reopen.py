@@ -51,7 +51,7 @@ def reopened(folder: Path, path: Path, overrides: Sequence[str] = (), words: Seq
             continue
         require_changeable(key, value, config)
         if key in GROUPS:
-            change_group(config, key, str(value))
+            change_group(config, key, value if isinstance(value, list) else [value])
             continue
         if key in ("trainer.max_epochs", "trainer.max_steps"):  # the limits given anew replace the old ones
             config.duration = None
@@ -88,9 +88,9 @@ def progress(checkpoint: dict[str, Any], path: Path) -> Behind:
     )  # fmt: skip
 
 
-def change_group(config: DictConfig, group: str, name: str) -> None:
-    """A trainer's choice changes the devices; a schedule or a logger takes the place of the old one."""
-    chosen: Any = OmegaConf.create(config_text(group, name))
+def change_group(config: DictConfig, group: str, names: Sequence[Any]) -> None:
+    """A trainer's choice changes the devices; a schedule or loggers take the place of the old ones."""
+    chosen: Any = OmegaConf.merge(*(OmegaConf.create(config_text(group, str(name))) for name in names))
     chosen.pop("defaults", None)
     default: Any = OmegaConf.create(config_text("trainer", "default"))
     devices = {key: default[key] for key in ("accelerator", "devices", "strategy")} | {"sync_batchnorm": False}

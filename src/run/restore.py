@@ -9,6 +9,7 @@ from typing import Any
 from ..data.base import DataModule
 from ..data.contents import changes
 from ..errors import UserError
+from ..models.contract import Exemplified
 from ..storage.checkpoints import read
 from ..storage.run_folder import find_checkpoint
 from ..tasks.base import Task
@@ -90,6 +91,12 @@ def reader(about: dict[str, Any]) -> DataModule:
     data = build_data(config)
     data.load_state_dict(about["data"])
     return data
+
+
+def exemplify(task: Task, data: DataModule) -> None:
+    """Give a network that has no `example_input`, as one of a user's own, that of the data."""
+    if not isinstance(task.network, Exemplified):
+        task.network.example_input = lambda batch=2: task.inputs(data.example_batch(batch))  # type: ignore[assignment]
 
 
 def tell_changes(data: DataModule, about: Mapping[str, Any], splits: Iterable[str]) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UserError
-from ..storage import run_folder
 from ..storage.run_folder import find_checkpoint, folder_of, is_series, require_plain
-from ..zoo import GROUPS
+from ..zoo import GROUPS, config_text
 from .build import callbacks_of
+from .quoting import path_in
 from .saved import saved_config
 
 # What decides which numbers the steps so far have computed: with another of these it is another run. What is so of a
@@ -26,9 +26,12 @@ FIXED = {
     "optim._target_": "the optimiser's state is that of the checkpoint",
     "seed": "the order of the data follows from the seed",
     "name": "the run has its name",
+    "config": "the run has its config",
     "experiment": "an experiment is a run of its own",
     "debug": "a debugging run is a run of its own",
     "seeds": "the seeds are those that the series began with",
+    "folds": "the folds are those that the series began with",
+    "folds_group": "the folds are those that the series began with",
 }
 CHANGED = "data.changed"  # the word, and no key of a config, with which a run goes on with other data
 CHANGEABLE = "trainer.max_epochs=40, duration=40ep, optim.lr=0.01, schedule=linear, trainer=gpu, data.root=FOLDER"
@@ -49,6 +52,14 @@ def declared(config: DictConfig, asked: str) -> tuple[dict[str, str], set[str]]:
             fixed |= {f"{part}.{key}".rstrip("."): reason for key, reason in vars(cls).get("fixed", {}).items()}
             free |= {f"{part}.{key}" for key in vars(cls).get("free", ())}
     return fixed, free
+
+
+def augmented(folder: Path) -> bool:
+    """Whether a run changes its training images beyond what its data say."""
+    if not (folder / "config.yaml").is_file():
+        return True  # which is said elsewhere
+    values, none = saved_config(folder).data.get("augment") or {}, OmegaConf.create(config_text("augment", "none"))
+    return any(values.get(key, value) != value for key, value in none.items())
 
 
 def accepts(value: Any) -> bool:
@@ -79,33 +90,26 @@ def require_changeable(key: str, value: Any, config: DictConfig) -> None:
 
 
 def resume_arguments(arguments: list[str]) -> list[str]:
-    """With `resume=...`, Hydra is told to use the old run's folder."""
-    resume = [a.split("=", 1)[1] for a in arguments if a.startswith("resume=")]
+    """With `resume=RUN`, Hydra is told to use the old run's folder; see `auto` for `resume=auto`."""
+    resume = [path_in(a) for a in arguments if a.startswith("resume=")]
     if not resume or resume[-1] in ("", "null"):
         if asked := [a for a in arguments if a.startswith(f"{CHANGED}=")]:
             raise UserError(f"{asked[0]} is for a run that goes on: add resume=RUN_FOLDER, or leave it out")
         return arguments
     if {"-m", "--multirun"} & set(arguments):
-        raise UserError("resume= goes on with one run: leave out -m")
+        raise UserError("resume=RUN goes on with one run: leave out -m, or use resume=auto to go on with a multirun")
     rest = [a for a in arguments if not a.startswith("resume=")]
     if refused := [a for a in rest if a.startswith(("~", "hydra.run.dir="))]:
         raise UserError(f"a resumed run keeps its folder and its keys: leave out {' '.join(refused)}")
     where = Path(resume[-1]).expanduser()
     if is_series(where):
         if changed := [a for a in rest if not a.startswith(("hydra.", "-", f"{CHANGED}="))]:
-            raise UserError(f"runs with several seeds go on as they began: leave out {' '.join(changed)}")
+            raise UserError(f"runs with several seeds or folds go on as they began: leave out {' '.join(changed)}")
         rest = [f"++{a}" if a.startswith(f"{CHANGED}=") else a for a in rest]
         return [f"resume={_quote(where.absolute())}", f"hydra.run.dir={_quote(where.absolute())}", *rest]
     checkpoint = find_checkpoint(resume[-1])
     folder = folder_of(checkpoint)
     require_plain(folder)
-    if is_series(folder.parent) and resume[-1] == "auto":  # its newest run is the newest of all
-        return resume_arguments([f"resume={folder.parent}", *rest])
-    if (folder.parent.parent / "sweep.json").exists() and resume[-1] == "auto":
-        raise UserError(
-            "the newest run is a trial of a sweep: torchatlas sweep "
-            f"resume={run_folder.shown(folder.parent.parent)} goes on with the sweep"
-        )
     config = saved_config(folder)
     for override in OverridesParser.create().parse_overrides(
         [a for a in rest if "=" in a and not a.startswith(("-", "hydra."))]

@@ -1,6 +1,7 @@
 """The config in a run folder."""
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
@@ -21,13 +22,22 @@ def saved_config(folder: Path) -> DictConfig:
     Raises:
         UserError: it is damaged, or would call something that is not allowed.
     """
-    path = folder / "config.yaml"
+    return config_at(folder / "config.yaml")
+
+
+def config_at(path: Path) -> DictConfig:
+    """The same of a file."""
     try:
         config = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, DictConfig) or not set(PARTS) <= set(config):
+    return checked(OmegaConf.to_container(config) if isinstance(config, DictConfig) else None, path)
+
+
+def checked(found: Any, path: Path) -> DictConfig:
+    """A config that came from a file, with the names of today."""
+    if not isinstance(found, dict) or not set(PARTS) <= set(found):
         raise UserError(f"{path} is no config of a run: it has to have {', '.join(PARTS)}")
-    plain = renamed(OmegaConf.to_container(config))
+    plain = renamed(found)
     require_trusted(plain)
     return DictConfig(plain)

@@ -16,9 +16,13 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, O
 
 from ..errors import UserError
 from ..metrics.figures import Figure
+from ..packages import taken
 from ..zoo import GROUPS, options
 from .compose import require_config_words
 from .mistakes import in_a_sentence
+from .own_classes import renamed_sections
+from .quoting import together
+from .trust import require_trusted
 
 TRIALS = 20
 SAMPLERS = ("tpe", "random")
@@ -100,6 +104,8 @@ def continued(resume: str, words: Sequence[str], trials: int | None, **others: s
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"resume={resume} is no folder of a sweep, or its sweep.json is damaged") from error
+    for target in renamed_sections([word.lstrip("+") for word in arguments]).values():
+        require_trusted({"_target_": target})  # before it is imported
     return searched(Search(arguments, number if trials is None else trials, sampler, pruner, folder, resumed=True))
 
 
@@ -126,8 +132,13 @@ def add_word(search: Search, word: str) -> None:
     Raises:
         UserError: Hydra cannot read it, it has no place in a sweep, or its key is given twice.
     """
-    require_config_words([word], "in a sweep, each of whose trials is one run", ("-", "hydra.", "hydra/", "seeds="))
-    if word.startswith("--config-dir"):
+    word = together(word)
+    require_config_words(
+        [word],
+        "in a sweep, each of whose trials is one run",
+        ("-", "hydra.", "hydra/", "seeds=", "folds=", "folds_group="),
+    )
+    if taken([word]) == []:
         search.fixed.append(word)
         return
     with in_a_sentence([word]):

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ def known_figures(config: Any) -> dict[str, Figure]:
     return reported(*(get_class(config[part]["_target_"]) for part in ("task", "data")))
 
 
-def print_summary(folder: Path, finished: bool, use: tuple[str, str], known: Reports) -> None:
+def print_summary(
+    folder: Path, finished: bool, use: tuple[str, str], known: Reports, before: str = "",
+    dashboards: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """The run's figures, and what to type next.
 
     Args:
@@ -49,6 +52,8 @@ def print_summary(folder: Path, finished: bool, use: tuple[str, str], known: Rep
         finished: whether it has come to its end.
         use: the command that uses its network, and what is typed behind the checkpoint.
         known: of the figures.
+        before: what is typed before the commands that use the run.
+        dashboards: what to type for those beside TensorBoard.
     """
     metrics = read_metrics(folder)
     if metrics:
@@ -80,8 +85,9 @@ def print_summary(folder: Path, finished: bool, use: tuple[str, str], known: Rep
     lines = {"run folder": str(shown(folder))}
     if any(folder.rglob("events.out.tfevents*")):
         lines["dashboard"] = f"{uv}tensorboard --logdir {quoted}"
+    lines |= {name: text if text.startswith("http") else uv + text for name, text in (dashboards or {}).items()}
     if any((folder / "checkpoints").glob("*.ckpt")):
-        lines["go on"] = f"{uv}{train} resume={quoted}{more}"
-        lines["use it"] = f"{uv}torchatlas {command} ckpt={quoted}{words}"
+        lines["go on"] = f"{before}{uv}{train} resume={quoted}{more}"
+        lines["use it"] = f"{before}{uv}torchatlas {command} ckpt={quoted}{words}"
     for label, text in lines.items():
         console.print(f"{label:<11} {text}", markup=False, highlight=False, soft_wrap=True)

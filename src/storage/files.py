@@ -50,10 +50,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def claimed(handle: int) -> Iterator[bool]:
+def claimed(handle: int, *, shared: bool = False) -> Iterator[bool]:
     """Whether this process, with those that it starts, alone has an open file or folder meanwhile.
 
     True as well where a system or a disk knows no such locks.
+
+    Args:
+        handle: of the file or the folder.
+        shared: whether others may have it so too, as those do that only ask.
     """
     try:
         import fcntl
@@ -61,7 +65,7 @@ def claimed(handle: int) -> Iterator[bool]:
         yield True
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
         return

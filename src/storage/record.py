@@ -79,6 +79,12 @@ def command_line(words: Sequence[str]) -> str:
     return shlex.join(["torchatlas", "train", *words])
 
 
+def source() -> tuple[str | None, str]:
+    """The commit of this package, where it is a checkout, and what differs from it."""
+    found = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", __file__) else None
+    return (found.strip(), _changes()) if found else (None, "")
+
+
 def this_start(config: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, Any], str]:
     """What a reader needs to believe the run's figures and to run it again, and the uncommitted changes.
 
@@ -86,13 +92,12 @@ def this_start(config: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[st
         config: of the run.
         words: what was typed behind the program's name.
     """
-    commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", __file__) else None
-    changes = _changes() if commit else ""
+    commit, changes = source()
     start = {
         "command": command_line(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": config["seed"],
-        "commit": commit.strip() if commit else None,
+        "commit": commit,
         "uncommitted_changes": bool(changes),
         "versions": versions(),
         "hardware": hardware(),

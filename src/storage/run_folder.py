@@ -8,13 +8,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, some
 from .checkpoints import Damaged, damage
 from .files import claimed
 from .foreign import foreign, torch_file
 
 log = logging.getLogger(__name__)
 RUNS = Path("runs")
+SEVERAL = ("seeds.json", "folds.json", "multirun.json", "sweep.json")  # what a folder of runs that belong together has
+OF_A_RUN = ("config.yaml", "metrics.jsonl", "metrics.json")  # what a run writes that may be somebody's too
 made: set[Path] = set()  # folders that this process has made
 held: set[int] = set()  # open folders into which it trains, see `trained_in`
 
@@ -46,12 +48,15 @@ def note_folder(word: str) -> None:
 def discard() -> None:
     """Remove the folders that this process has made and in which no run has come to a figure or a checkpoint."""
     for folder in made:  # a sweep's runs lie in the folder that was made
+        if any(folder.glob("checkpoints/*.ckpt")) or (folder / "metrics.jsonl").exists():
+            continue  # a run, with what its loggers keep in folders
         for run in [*(path for path in folder.glob("*") if path.is_dir()), folder]:
             if not any(run.rglob("*.ckpt")) and not any(run.rglob("metrics.jsonl")):
                 shutil.rmtree(run, ignore_errors=True)
         with contextlib.suppress(OSError):  # other runs are in it
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
+            for parent in (folder.parent, folder.parent.parent):
+                if RUNS.absolute() in (parent, *parent.parents):  # of another place, nobody has asked for its end
+                    parent.rmdir()
     made.clear()
 
 
@@ -60,7 +65,8 @@ def find_checkpoint(where: str, name: str = "last") -> Path:
 
     Args:
         where: a checkpoint, a run folder, or "auto" for the newest run with a checkpoint.
-        name: which one of a run folder: "last" (else "previous", where that is damaged) or "best".
+        name: which one of a run folder: "last" (else "previous", where that is damaged) or "best" (else the last one,
+            where no validation has chosen any).
 
     Raises:
         UserError: there is none, or none that is intact; the sentence names what is damaged.
@@ -68,7 +74,7 @@ def find_checkpoint(where: str, name: str = "last") -> Path:
     if where == "auto":
         found = sorted(RUNS.glob("**/checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime)
         if not found:
-            raise UserError(f"resume=auto found no checkpoint under {RUNS.absolute()}: start a run first")
+            raise UserError(f"there is no checkpoint under {RUNS.absolute()} that auto could mean: start a run first")
         where = str(found[-1].parent.parent)
     path = Path(where).expanduser()
     if not path.is_dir():
@@ -95,11 +101,43 @@ def find_checkpoint(where: str, name: str = "last") -> Path:
         damaged.append(f"{candidate} is damaged: {reason}")
     if damaged:
         raise Damaged(f"{'; '.join(damaged)}{_intact_neighbour(candidates[0])}")
+    if name == "best" and has_checkpoint(path):
+        last = find_checkpoint(where)
+        log.warning("%s has no best weights, since none were validated yet: %s is taken", shown(path), last.name)
+        return last
     if said := foreign(path):
         raise UserError(f"{path} {said}")
     said = f"there is no checkpoint {candidates[0]}: name a run folder or a file that ends in .ckpt"
-    inside = sorted(path.glob("**/checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime)  # runs/NAME, with runs in it
-    raise UserError(said + (f", as in {inside[-1].parent.parent}" if inside else ""))
+    inside = runs_inside(path)  # runs/NAME, with runs in it
+    raise UserError(said + (f", as in {inside[-1]}" if inside else ""))
+
+
+def runs_inside(folder: Path) -> list[Path]:
+    """Run folders with checkpoints in a folder, the one that has been written last at the end.
+
+    Looked at are a folder `runs`, and else the folders directly in it, and of these the ones whose runs belong
+    together: any other folder may be somebody's whole disk.
+    """
+    if folder.name == RUNS.name or _of_several(folder):
+        found = list(folder.glob("**/checkpoints/*.ckpt"))
+    else:
+        try:
+            inside = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+        except OSError:  # it is not there, or not to be read
+            return []
+        found = [
+            path for own in inside if os.path.isdir(own / "checkpoints") for path in own.glob("checkpoints/*.ckpt")
+        ]
+        found += [path for own in inside if _of_several(own) for path in own.glob("**/checkpoints/*.ckpt")]
+    written: dict[Path, float] = {}
+    for path in found:
+        run = path.parent.parent
+        written[run] = max(written.get(run, 0.0), path.stat().st_mtime)
+    return sorted(written, key=written.__getitem__)
+
+
+def _of_several(folder: Path) -> bool:
+    return any(os.path.isfile(folder / name) for name in SEVERAL)
 
 
 def _intact_neighbour(path: Path) -> str:
@@ -127,14 +165,34 @@ def folder_of(checkpoint: Path) -> Path:
     return folder
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a folder has one from which a run could go on, intact or not."""
+    return any((folder / "checkpoints" / f"{name}.ckpt").exists() for name in ("last", "previous"))
+
+
 def require_new(folder: Path) -> None:
-    """Refuse to begin a run where there is one.
+    """Refuse to begin a run where there is one, or where it would write over files of somebody's.
+
+    What a run has left that came to no checkpoint is written anew.
 
     Raises:
-        UserError: the folder has checkpoints.
+        UserError: the folder has checkpoints, or such files.
     """
-    if any((folder / "checkpoints" / f"{name}.ckpt").exists() for name in ("last", "previous")):
+    if has_checkpoint(folder):
         raise UserError(f"{folder} holds a run: resume={folder} goes on with it; for a new run name another folder")
+    if not _was_of_a_run(folder) and (taken := [name for name in OF_A_RUN if (folder / name).exists()]):
+        raise UserError(f"{folder} has a {taken[0]} that is of no run and would be lost: name another folder")
+
+
+def tell_others(folder: Path) -> None:
+    """Say what is in the folder of a new run that is not of it."""
+    others = {path.name for path in folder.iterdir()} - {"train.log"}
+    if others and folder.absolute() not in made and not _was_of_a_run(folder):
+        log.info("%s is not empty: %s stays there beside the run", shown(folder), some(sorted(others), 3))
+
+
+def _was_of_a_run(folder: Path) -> bool:
+    return (folder / "record.json").exists() or _of_several(folder)
 
 
 def require_plain(folder: Path) -> None:
@@ -209,5 +267,10 @@ def _megabytes(size: int) -> str:
 
 
 def is_series(folder: Path) -> bool:
-    """Whether a run folder holds runs with several seeds."""
-    return (folder / "seeds.json").is_file()
+    """Whether a run folder holds runs with several seeds, or on several folds."""
+    return (folder / "seeds.json").is_file() or (folder / "folds.json").is_file()
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder has a run, or a series of them, that could go on."""
+    return is_series(folder) or has_checkpoint(folder)

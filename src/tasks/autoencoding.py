@@ -13,6 +13,7 @@ from ..metrics.figures import Figure, Reports
 from ..models.contract import Coding, Variational
 from .base import MakeOptimizer, MakeSchedule
 from .image_making import ImageMaking
+from .losses import LossFunction, chosen
 
 NOISE_SEED = 0  # of evaluation
 MOST = 10_000  # training images from which the principal components are computed, and the numbers that they have
@@ -99,6 +100,7 @@ class Autoencoding(LatentTask):
         network, optimizer, schedule: see `Task`.
         error: mse, the squared error, or bce, the cross-entropy with grey values as probabilities in nats, for which
             the network's output are logits.
+        loss: one in place of the error, in evaluation too, of outputs and pixels in float32; see `losses`.
         corruption: what is done to the input that has to be given back clean (Vincent, Larochelle, Bengio and Manzagol
             2008, "Extracting and Composing Robust Features with Denoising Autoencoders", ICML): none, gaussian (noise
             with a standard deviation of `corruption_level`) or masking (each pixel is 0 with that probability).
@@ -118,6 +120,7 @@ class Autoencoding(LatentTask):
     """
 
     name = "autoencoding"
+    takes_loss = True
     reports: ClassVar[Reports] = {
         "mse": Figure("lower", headline=True, tabled=True),
         "pca_mse": Figure("lower", tabled=True),
@@ -137,6 +140,7 @@ class Autoencoding(LatentTask):
         sparsity_weight: float = 0.1,
         sparsity_target: float = 0.05,
         contraction: float = 0.0,
+        loss: LossFunction | None = None,
         **common: Any,
     ) -> None:
         super().__init__(network, optimizer, schedule, **common)
@@ -158,6 +162,9 @@ class Autoencoding(LatentTask):
             )
         if sparsity == "kl" and self.claims.code != "sigmoid":
             raise ValueError("task.sparsity=kl is of codes between 0 and 1: use model.code=sigmoid or task.sparsity=l1")
+        self.chosen_loss = chosen(loss, "numbers")
+        if loss is not None and error != "mse":
+            raise ValueError(f"task.error={error} and task.loss are each the loss: leave one of them out")
         self.error, self.corruption, self.corruption_level = error, corruption, corruption_level
         self.sparsity, self.sparsity_weight, self.sparsity_target = sparsity, sparsity_weight, sparsity_target
         self.contraction = contraction
@@ -189,6 +196,8 @@ class Autoencoding(LatentTask):
 
     def distance(self, output: Tensor, x: Tensor) -> Tensor:
         """The error that is minimised, averaged over pixels and images."""
+        if self.chosen_loss is not None:
+            return self.chosen_loss(output.float(), x.float())  # type: ignore[no-any-return]
         if self.error == "bce":
             return F.binary_cross_entropy_with_logits(output.float(), x.float())
         return F.mse_loss(output.float(), x.float())
@@ -238,7 +247,7 @@ class Autoencoding(LatentTask):
     # --- principal components
 
     def baselines_of_data(self, stage: str) -> dict[str, float]:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: Any = self.required_data()
         if stage not in self.pca and data.in_memory and {"train", stage} <= set(data.splits):
             error = self.error_of_components(data, stage)
             self.pca |= {} if error is None else {stage: error}

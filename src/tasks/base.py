@@ -62,12 +62,12 @@ class Task(lightning.LightningModule):
         layer_decay: the learning rate of each layer (or block) is that of the next one times this factor, and the last
             has the optimiser's own (discriminative learning rates: Howard and Ruder 2018, arXiv:1801.06146, section
             3.2); 1 gives all the same.
-        limits: durations, of which the first to be reached ends the training.
+        limits: durations, of which the first to be reached ends the training; None: those of the trainer, as under one
+            of your own, whose loggers then get the figures of each epoch.
         behind: what a run that goes on has had.
         restore: opens a checkpoint of another run, for tasks that learn from one: its path, its task in eval mode,
             and what it says of config and data.
-        freeze: a duration in which only the network's `heads` are trained; the backbone keeps its weights and its
-            batch statistics. 100% leaves it so.
+        freeze: a duration in which only the network's `heads` are trained, without its batch statistics; 100%: always.
 
     Attributes:
         claims: what the network says of itself.
@@ -78,6 +78,7 @@ class Task(lightning.LightningModule):
     name: ClassVar[str]
     batches: ClassVar[str] = ""  # the task whose batches this one takes, where it is another one
     reports: ClassVar[Reports] = {"loss": Figure("lower", chooses=True)}  # figures, beside those of the base classes
+    takes_loss: ClassVar[bool] = False  # whether `loss` is one of a user's choice, see `losses`
     monitor: str = "loss"  # the validation figure by which the best weights are chosen
     mode: Literal["min", "max"] = "min"
     # keys of the config that cannot change when a run goes on, beside those of the base classes, and why
@@ -85,6 +86,7 @@ class Task(lightning.LightningModule):
         "_target_": "the task is that of the checkpoint",
         "monitor": "the best weights so far were chosen by it",
         "layer_decay": "the optimiser's state is divided by it",
+        "loss": "the curves and the best weights so far are of it",
         "freeze": "the run has its plan of what is trained when",
     }
 
@@ -97,7 +99,7 @@ class Task(lightning.LightningModule):
         decay_norms_and_biases: bool = False,
         layer_decay: float = 1.0,
         freeze: str | None = None,
-        limits: Sequence[str] = ("1ep",),
+        limits: Sequence[str] | None = None,
         behind: Behind | None = None,
         restore: Restore | None = None,
     ) -> None:
@@ -174,6 +176,14 @@ class Task(lightning.LightningModule):
         """
         raise NotImplementedError
 
+    def inputs(self, batch: Any) -> tuple[Tensor, ...]:
+        """What the network gets of a batch."""
+        return (batch[0],)
+
+    def example_inputs(self, samples: int = 2) -> tuple[Tensor, ...]:
+        """Inputs of a network without `example_input`, as the data of the trainer have them."""
+        return self.inputs(self.trainer.datamodule.example_batch(samples))  # type: ignore[attr-defined]
+
     def weight(self, batch: Any) -> int | Tensor:
         """How much a batch counts in averages: its samples; a number on the device where it has to be counted there."""
         return len(batch[0])
@@ -192,6 +202,21 @@ class Task(lightning.LightningModule):
         """Move the task to a device, without a trainer, in the memory format in which it computes there."""
         self.to(device)
         lay_out(self.network, device)
+
+    @property
+    def datamodule(self) -> Any:
+        """The data of the trainer; None where it has loaders alone, or where there is none."""
+        return getattr(self._trainer, "datamodule", None)
+
+    def required_data(self) -> Any:
+        """The same.
+
+        Raises:
+            UserError: there are none.
+        """
+        if self.datamodule is None:
+            raise UserError(f"{self.name} asks its data for more than batches: give trainer.fit(task, datamodule=data)")
+        return self.datamodule
 
     def forward(self, *inputs: Tensor) -> Any:
         return self.network(*inputs)
@@ -268,7 +293,7 @@ class Task(lightning.LightningModule):
         Args:
             stage: "val" or "test", for data whose `baselines` differ by split: a dictionary for each.
         """
-        found: Any = getattr(self.trainer.datamodule, "baselines", {})  # type: ignore[attr-defined]
+        found: Any = getattr(self.datamodule, "baselines", {})
         return found.get(stage, {} if {"val", "test"} & set(found) else found)  # type: ignore[no-any-return]
 
     def on_fit_start(self) -> None:
@@ -282,17 +307,24 @@ class Task(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self.close_epoch("train")
+        if self.limits is None:
+            self.log_dict({key: value for key, value in self.figures.items() if key.startswith("train/")})
 
     def on_validation_epoch_end(self) -> None:
         self.close_epoch("val")
         # Lightning's own callbacks (early stopping and the like) look in its dictionary.
-        self.log_dict({key: value for key, value in self.figures.items() if key.startswith("val/")}, logger=False)
+        found = {key: value for key, value in self.figures.items() if key.startswith("val/")}
+        self.log_dict(found, logger=self.limits is None and bool(self.trainer.loggers))
+        if self.trainer.sanity_checking:
+            return
         if (figure := self.figures.get(f"val/{self.monitor}")) is not None:
             for schedule in self.schedules:
                 schedule.observe(figure if self.mode == "min" else -figure)
 
     def on_test_epoch_end(self) -> None:
         self.close_epoch("test")
+        if self.limits is None:
+            self.log_dict({key: value for key, value in self.figures.items() if key.startswith("test/")})
 
     def balance_classes(self, data: Any) -> None:
         """Where weights in the loss are to balance the classes: take them from the data, which are set up."""
@@ -315,7 +347,7 @@ class Task(lightning.LightningModule):
 
         Nothing has been computed by then. A run that goes on and has come to its end has nothing after it.
         """
-        self.balance_classes(self.trainer.datamodule)  # type: ignore[attr-defined]  # before steps are measured
+        self.balance_classes(self.datamodule)  # before steps are measured
         self.plan = make_plan(self, self.limits, self.seconds_per_step)
         if self.steps_behind > self.plan.total:
             raise UserError(
@@ -414,11 +446,5 @@ class Task(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """By norm (Pascanu et al. 2012, arXiv:1211.5063, algorithm 1) or by value, of fused optimisers too."""
-        if not gradient_clip_val:
-            return
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if gradient_clip_algorithm == "value":
-            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
-        else:
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        if gradient_clip_val:
+            optimizers.clip(optimizer, gradient_clip_val, gradient_clip_algorithm)

@@ -14,6 +14,7 @@ from ..metrics.classification import accuracy, agreement, calibration_gaps, inve
 from ..metrics.figures import Figure, Reports
 from ..models.contract import Claims
 from .base import Chosen, MakeOptimizer, MakeSchedule, Task
+from .losses import LossFunction, chosen
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Classification(Task):
             inverse proportion to how often the class is in training, or None, all alike. They are scaled to the mean 1
             over the training samples, so that the learning rate means what it does without. Losses of evaluation are
             without weights, and runs with others compare.
+        loss: one in place of the cross-entropy, in evaluation too, of logits `b k` and labels `b`, or shares `b k` of
+            mixed images; see `losses`. Evaluation then has the cross-entropy as a figure of its own.
         monitor: validation figure by which the best weights are chosen: "loss", which a small validation set
             tells more finely, "accuracy", as most reports on large sets do, or, where classes are rare,
             "balanced_accuracy", "macro_f1" or "matthews_correlation".
@@ -50,8 +53,10 @@ class Classification(Task):
     """
 
     name = "classification"
+    takes_loss = True
     reports: ClassVar[Reports] = {
         "accuracy": Figure("higher", "%", headline=True, chooses=True, tabled=True),
+        "cross_entropy": Figure("lower"),
         "calibration_error": Figure("lower"),
         "balanced_accuracy": Figure("higher", "%", chooses=True),
         "macro_f1": Figure("higher", chooses=True),
@@ -66,6 +71,7 @@ class Classification(Task):
         schedule: MakeSchedule | None = None,
         label_smoothing: float = 0.0,
         class_weights: str | Sequence[float] | None = None,
+        loss: LossFunction | None = None,
         monitor: Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "matthews_correlation"] = "loss",
         **common: Any,
     ) -> None:
@@ -73,6 +79,12 @@ class Classification(Task):
         super().__init__(network, optimizer, schedule, **common)
         self.monitor, self.mode = self.compared_by({"monitor": monitor})
         self.label_smoothing, self.asked_weights = label_smoothing, asked_weights
+        self.chosen_loss = chosen(loss, "classes")
+        if loss is not None and (label_smoothing or class_weights is not None):
+            raise ValueError(
+                "task.label_smoothing and task.class_weights are those of the cross-entropy: give them to the loss in "
+                "its place, as in task.loss={_target_:torch.nn.CrossEntropyLoss,label_smoothing:0.1}"
+            )
         self.class_weights: Tensor | None = None  # no buffer, which would lose digits in pure half precision
         self.averaged: Callable[..., Tensor] | None = None
 
@@ -86,17 +98,31 @@ class Classification(Task):
                 "ones count twice: leave one of them out"
             )
 
+    def inputs(self, batch: Any) -> tuple[Tensor, ...]:
+        x, *lengths, _ = batch
+        return inputs_of(self.claims, x, lengths)
+
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, *lengths, labels = batch
-        inputs = inputs_of(self.claims, x, lengths)
+        inputs = self.inputs(batch)
         if self.training:
             output = self.network(*inputs)
             logits, *auxiliary = output if isinstance(output, tuple) else (output,)
+            require_logits(logits, labels)
             loss = self.criterion(x, lengths, logits, auxiliary, labels)
             return {"loss": loss, "metrics/accuracy": accuracy(logits, labels), "logits": logits.detach()}
+        if self.averaged is not None and self.chosen_loss is not None:
+            raise UserError(
+                f"{self.chosen_loss.said} is no loss of probabilities, which several passes average: leave them out"
+            )
         logits = self.network(*inputs) if self.averaged is None else log_mean(self.averaged(self.network, *inputs))
+        plain = F.cross_entropy(logits, labels)
+        loss, other = plain, dict[str, Tensor]()
+        if self.chosen_loss is not None:
+            loss, other = self.chosen_loss(logits, labels), {"metrics/cross_entropy": plain}
         return {
-            "loss": F.cross_entropy(logits, labels),
+            "loss": loss,
+            **other,
             "metrics/accuracy": accuracy(logits, labels),
             "metrics/calibration_gaps": calibration_gaps(logits, labels),
             "metrics/tallies": tallies(logits.detach(), labels),
@@ -118,7 +144,12 @@ class Classification(Task):
         return loss
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean over the batch, with smoothed labels and, where there are any, the weights of the classes."""
+        """The mean over the batch, with smoothed labels and, where there are any, the weights of the classes.
+
+        Where a loss is chosen in its place, that one.
+        """
+        if self.chosen_loss is not None:
+            return self.chosen_loss(logits, labels)  # type: ignore[no-any-return]
         if self.class_weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         if self.class_weights.device != logits.device:
@@ -137,7 +168,7 @@ class Classification(Task):
         asked = self.asked_weights
         if asked is None:
             return
-        counts = data.class_counts("train")
+        counts = self.required_data().class_counts("train") if data is None else data.class_counts("train")
         if not isinstance(asked, str) and len(asked) != len(counts):
             raise UserError(f"task.class_weights has {len(asked)} numbers where there are {len(counts)} classes")
         weights = inverse_frequency(counts) if isinstance(asked, str) else torch.tensor(asked)
@@ -181,6 +212,21 @@ def describe_weights(weights: Tensor, counts: Tensor, names: Sequence[str]) -> s
     low, high = places[weights[places].argmin()], places[weights[places].argmax()]
     said = [f"{float(weights[k]):.3g} for {names[k]} ({int(counts[k])})" for k in (int(low), int(high))]
     return f"weights of the classes in the loss, with their training samples: from {said[0]} to {said[1]}"
+
+
+def require_logits(logits: Tensor, labels: Tensor) -> None:
+    """Refuse an answer that is no row of logits for each sample.
+
+    Raises:
+        UserError: it shows the shape.
+    """
+    if not isinstance(logits, Tensor):
+        raise UserError(f"the network gives {type(logits).__name__} where logits have to be, samples x classes")
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise UserError(
+            f"the network gives {list(logits.shape)} for {len(labels)} samples where logits have to be, a row for each "
+            "sample with a number for each class"
+        )
 
 
 def inputs_of(network: Claims, x: Tensor, lengths: list[Tensor]) -> tuple[Tensor, ...]:

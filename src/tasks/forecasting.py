@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..metrics.figures import Figure, Reports
 from .base import Chosen, MakeOptimizer, MakeSchedule
 from .baselines import Baselines
+from .losses import LossFunction
 from .regression import Regression, require_shape
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Forecasting(Regression):
             error. Else the loss is the mean pinball loss (Koenker and Bassett 1978), the median is the forecast, and
             coverage is the share of values between the lowest and the highest quantile. In evaluation quantiles are
             sorted, so that they do not cross (Chernozhukov, Fernandez-Val and Galichon 2010, arXiv:0704.3649).
+        loss: one in place of the squared error, see `Regression`; not with quantiles, whose loss makes them.
         common: L1 penalty and so on, see `Task`.
 
     Attributes:
@@ -61,9 +63,12 @@ class Forecasting(Regression):
         optimizer: MakeOptimizer | None = None,
         schedule: MakeSchedule | None = None,
         quantiles: Sequence[float] | None = None,
+        loss: LossFunction | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(network, optimizer, schedule, **common)
+        super().__init__(network, optimizer, schedule, loss, **common)
+        if quantiles is not None and loss is not None:
+            raise ValueError("task.quantiles are what the pinball loss makes of outputs: leave out task.loss, or them")
         self.quantiles = None if quantiles is None else list(quantiles)
         if self.quantiles is not None:
             levels = self.quantiles
@@ -87,7 +92,7 @@ class Forecasting(Regression):
     @property
     def data(self) -> Any:
         """The data module; None where there is no trainer."""
-        return None if self._trainer is None else self.trainer.datamodule  # type: ignore[attr-defined]
+        return self.datamodule
 
     def point(self, output: Tensor) -> Tensor:
         """The forecast itself, `b h c`: of quantiles the median."""
@@ -98,7 +103,7 @@ class Forecasting(Regression):
         output, y = self.network(x).float(), y.float()
         if self.quantiles is None:
             require_shape(output, y.shape)
-            loss = F.mse_loss(output, y)
+            loss = self.loss(output, y, F.mse_loss(output, y))
         else:
             require_shape(output, (*y.shape, len(self.quantiles)))
             output = output if self.training else output.sort(-1).values

@@ -91,7 +91,7 @@ class LanguageModeling(Task):
             self.headline = ("perplexity",)
         elif self.unit == "token":
             self.headline = ("perplexity", "bits_per_byte")
-        if self.carry and not getattr(self.trainer.datamodule, "streams", False):  # type: ignore[attr-defined]
+        if self.carry and not getattr(self.datamodule, "streams", False):
             raise UserError("task.carry=true needs batches that go on where the last ones ended: add data.streams=true")
 
     def require_causal(self) -> None:
@@ -164,7 +164,7 @@ class LanguageModeling(Task):
 
         None of them where the data are no text with windows to count, or a very long one.
         """
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: Any = self.required_data()
         train = data.splits["train"]
         if not hasattr(train, "windows") or len(train.tokens) > COUNTED:
             return {}

@@ -4,10 +4,11 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..metrics.figures import Figure, Reports
-from .base import Task
+from .base import MakeOptimizer, MakeSchedule, Task
+from .losses import LossFunction, chosen
 
 
 class Regression(Task):
@@ -15,20 +16,42 @@ class Regression(Task):
 
     Network: x -> ŷ of the shape of y, mostly `b t c` -> `b h c`. Batch: (x, y). Figures: loss, which is the mean
     squared error, mse (the same) and mae, all in the units of y as the data give it.
+
+    Args:
+        network, optimizer, schedule: see `Task`.
+        loss: one in place of the squared error, in evaluation too, of ŷ and y in float32; see `losses`.
+        common: L1 penalty and so on, see `Task`.
     """
 
     name = "regression"
+    takes_loss = True
     reports: ClassVar[Reports] = {
         "mse": Figure("lower", headline=True, tabled=True),
         "mae": Figure("lower", headline=True, tabled=True),
     }
 
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: MakeOptimizer | None = None,
+        schedule: MakeSchedule | None = None,
+        loss: LossFunction | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(network, optimizer, schedule, **common)
+        self.chosen_loss = chosen(loss, "numbers")
+
     def step(self, batch: Any) -> dict[str, Tensor]:
         x, y = batch
         output = self.network(x)
         require_shape(output, y.shape)
-        mse = F.mse_loss(output.float(), y.float())
-        return {"loss": mse, "metrics/mse": mse, "metrics/mae": F.l1_loss(output.float(), y.float())}
+        output, y = output.float(), y.float()
+        mse = F.mse_loss(output, y)
+        return {"loss": self.loss(output, y, mse), "metrics/mse": mse, "metrics/mae": F.l1_loss(output, y)}
+
+    def loss(self, output: Tensor, y: Tensor, mse: Tensor) -> Tensor:
+        """The squared error, or the loss that is chosen in its place."""
+        return mse if self.chosen_loss is None else self.chosen_loss(output, y)
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:

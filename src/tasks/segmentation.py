@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..metrics.classification import inverse_frequency
 from ..metrics.figures import Figure, Reports
 from .base import MakeOptimizer, MakeSchedule, Task
+from .losses import LossFunction, chosen
 from .segmentation_losses import (
     IGNORED,
     confusion,
@@ -50,6 +51,9 @@ class Segmentation(Task):
         class_weights: a number for each class; "inverse_frequency" or "median_frequency" of the classes in the training
             split; None: 1.
         gamma: of the focal loss.
+        loss: one in place of the criterion, in evaluation too; see `losses`. Torch's losses get the pixels that count,
+            logits `n k` and labels `n`, those of one's own logits `b k h w` and mask `b h w`, with 255 where no pixel
+            counts. It has no weights of classes or pixels.
         monitor: validation figure by which the best weights are chosen: "mean_iou", "dice", "pixel_accuracy" or "loss".
         common: L1 penalty and so on, see `Task`.
 
@@ -58,6 +62,7 @@ class Segmentation(Task):
     """
 
     name = "segmentation"
+    takes_loss = True
     reports: ClassVar[Reports] = {
         "mean_iou": Figure("higher", headline=True, chooses=True, tabled=True),
         "dice": Figure("higher", headline=True, chooses=True, tabled=True),
@@ -72,6 +77,7 @@ class Segmentation(Task):
         criterion: Literal["cross_entropy", "focal", "dice", "dice_cross_entropy"] = "cross_entropy",
         class_weights: str | Sequence[float] | None = None,
         gamma: float = 2.0,
+        loss: LossFunction | None = None,
         monitor: Literal["loss", "pixel_accuracy", "mean_iou", "dice"] = "mean_iou",
         **common: Any,
     ) -> None:
@@ -86,6 +92,9 @@ class Segmentation(Task):
                 f"task.class_weights={class_weights} cannot weigh Dice, in which all classes count alike: use "
                 f"task.criterion=dice_cross_entropy or task.class_weights=null"
             )
+        self.chosen_loss = chosen(loss, "classes")
+        if loss is not None and (criterion != "cross_entropy" or class_weights is not None):
+            raise ValueError("task.loss takes the place of task.criterion and task.class_weights: leave these out")
         self.balance: str | None = None
         self.class_weights: Tensor | None = None  # no buffer, which would lose digits in pure half precision
         if isinstance(class_weights, str):
@@ -121,6 +130,11 @@ class Segmentation(Task):
             raise UserError(f"task.class_weights has {len(self.class_weights)} numbers where there are {k} classes")
         labels = mask.flatten()
         out = {"confusion": confusion(logits.detach().argmax(1), mask, k)}
+        if self.chosen_loss is not None:
+            loss = self.of_choice(batch, logits)
+            for other in auxiliary:
+                loss = loss + self.claims.auxiliary_weight * self.of_choice(batch, other)
+            return out | {"loss": loss, "logits": logits.detach()}
         if self.training:
             weights = self.weights_of(batch)
             loss = self.loss(pixels(logits), labels, weights)
@@ -133,6 +147,19 @@ class Segmentation(Task):
         if self.criterion == "dice_cross_entropy":
             out["metrics/nll"] = focal(flat, labels, 0.0)
         return out | {"loss": self.loss(flat, labels, None), "logits": logits.detach()}
+
+    def of_choice(self, batch: Any, logits: Tensor) -> Tensor:
+        """The loss that is chosen in place of the criterion; 0 where no pixel counts."""
+        _, *weights, mask = batch
+        assert self.chosen_loss is not None
+        if weights:
+            raise UserError(f"{self.chosen_loss.said} has no weights of pixels: leave out those of the data, or it")
+        if self.chosen_loss.torch_name is None:
+            return self.chosen_loss(logits.float(), mask)  # type: ignore[no-any-return]
+        flat, labels = pixels(logits), mask.flatten()
+        if labels.device.type != "meta":  # which has no values to choose by
+            flat, labels = flat[labels != IGNORED], labels[labels != IGNORED]
+        return self.chosen_loss(flat, labels) if len(labels) else 0 * logits.sum()
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """The criterion of pixels: logits `n k`, labels `n`, weights `n` or None."""
@@ -178,7 +205,7 @@ class Segmentation(Task):
         confused = self.sums.pop(f"{stage}/confusion", None)  # whole numbers, which the base would make averages of
         if confused is not None:
             counts = self.trainer.strategy.reduce(confused, reduce_op="sum")
-            names = self.trainer.datamodule.classes  # type: ignore[attr-defined]
+            names = self.required_data().classes
             found = region_figures(counts, names)  # type: ignore[arg-type]
             each = stage != "train"
             self.figures |= {f"{stage}/{key}": v for key, v in found.items() if each or not key.startswith("iou_")}

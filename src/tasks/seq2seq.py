@@ -144,7 +144,7 @@ class SequenceToSequence(Task):
 
     @property
     def data(self) -> Any:
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return self.required_data()
 
     def configure_optimizers(self) -> Any:
         made = super().configure_optimizers()

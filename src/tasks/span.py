@@ -72,7 +72,7 @@ class Span(Task):
         """Keep the best span of each window until the end of the epoch."""
         stage = self.stage
         if stage not in self.tables:
-            windows = len(self.trainer.datamodule.splits[stage])  # type: ignore[attr-defined]
+            windows = len(self.required_data().splits[stage])
             self.tables[stage] = torch.zeros(windows, COLUMNS, device=logits.device)
         self.tables[stage][places] = window_scores(logits, lengths, segments)
 
@@ -83,7 +83,7 @@ class Span(Task):
         if table is None:
             return
         table = self.trainer.strategy.reduce(table, reduce_op="sum").cpu()
-        data: Any = self.trainer.datamodule.splits[stage]  # type: ignore[attr-defined]
+        data: Any = self.required_data().splits[stage]
         answers = choose(table, data)
         scores = [score(answer, data.answers[question]) for question, answer in answers.items()]
         for name, values in zip(("exact_match", "f1"), zip(*scores, strict=True), strict=True):

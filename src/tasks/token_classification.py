@@ -56,7 +56,7 @@ class TokenClassification(Task):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        names = self.trainer.datamodule.classes  # type: ignore[attr-defined]
+        names = self.required_data().classes
         self.table, self.classes = tag_table(names), len(names)
 
     def step(self, batch: Any) -> dict[str, Tensor]:

@@ -185,3 +185,18 @@ class Muon(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
+
+
+def clip(optimizer: Optimizer, most: float, algorithm: str | None = None) -> None:
+    """Clip gradients, those of fused optimisers too.
+
+    Args:
+        optimizer: of the parameters.
+        most: the norm of all gradients, or with "value" the size of each, that is left.
+        algorithm: "value", else by norm (Pascanu et al. 2012, arXiv:1211.5063, algorithm 1).
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if algorithm == "value":
+        nn.utils.clip_grad_value_(parameters, most)
+    else:
+        nn.utils.clip_grad_norm_(parameters, most)

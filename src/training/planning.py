@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..errors import UserError
 from .durations import Plan
 
 
@@ -46,28 +47,50 @@ log = logging.getLogger(__name__)
 MEASURED_STEPS = 12  # of which the first quarter warms up
 
 
-def make_plan(task: Any, limits: Sequence[str], seconds_per_step: float | None = None) -> Plan:
+def make_plan(task: Any, limits: Sequence[str] | None, seconds_per_step: float | None = None) -> Plan:
     """The plan of a run that ends at the first of its limits; the trainer is told how many epochs that is.
 
     Args:
         task: attached to a trainer, its network on the device.
-        limits: durations, see `Duration`; at least one.
+        limits: durations, see `Duration`; at least one. None: the trainer has its own end, which stays.
         seconds_per_step: as measured at the run's first start, where it is resumed.
     """
     trainer = task.trainer
     trainer.fit_loop.setup_data()
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
     accumulated = trainer.accumulate_grad_batches
     plan = Plan(
         steps_per_epoch=math.ceil(trainer.num_training_batches / accumulated),
-        samples_per_step=data.batch_size * accumulated,
+        samples_per_step=samples_of_a_batch(trainer) * accumulated,
         seconds_per_step=seconds_per_step,
         measure=partial(seconds_of_a_step, task),
     )
     plan.shift = task.behind.shift_to(plan.steps_per_epoch)
-    plan.total = max(1, min(plan.end(limit, "duration") for limit in limits))
-    trainer.fit_loop.max_epochs = math.ceil(plan.epochs)
+    given = limits_of(trainer) if limits is None else limits
+    plan.total = max(1, min(plan.end(limit, "duration") for limit in given))
+    if limits is not None:
+        trainer.fit_loop.max_epochs = math.ceil(plan.epochs)
     return plan
+
+
+def limits_of(trainer: Any) -> list[str]:
+    """The durations that end the training of a trainer that is the user's own.
+
+    Raises:
+        UserError: it has no end, of which schedules are parts.
+    """
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    found = [f"{epochs}ep"] if epochs is not None and epochs > 0 else []
+    found += [f"{steps}st"] if steps is not None and steps > 0 else []
+    if not found:
+        raise UserError("the trainer has no end: give it max_epochs= or max_steps=, from which the task makes its plan")
+    return found
+
+
+def samples_of_a_batch(trainer: Any) -> int:
+    """Over all devices; of a loader that does not say it, 1."""
+    data = getattr(trainer, "datamodule", None)
+    size = getattr(data, "batch_size", None) or getattr(trainer.train_dataloader, "batch_size", None)
+    return int(size) if isinstance(size, int) else 1
 
 
 def seconds_of_a_step(task: Any) -> float:

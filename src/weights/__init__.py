@@ -318,7 +318,7 @@ def _shared_names(network: nn.Module) -> dict[str, list[str]]:
 
 
 def adapt_channels(kernel: Tensor, channels: int) -> Tensor:
-    """A first convolution's kernel for another number of image channels.
+    """A first convolution's kernel for another number of image channels, as `adapt_input_conv` of timm has it.
 
     Args:
         kernel: `o c h w`.

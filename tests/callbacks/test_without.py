@@ -25,7 +25,9 @@ def test_each_can_be_left_out(left_out: str, train: Train, capsys: Any) -> None:
     kept, recorded = left_out != "checkpoint", left_out != "record"
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     expected = (FILES["checkpoints"] if kept else ()) + (FILES["record"] if recorded else ())
-    others = {name for name in found if not name.startswith(("events", "changes"))}  # the code's own are not the run's
+    others = {
+        name for name in found if not name.startswith(("events", "hparams", "changes"))
+    }  # the code's own are not the run's
     assert others == {"config.yaml", "record.json", "train.log", *expected}
     assert ("epochs 1 to 1, the best is 1" in out) is recorded
     assert "run folder  runs/one" in out

@@ -239,6 +239,6 @@ def test_patches_are_seen_row_by_row() -> None:
     x = images(batch=1)
     changed = x.clone()
     changed[:, :, 8:16, 24:32] += 1
-    tokens = (network.encode(z, network.class_token) for z in (x, changed))
+    tokens = (network.forward_features(z) for z in (x, changed))
     different = (next(tokens) != next(tokens)).any(2)[0]
     assert different.nonzero().flatten().tolist() == [1 + 1 * 4 + 3]

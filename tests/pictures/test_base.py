@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from torchatlas.errors import UserError
+from torchatlas.loggers.base import At, RunLogger
 from torchatlas.pictures import base
 from torchatlas.pictures.base import Pictures, Shown, due, evenly
 from torchatlas.pictures.forecast import ForecastPictures
@@ -21,24 +23,27 @@ from torchatlas.tasks.classification import Classification
 from torchatlas.training.hooks import leave_out
 
 
-class Writer:
-    """In place of TensorBoard's."""
+class Writer(RunLogger):
+    """A logger that keeps what it is shown."""
 
-    def __init__(self) -> None:
-        self.written: list[tuple[str, Any, int]] = []
+    title = "writer"
 
-    def add_figure(self, tag: str, figure: Figure, epoch: int) -> None:
-        self.written.append((tag, figure, epoch))
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.written: list[tuple[str, Any, int | None]] = []
 
-    def add_text(self, tag: str, text: str, epoch: int) -> None:
-        self.written.append((tag, text, epoch))
+    def picture(self, tag: str, figure: Figure, at: At) -> None:
+        self.written.append((tag, figure, at.epoch))
+
+    def text(self, tag: str, text: str, at: At) -> None:
+        self.written.append((tag, text, at.epoch))
 
 
 class Note:
-    """What writes itself."""
+    """What knows how it is shown."""
 
-    def write(self, writer: Any, tag: str, epoch: int) -> None:
-        writer.written.append((tag, self, epoch))
+    def show(self, logger: Any, tag: str, at: At) -> None:
+        logger.written.append((tag, self, at.epoch))
 
 
 class Careless(Pictures):
@@ -68,16 +73,21 @@ class Careless(Pictures):
         yield "note", Note()
 
 
+LOGGERS: list[Any] = []  # of the trainers of a test
+
+
 @pytest.fixture
-def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
-    made = Writer()
-    monkeypatch.setattr(base, "writer_of", lambda _: made)
-    return made
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    LOGGERS[:] = [Writer(tmp_path)]
+    yield LOGGERS[0]
+    LOGGERS.clear()
 
 
 def trainer_at(epoch: int, **changes: Any) -> Any:
     given = {"current_epoch": epoch, "check_val_every_n_epoch": 1, "max_epochs": 10, "lightning_module": None}
-    return SimpleNamespace(**given | {"loggers": ["one"], "datamodule": SimpleNamespace(kind="")} | changes)
+    given |= {"callbacks": [], "strategy": SimpleNamespace(broadcast=lambda value: value)}
+    given |= {"global_step": epoch, "is_global_zero": True, "loggers": list(LOGGERS)}
+    return SimpleNamespace(**given | {"datamodule": SimpleNamespace(kind="")} | changes)
 
 
 def validated(pictures: Pictures, trainer: Any, task: Any, stage: str = "validation") -> None:
@@ -106,6 +116,34 @@ def test_pictures_are_drawn_when_they_are_due(writer: Writer) -> None:
     validated(Careless(), trainer_at(9), task)  # of the test set alone
     assert pictures.calls == []
     assert len(writer.written) == 3
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(None, [2, 4, 6, 8, 10]), (0.5, [4, 6, 8, 10]), (0.25, [8, 10]), (0, [10])]
+)
+def test_drawings_that_would_cost_more_than_their_share_are_left_out(
+    share: float | None, expected: list[int], writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch takes one second, and so does a drawing of each of two callbacks, which have half of the share each."""
+    clock = [0.0]
+    monkeypatch.setattr(base, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    class Slow(Careless):
+        def draw(self, task: Any, data: Any, split: str) -> Iterator[tuple[str, Shown]]:
+            clock[0] += 1
+            yield "figure", Figure()
+
+    pictures, other = Slow(every_n_epochs=2, share=share), Slow(every_n_epochs=2, share=share)
+    for callback in (pictures, other):
+        callback.on_fit_start(trainer_at(0), Classification(nn.Linear(1, 2)))
+    for epoch in range(10):
+        clock[0] += 1
+        for callback in (pictures, other):
+            validated(callback, trainer_at(epoch, callbacks=[pictures, other]), Classification(nn.Linear(1, 2)))
+    assert sorted({epoch for _, _, epoch in writer.written}) == expected
+    for wrong in (-0.1, "x", True):
+        with pytest.raises(UserError, match=f"share={wrong} of the callback Slow must be part of the run's time"):
+            Slow(share=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Samples, reconstructions, interpolations and the plane of two latent dimensions."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from torchatlas.loggers.base import At, RunLogger
 from torchatlas.models.vae import VAE
 from torchatlas.pictures.generation import GenerationPictures, plane
 from torchatlas.tasks.elbo import ELBO
@@ -20,36 +22,38 @@ def batch_of(n: int = 6, channels: int = 1) -> tuple[Tensor, Tensor]:
 # --- what is drawn
 
 
-class Pictures:
-    """In place of TensorBoard's writer."""
+class Pictures(RunLogger):
+    """A logger that keeps them."""
 
-    def __init__(self) -> None:
-        self.figures: dict[str, Any] = {}
+    title = "pictures"
 
-    def add_figure(self, tag: str, figure: Any, step: int) -> None:
-        self.figures[tag] = figure
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.drawn: dict[str, Any] = {}
+
+    def picture(self, tag: str, figure: Any, at: At) -> None:
+        self.drawn[tag] = figure
 
 
 @pytest.mark.parametrize("latent_dim", [2, 5])
-def test_pictures(latent_dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures(latent_dim: int, tmp_path: Path) -> None:
     """Samples of the same noise, the plane of two dimensions or walks along more; the random state stays."""
-    written = Pictures()
-    monkeypatch.setattr("torchatlas.pictures.base.writer_of", lambda _: written)
+    written = Pictures(tmp_path)
     task = ELBO(VAE(latent_dim=latent_dim))
     x, labels = batch_of(40)
     data = SimpleNamespace(
         splits={"val": _Split(x, labels)}, transform=lambda batch: batch[:2], classes=["a", "b", "$c"],
         in_channels=1, image_size=8,
     )  # fmt: skip
-    trainer: Any = SimpleNamespace(datamodule=data)
+    trainer: Any = SimpleNamespace(datamodule=data, loggers=[written], is_global_zero=True, global_step=1, callbacks=[])
     before = torch.get_rng_state()
     GenerationPictures(samples=16).show(trainer, task.train(), "val", 1)
     assert task.training
     assert torch.equal(torch.get_rng_state(), before)
     walks = {"validation/plane"} if latent_dim == 2 else {"validation/latent walk"}
     others = {f"validation/{name}" for name in ("reconstructions", "samples", "interpolations", "latent map")}
-    assert set(written.figures) == walks | others
-    drawn = torch.as_tensor(written.figures["validation/samples"].axes[0].images[0].get_array().data)
+    assert set(written.drawn) == walks | others
+    drawn = torch.as_tensor(written.drawn["validation/samples"].axes[0].images[0].get_array().data)
     torch.testing.assert_close(drawn[:8, :8], task.sample(16)[0, 0])
     torch.testing.assert_close(drawn[9:17, 27:35], task.sample(16)[7, 0])
 

@@ -8,8 +8,8 @@ import torch
 from helpers.segmentation import Batches, Given, K, MakeTrainer, made
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from torchatlas.callbacks.curves import EventLogger
 from torchatlas.data.masks.base import SegmentationData
+from torchatlas.loggers.tensorboard import EventLogger
 from torchatlas.models.unet import UNet
 from torchatlas.pictures.segmentation import SegmentationPictures
 from torchatlas.tasks.segmentation import Segmentation

@@ -26,8 +26,8 @@ KEYS = [(name, key) for name in COMMANDS for key in signature.read(name).keys.va
 
 def good(key: Key) -> str:
     """A text that the key takes."""
-    if key.key in ("model", "data"):
-        return {"model": "mlp", "data": "digits"}[key.key]
+    if key.key in ("model", "data", "task"):
+        return {"model": "mlp", "data": "digits", "task": "segmentation"}[key.key]
     return (key.choices or [{"int": "3", "float": "0.5", "bool": "true", "str": "x", "Path": "x"}[key.kind]])[0]
 
 
@@ -47,6 +47,7 @@ def test_all_are_found() -> None:
     today = {
         "train", "list", "show", "preview", "lr_range", "plan", "evaluate", "predict", "generate", "translate", "fill",
         "sample", "reconstruct", "interpolate", "inpaint", "quality", "explain", "export", "prepare", "sweep",
+        "serve",
     }  # fmt: skip
     assert today | {"help", "completion"} <= set(COMMANDS)
 
@@ -62,10 +63,11 @@ def test_the_source_says_what_python_says(name: str) -> None:
     assert [key.default for key in own] == [REQUIRED if p.default is p.empty else p.default for p in named]
     assert (command.words is None) == all(p.kind is not p.VAR_POSITIONAL for p in parameters)
     assert bool(answers) == any(p.kind is p.VAR_KEYWORD for p in parameters)
+    answering, without = signature.LENT.get(name, (name, ()))
     assert {key.name for key in answers} == {
-        option for each in answerers() for option in each.options if each.command == name
-    } - {key.name for key in own} or not answers
-    assert command.words in (None, "", "training", "raw")
+        option for each in answerers() for option in each.options if each.command == answering
+    } - {key.name for key in own} - set(without) or not answers
+    assert command.words in (None, "", "bare", "training", "raw")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -182,7 +184,7 @@ def test_mistakes(mistake: str, command: Any, capsys: pytest.CaptureFixture[str]
     [
         (["trian"], "there is no command 'trian': did you mean train"),
         (["model=mlp"], "'model=mlp' is no command: did you mean torchatlas train model=mlp?"),
-        (["list", "resnet18"], "list takes no words: leave out 'resnet18'"),
+        (["list", "resnet18", "vgg"], "'vgg' is not of the form KEY=VALUE, with a KEY out of filter, task"),
         (["evaluate"], "ckpt=... is missing"),
         (["evaluate", "ckpt=nowhere"], "there is no checkpoint nowhere"),
         (["predict", "ckpt=x", "top"], "'top' is not of the form KEY=VALUE"),

@@ -87,8 +87,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "sweep with processes": (["-m", "trainer=ddp_cpu", "seed=0,1"], "one process each"),
     "seeds with processes": (["trainer=ddp_cpu", "seeds=2"], "one process each"),
     "bad syntax": (["data=[digits"], "data=[digits has a bracket without the other one"),
-    "nothing to resume": (["resume=auto"], "found no checkpoint"),
-    "resume in a sweep": (["resume=auto", "-m"], "leave out -m"),
+    "resume in a sweep": (["resume=runs/mlp", "-m"], "leave out -m, or use resume=auto"),
     "no such run": (["resume=runs/none"], "there is no checkpoint"),
     "sequence network, text": (
         ["model=lstm", "data=pydoc"],

@@ -43,6 +43,13 @@ def test_groups(group: str) -> None:
             composed([*words, f"{group}="])
 
 
+@pytest.mark.parametrize("word", ["augment=null", "augment=", "~augment", "augment=none"])
+def test_what_an_experiment_chooses_is_off_too(word: str) -> None:
+    config = composed(["experiment=vit_cifar_cifar10", word]).config
+    assert config.data.augment.policy is None
+    assert composed(["experiment=vit_cifar_cifar10"]).config.data.augment.policy == "autoaugment"
+
+
 @pytest.mark.parametrize("key", ["seed", "test", "name", "trainer.precision", "trainer.max_epochs"])
 def test_keys_that_every_run_has_cannot_go(key: str) -> None:
     with pytest.raises(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY
 
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 FOLDERS = ("src", "tests", "configs", "scripts", "docs", "records", "findings")
 
@@ -54,10 +54,18 @@ def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_bytes()) <= 10_240, "say it in a page of docs/"
 
 
-def test_the_readme_names_every_page() -> None:
-    text = (REPOSITORY / "README.md").read_text()
-    for path in (REPOSITORY / "docs").glob("*.md"):
-        assert f"(docs/{path.name})" in text
+def test_the_pages_of_the_families_say_what_the_networks_are() -> None:
+    script = runpy.run_path(str(REPOSITORY / "scripts" / "families.py"))
+    assert script["main"](["--check"]) == 0, "run python scripts/families.py"
+
+
+def test_every_page_is_named_on_the_first() -> None:
+    """Of the site, docs/index.md, or in the README."""
+    docs, readme = REPOSITORY / "docs", (REPOSITORY / "README.md").read_text()
+    index = (docs / "index.md").read_text() + (docs / "families" / "index.md").read_text()
+    for path in set(docs.rglob("*.md")) - {docs / "index.md"}:
+        name = path.relative_to(docs).as_posix()
+        assert f"({name})" in index or f"({path.name})" in index or f"(docs/{name})" in readme, name
 
 
 @page

@@ -11,14 +11,16 @@ from helpers import REPOSITORY
 SOURCE = REPOSITORY / "src"
 # The leftmost know nothing of those right of them; a room may import those left of it, and itself.
 ROOMS = (
-    ("errors", "version", "counter", "metrics"),
-    ("models",),
-    ("zoo", "storage", "training", "analysis"),
-    ("data", "generate"),
+    ("errors", "version", "counter", "metrics", "licences"),
+    ("models", "packages"),
+    ("storage", "training", "analysis"),
+    ("data", "generate", "loggers"),
     ("weights", "tasks"),
-    ("drawing", "callbacks"),
+    ("zoo", "drawing", "callbacks"),
     ("run",),
     ("predict", "explain", "train"),
+    ("api",),
+    ("serve",),
     ("pictures", "commands"),
     ("cli",),
 )

@@ -47,7 +47,7 @@ def test_models_tasks_and_data_do_not_import_one_another(folder: str) -> None:
 
 def test_models_are_mathematics() -> None:
     """Torch and shape annotations, and blocks of other papers; no trainer, no config."""
-    allowed = ("torch.", "jaxtyping.", "math.", "typing.", "collections.abc.", "torchatlas.models.")
+    allowed = ("torch.", "jaxtyping.", "math.", "typing.", "abc.", "collections.abc.", "torchatlas.models.")
     for path in (SOURCE / "models").glob("*.py"):
         for name in imports(path):
             assert f"{name}.".startswith(allowed), f"{path} imports {name}"
@@ -55,14 +55,14 @@ def test_models_are_mathematics() -> None:
 
 def test_every_model_file_has_a_config_and_every_config_a_model() -> None:
     targets = {OmegaConf.create(config_text("model", name)).model._target_ for name in list_models()}
-    files = {path.stem for path in (SOURCE / "models").glob("*.py")} - {"__init__", "contract"}
+    files = {path.stem for path in (SOURCE / "models").glob("*.py")} - {"__init__", "contract", "classifier"}
     assert {target.split(".")[2] for target in targets} == files
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_config_says_in_a_line_what_it_is(group: str) -> None:
     for name in options(group):
-        assert re.fullmatch(r"\S.{5,110}", headline(group, name)), f"{group}/{name}"
+        assert re.fullmatch(r"\S.{5,110}", headline(group, name).partition(" [")[0]), f"{group}/{name}"
 
 
 def test_every_config_file_is_in_a_known_group() -> None:
@@ -89,11 +89,18 @@ def test_tested_versions_are_inside_the_declared_ranges() -> None:
     wanted = [
         *project["dependencies"],
         *(p for extra in project["optional-dependencies"].values() for p in extra),
-        *PROJECT["dependency-groups"]["dev"],
+        *(p for group in PROJECT["dependency-groups"].values() for p in group if isinstance(p, str)),
     ]
-    for requirement in map(Requirement, wanted):
+    of_others = [p for p in wanted if p != "torchatlas[train]"]  # which `uv run` installs, and each further extra
+    for requirement in map(Requirement, of_others):
         assert requirement.specifier.contains(pinned[requirement.name]), requirement
     assert set(PROJECT["tool"]["uv"]["constraint-dependencies"]) == {f"{n}=={v}" for n, v in pinned.items()}
+
+
+def test_every_extra_brings_the_toolkit_along() -> None:
+    extras = dict(PROJECT["project"]["optional-dependencies"])
+    del extras["train"]
+    assert all("torchatlas[train]" in needs for needs in extras.values())
 
 
 def test_no_module_shadows_another_package() -> None:
@@ -110,7 +117,7 @@ def test_doctests(module: str) -> None:
 
 def test_every_model_has_a_doctest_of_its_size() -> None:
     for path in (SOURCE / "models").glob("*.py"):
-        if path.stem not in ("__init__", "contract"):
+        if path.stem not in ("__init__", "contract", "classifier"):
             text = ast.get_docstring(ast.parse(path.read_text())) or ""
             assert ">>>" in text, path
             assert re.search(r"\b(19|20)\d\d\b", text), f"{path} names no paper"

@@ -9,9 +9,9 @@ import pytest
 import torch
 from helpers import Train
 
-from torchatlas.run.seeds import interval
+from torchatlas.run.seeds import interval, report
 from torchatlas.storage.checkpoints import read
-from torchatlas.storage.files import read_metrics
+from torchatlas.storage.files import read_metrics, write_json
 
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
 
@@ -127,3 +127,16 @@ def test_interval_is_scipys() -> None:
     mean, _, half = interval(values)
     low, high = stats.t.interval(0.95, 4, loc=mean, scale=stats.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_an_interval_of_two_runs_is_said_to_be_wide(
+    number: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = [f"fold-{k + 1}" for k in range(number)]
+    for k, name in enumerate(names):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "metrics.json", {"test": {}, "best": {"val/loss": 1.0 + k}})
+    report(tmp_path, "folds", names, {})
+    assert ("the interval of two runs rests on one difference" in caplog.text) == (number == 2)

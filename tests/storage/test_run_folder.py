@@ -13,7 +13,15 @@ from helpers import Train
 from torchatlas.errors import UserError
 from torchatlas.storage import checkpoints
 from torchatlas.storage.files import write_text
-from torchatlas.storage.run_folder import find_checkpoint, new_folder, time, trained_in
+from torchatlas.storage.run_folder import (
+    find_checkpoint,
+    new_folder,
+    require_new,
+    runs_inside,
+    tell_others,
+    time,
+    trained_in,
+)
 
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
 
@@ -50,6 +58,58 @@ def test_a_folder_of_runs_names_its_newest(tmp_path: Path) -> None:
         os.utime(checkpoint, (seconds, seconds))
     with pytest.raises(UserError, match=rf"as in {re.escape(str(tmp_path / 'runs' / 'a'))}$"):
         find_checkpoint(str(tmp_path / "runs"))
+
+
+def written(folder: Path, *names: str, seconds: int = 0) -> None:
+    for name in names:
+        path = folder / "checkpoints" / f"{name}.ckpt"
+        checkpoints.write({"torchatlas": {}}, path)
+        os.utime(path, (seconds, seconds))
+
+
+def test_only_where_runs_can_be_is_looked_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "old", "last", seconds=1)
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "seeds.json").touch()
+    written(tmp_path / "series" / "seed-0", "best", "last", seconds=2)
+    written(tmp_path / "projects" / "mine" / "run", "last", seconds=3)
+    assert runs_inside(tmp_path) == [tmp_path / "old", tmp_path / "series" / "seed-0"]
+    assert runs_inside(tmp_path / "series") == [tmp_path / "series" / "seed-0"]
+    assert runs_inside(tmp_path / "nowhere") == runs_inside(tmp_path / "old") == []
+    written(tmp_path / "runs" / "mlp-digits" / "1", "last")
+    assert runs_inside(tmp_path / "runs") == [tmp_path / "runs" / "mlp-digits" / "1"]
+
+    def no_search(*_: object) -> None:
+        raise AssertionError("the whole disk is searched")
+
+    monkeypatch.setattr(Path, "rglob", no_search)
+    (tmp_path / "disk" / "deep" / "below").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"there is no checkpoint .*disk/checkpoints/best\.ckpt: name a run folder"):
+        find_checkpoint(str(tmp_path / "disk"), "best")
+
+
+def test_the_last_weights_serve_where_none_were_validated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    written(tmp_path, "last")
+    assert find_checkpoint(str(tmp_path), "best").name == "last.ckpt"
+    assert "has no best weights, since none were validated yet: last.ckpt is taken" in caplog.text
+    written(tmp_path, "best")
+    assert find_checkpoint(str(tmp_path), "best").name == "best.ckpt"
+    (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"torn")
+    with pytest.raises(UserError, match="damaged"):  # which nobody takes for another one
+        find_checkpoint(str(tmp_path), "best")
+
+
+def test_files_of_somebody_are_not_written_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "slurm.out").touch()
+    require_new(tmp_path)
+    tell_others(tmp_path)
+    assert "is not empty: slurm.out stays there beside the run" in caplog.text
+    (tmp_path / "config.yaml").write_text("port: 80")
+    with pytest.raises(UserError, match=r"has a config\.yaml that is of no run and would be lost"):
+        require_new(tmp_path)
+    (tmp_path / "record.json").touch()  # what a run has left that came to no checkpoint
+    require_new(tmp_path)
 
 
 def test_runs_of_one_second_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,3 +153,10 @@ def test_a_worker_of_a_killed_run_holds_no_folder(tmp_path: Path) -> None:
                 pass
         finally:
             os.kill(worker, signal.SIGKILL)
+
+
+def test_a_refused_run_leaves_the_folder_in_which_it_was_typed(train: Train, tmp_path: Path) -> None:
+    """An empty one, too, where the run's own was to be beside nothing else."""
+    with pytest.raises(SystemExit):
+        train("hydra.run.dir=one", "optim.lrr=1", *TINY)
+    assert list(tmp_path.iterdir()) == []

@@ -117,7 +117,7 @@ def test_fine_tuning_begins_with_the_encoder_and_a_new_head(tmp_path: Path) -> N
     assert any("the first 8 of 12 positions" in line for line in report.adapted)
     tokens = torch.randint(23, (2, 8))
     torch.testing.assert_close(
-        torch.tanh(ours.pooler(ours.encode(tokens, None, None)[:, 0])), theirs.bert(tokens).pooler_output,
+        torch.tanh(ours.pooler(ours.forward_features(tokens)[:, 0])), theirs.bert(tokens).pooler_output,
         rtol=1e-5, atol=1e-5,
     )  # fmt: skip
 

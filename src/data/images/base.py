@@ -19,6 +19,7 @@ from ..loading import BatchDataset
 from ..reading import Given, find_files
 from .augment import NUMBERS, Augmentation
 from .files import ENDINGS, ImageFiles
+from .held import write_images
 from .reader import PixelReader, ground_of
 
 
@@ -203,7 +204,7 @@ class ImageData(DataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
-        splits = self.fake_splits() if self.fake else self.read_splits()
+        splits = self.in_folds(self.fake_splits() if self.fake else self.read_splits())
         ready: dict[str, BatchDataset] = {}
         for name, (images, labels) in splits.items():
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
@@ -284,6 +285,10 @@ class ImageData(DataModule):
             image_size=self.image_size, resize=self.resize, reader=self.pixel_reader,
         )  # fmt: skip
         return Given([{"file": str(path)} for path in paths], files)
+
+    def as_given(self, values: Sequence[Any], folder: Path) -> tuple[DataModule, Any]:
+        write_images(values, folder)
+        return self, str(folder)
 
     def tell_reading(self, level: int) -> None:
         self.pixel_reader.tell(level)

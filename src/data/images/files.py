@@ -44,7 +44,16 @@ def load_image(
         UserError: the file is no readable image; it is named.
     """
     reader = reader or PixelReader()
-    image, (width, height) = reader.read(path)
+    image, size = reader.read(path)
+    return fitted(image, size, in_channels, image_size, resize, reader)
+
+
+def fitted(
+    image: Image.Image, size: tuple[int, int], in_channels: int, image_size: int, resize: int | None,
+    reader: PixelReader,
+) -> Tensor:  # fmt: skip
+    """The same of an image with 8 bits a channel, whose width and height are `size`."""
+    width, height = size
     if max(width, height) > LONGEST * min(width, height):  # scaled whole, a line of pixels would fill the memory
         w, h = (min(side, LONGEST * min(width, height)) for side in (width, height))
         image = image.crop(((width - w) // 2, (height - h) // 2, (width + w) // 2, (height + h) // 2))

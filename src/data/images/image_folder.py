@@ -95,7 +95,7 @@ class ImageFolder(OwnFolder, ImageData):
         if self.splits or self.fake:
             super().setup(stage)
             return
-        files = self.list_splits()
+        files = self.in_folds(self.list_splits())
         self.split_files = {split: (self.root, names) for split, (names, _) in files.items()}
         splits: dict[str, BatchDataset] = {}
         size = sum(len(n) for n, _ in files.values()) * self.in_channels * self.image_size**2

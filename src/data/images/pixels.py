@@ -1,6 +1,7 @@
 """Images of digits, read row by row or pixel by pixel."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -87,8 +88,9 @@ class Pixels(DataModule):
         self.images.prepare_data()
 
     def setup(self, stage: str | None = None) -> None:
+        self.images.fold = self.fold
         self.images.setup(stage)
-        self.splits = self.images.splits
+        self.splits, self.places, self.pool = self.images.splits, self.images.places, self.images.pool
 
     def transform(self, batch: tuple[Any, ...]) -> tuple[Tensor, ...]:
         """uint8 images `b 1 h w`, labels, indices and epoch in; normalised sequences `b t c` and labels `b` out."""
@@ -106,6 +108,9 @@ class Pixels(DataModule):
 
     def read(self, given: str) -> Given[BatchDataset]:
         return self.images.read(given)
+
+    def as_given(self, values: Sequence[Any], folder: Path) -> tuple[DataModule, Any]:
+        return self, self.images.as_given(values, folder)[1]
 
     def tell_reading(self, level: int) -> None:
         self.images.pixel_reader.tell(level)

@@ -191,7 +191,7 @@ class PixelReader:
         if image.mode.startswith(("I", "F")):  # Pillow would cut their levels off at 255
             self.found["deep"] += 1
             self.found["dark"] += image.mode != "F" and 0 < np.asarray(image).max() < DARK
-            image = _of_8_bits(image, path)
+            image = of_8_bits(image, path)
         return image, size
 
     def colours(self, image: Image.Image, in_channels: int) -> Image.Image:
@@ -241,7 +241,7 @@ def _turned_size(size: tuple[int, int], orientation: int | None) -> tuple[int, i
     return (height, width) if (orientation or 1) >= 5 else (width, height)
 
 
-def _of_8_bits(image: Image.Image, path: Path) -> Image.Image:
+def of_8_bits(image: Image.Image, path: Path | str) -> Image.Image:
     """Levels of 16 bits divided by 257, floating-point numbers from 0 to 1 times 255, both rounded."""
     levels = np.asarray(image)
     low, high = levels.min(), levels.max()

@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import UserError, some
 from ..download import fetch
 from ..tables import Cells, read_cells
-from .base import GivenText, joined
+from .base import joined
 from .glue import carve, tell_numbers
 from .labeled_text import Examples, LabeledText
 
@@ -51,8 +51,8 @@ class AGNews(LabeledText):
         """Title and text of a table such as the authors', with names or without."""
         return (cells.names[1:], []) if len(cells.names) == 3 else super().columns_of(cells)
 
-    def given_texts(self, file: Path) -> list[GivenText]:
-        return [text._replace(text=plain(text.text)) for text in super().given_texts(file)]
+    def clean(self, text: str) -> str:
+        return plain(text)
 
     def read_examples(self) -> dict[str, Examples]:
         found = {}

@@ -156,6 +156,17 @@ def given_rows(cells: Cells, text: Sequence[str], pair: Sequence[str] = ()) -> l
     return found
 
 
+def held_text(place: str, value: Any, pair: bool) -> GivenText:
+    """A text that a program has in memory, or a pair of them."""
+    sides = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
+    if len(sides) != 1 + pair or not all(isinstance(side, str) for side in sides):
+        meant = "a pair of texts, as in (text, second text)" if pair else "a text"
+        return GivenText(place, str(value), error=f"{place} is a {type(value).__name__} and not {meant}")
+    if not all(side.strip() for side in sides):
+        return GivenText(place, sides[0], error=f"{place} is empty")
+    return GivenText(place, *sides)
+
+
 def answerable(found: Sequence[GivenText]) -> tuple[list[GivenText], list[dict[str, str]]]:
     """Texts that can be answered, and `Given.unread` of the others.
 
@@ -208,6 +219,7 @@ class EncodedText(DataModule):
     """
 
     endings: ClassVar[tuple[str, ...]] = (".txt", *TABLES)
+    of_texts = True
     pair = False  # whether an input has two texts
     encoding: str | None = None  # of the files; None: UTF-8, and there is no option for it
     length_option: ClassVar[str | None] = "max_length"
@@ -312,12 +324,27 @@ class EncodedText(DataModule):
     def require_weights(self, weights: str) -> None:
         require_tokens_of(weights, self)
 
-    def texts_of(self, given: str) -> tuple[list[GivenText], list[dict[str, str]]]:
+    def as_given(self, values: Sequence[Any], folder: Path) -> tuple[DataModule, Any]:
+        """See `DataModule.as_given`: texts, or pairs of texts; they need no files."""
+        return self, [held_text(f"input {i}", value, self.pair) for i, value in enumerate(values)]
+
+    def clean(self, text: str) -> str:
+        """A user's text, with what is not of it taken out as in training."""
+        return text
+
+    def texts_of(self, given: str | list[GivenText]) -> tuple[list[GivenText], list[dict[str, str]]]:
         """A user's texts, of a file, of a folder, or a text that was typed; and `Given.unread` of the files and texts.
 
         Raises:
             UserError: there is no such file, it holds no text, or none that is a pair where it has to be.
         """
+        texts, unread = self.found_texts(given)
+        return [text._replace(text=self.clean(text.text)) for text in texts], unread
+
+    def found_texts(self, given: str | list[GivenText]) -> tuple[list[GivenText], list[dict[str, str]]]:
+        """The same as they stand there."""
+        if not isinstance(given, str):
+            return answerable(given)
         files = given_files(given, self.endings)
         if not files:
             return answerable([self.given_line("", given)])

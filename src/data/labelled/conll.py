@@ -298,13 +298,17 @@ class Conll(EncodedText):
         labels = torch.randint(self.num_classes, tokens.shape)
         return tokens, lengths, labels.index_fill(1, torch.tensor([0, -1 % tokens.shape[1]]), IGNORED)
 
-    def read(self, given: str) -> GivenWords:
+    def read(self, given: Any) -> GivenWords:
         """See `DataModule.read`: a file in the form of training, a text on each line, or a text itself."""
-        files = given_files(given, self.endings)
-        read, unread = read_each(files, self.divided, "place")
-        texts = [text for _, (found, _) in read for text in found] if files else [divide("", given)]
-        unread = [*(each for _, (_, wrong) in read for each in wrong), *unread]
-        require_texts(given, texts)
+        if isinstance(given, str):
+            files = given_files(given, self.endings)
+            read, unread = read_each(files, self.divided, "place")
+            texts = [text for _, (found, _) in read for text in found] if files else [divide("", given)]
+            unread = [*(each for _, (_, wrong) in read for each in wrong), *unread]
+            require_texts(given, texts)
+        else:
+            held, unread = answerable(given)
+            texts = [divide(each.place, each.text) for each in held]
         words = [[text[begin:end] for begin, end in spans] for _, text, spans in texts]
         pieces = [(i, row, starts) for i, text in enumerate(words) for row, starts in self.pieces(text)]
         labels = [[0 if place in starts else IGNORED for place in range(len(row))] for _, row, starts in pieces]

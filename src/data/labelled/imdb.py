@@ -9,7 +9,6 @@ from typing import Any
 from ...errors import UserError
 from ..decoding import read_text
 from ..download import fetch
-from .base import GivenText
 from .glue import carve
 from .labeled_text import Examples, LabeledText
 
@@ -96,8 +95,8 @@ class IMDB(LabeledText):
             labels += [label] * len(files)
         return Examples(texts, None, labels)
 
-    def given_texts(self, file: Path) -> list[GivenText]:
-        return [text._replace(text=plain(text.text)) for text in super().given_texts(file)]
+    def clean(self, text: str) -> str:
+        return plain(text)
 
 
 def plain(text: str) -> str:

@@ -149,7 +149,7 @@ class LabeledText(EncodedText):
             return
         if self.fake and not self.classes:
             self.classes = [f"class{k}" for k in range(self.num_classes)]
-        examples = self.fake_examples() if self.fake else self.read_examples()
+        examples = self.in_folds(self.fake_examples() if self.fake else self.read_examples())
         for split, part in examples.items():
             if not part.texts:
                 raise UserError(f"the {split} split has no text")
@@ -197,7 +197,7 @@ class LabeledText(EncodedText):
         segments = (segments_of(lengths // 2, tokens.shape[1]),) if self.pair else ()
         return tokens, lengths, *segments, labels
 
-    def read(self, given: str) -> Given[LabelledTokens]:
+    def read(self, given: Any) -> Given[LabelledTokens]:
         """See `DataModule.read`: a table or a text on each line, see `given_texts`, or a text itself."""
         found, unread = self.texts_of(given)
         texts, pairs = [each.text for each in found], [str(each.pair) for each in found] if self.pair else None

@@ -142,6 +142,8 @@ class PydocOrder(LabeledText):
     classes = CLASSES
     vocabulary = 4_000
 
+    indivisible = "a sentence is in several training samples, which would be in several folds"
+
     def __init__(self, *, num_classes: int = 2, swaps: int = 2, **common: Any) -> None:
         super().__init__(num_classes=num_classes, **common)
         if swaps < 1:

@@ -31,6 +31,8 @@ class TextOrder(LabeledText):
     classes = CLASSES
     vocabulary = 4_000
 
+    indivisible = "a sentence is in several training samples, which would be in several folds"
+
     def __init__(
         self, *, num_classes: int = 2, path: str | None = None, encoding: str = "utf-8",
         parts: str | None = "position", share: float = 0.05,        swaps: int = 2, **common: Any,

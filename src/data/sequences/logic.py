@@ -72,6 +72,7 @@ class Logic(DataModule):
     tasks = ("classification",)
     network = "mlp"
     at_hand = True
+    indivisible = "training, validation and test are the same table"
     classes = ("false", "true")
 
     def __init__(

@@ -1,9 +1,10 @@
 """Time series: windows of a common clock, split by time and scaled by what the training part holds."""
 
+import copy
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -17,6 +18,7 @@ from ..base import DataModule
 from ..contents import checksum
 from ..reading import Given, find_files
 from .columns import NONE, Name
+from .held import write_tables
 from .numbers import Written
 from .tables import Form, Known, Table, fill, read_table
 
@@ -124,6 +126,7 @@ class SeriesData(DataModule):
 
     tasks = ("forecasting", "regression")
     targets = "horizon"
+    indivisible = "what comes later in a series must not be learnt from"
     endings = (".csv",)
 
     def __init__(
@@ -308,6 +311,16 @@ class SeriesData(DataModule):
             out_channels=self.out_channels,
         )  # fmt: skip
         return GivenTable([{"file": str(path)}] * len(windows), windows, BATCH, table=table)
+
+    def as_given(self, values: Sequence[Any], folder: Path) -> tuple[DataModule, Any]:
+        """See `DataModule.as_given`: tables, see `frame_of`."""
+        path, read = write_tables(values, folder, self.time, [*self.series, *self.covariates])
+        reader = copy.copy(self)  # how the training's file was written is not how these are
+        reader.form = replace(self.form, encoding=None, header=True, decimal=None)
+        if read:
+            reader.form = replace(reader.form, time_format=None)
+            reader.written = replace(self.written, times=None)
+        return reader, str(path)
 
     def scaled(self, values: NDArray[np.float64]) -> Tensor:
         """Values `t c` in the data's units, as networks take them: float32 of mean 0 and spread 1 in training."""

@@ -261,7 +261,10 @@ class UCR(DataModule):
             return
         if self.fake:
             self.classes = self.classes or [str(k + 1) for k in range(self.num_classes)]
-            self.splits = {**self.fake_splits()}
+            made = self.fake_splits()
+            parts = self.in_folds({split: (part.series, part.labels) for split, part in made.items()})
+            variable = made["train"].variable
+            self.splits = {split: LabelledSeries(*part, variable=variable) for split, part in parts.items()}
             return
         found = {}
         for part in ("TRAIN", "TEST"):
@@ -287,11 +290,10 @@ class UCR(DataModule):
                 f"{self.set_name} has one training series of each class, so that none can be kept for validation: "
                 "choose another set with data.name=NAME"
             )
-        self.splits = {
-            "train": LabelledSeries([series[i] for i in train.tolist()], labels[train], variable=variable),
-            "val": LabelledSeries([series[i] for i in val.tolist()], labels[val], variable=variable),
-            "test": LabelledSeries(*data["TEST"], variable=variable),
-        }
+        cut = {split: ([series[i] for i in places.tolist()], labels[places])
+               for split, places in (("train", train), ("val", val))}  # fmt: skip
+        parts = self.in_folds({**cut, "test": data["TEST"]})
+        self.splits = {split: LabelledSeries(*part, variable=variable) for split, part in parts.items()}
 
     def _tell(self, found: dict[str, list[Series]], variable: bool) -> None:
         """Say what is filled, and that lengths differ."""

@@ -21,6 +21,7 @@ from ..reading import Given, find_files
 from .augment import add_noise, change_speed, mask_frequencies, mask_times, move
 from .features import Features, normalize, real
 from .files import ENDINGS, FULL_SCALE, InMemorySounds, SoundFiles, describe_rates
+from .held import write_sounds
 
 log = logging.getLogger(__name__)
 NOISE = 2**18  # samples of the white noise of which each clip gets a part
@@ -179,7 +180,9 @@ class SoundData(DataModule):
         if self.splits:
             return
         if self.fake:
-            self.splits = {name: self.fake_sounds(name) for name in ("train", "val", "test")}
+            made = {name: vars(self.fake_sounds(name)) for name in ("train", "val", "test")}
+            parts = self.in_folds({name: tuple(part.values()) for name, part in made.items()})
+            self.splits = {name: InMemorySounds(*part) for name, part in parts.items()}
         else:
             self.splits = self.read_splits()
         if not self.given_statistics:
@@ -188,6 +191,7 @@ class SoundData(DataModule):
     def read_splits(self) -> dict[str, BatchDataset]:
         """The splits from files, in memory where they fit into it."""
         folder, files = self.list_files()
+        files = self.in_folds(files)
         self.split_files = {split: (folder, names) for split, (names, _) in files.items()}
         samples = self.features.samples
         found = {n: SoundFiles(folder, *each, self.sample_rate, samples, self.channel) for n, each in files.items()}
@@ -294,6 +298,10 @@ class SoundData(DataModule):
         names, labels = np.array([os.fsencode(path) for path in paths]), torch.zeros(len(paths), dtype=torch.int64)
         files = SoundFiles(Path(), names, labels, self.sample_rate, self.features.samples, self.channel)
         return GivenSounds([{"file": str(path)} for path in paths], files)
+
+    def as_given(self, values: Sequence[Any], folder: Path) -> tuple[DataModule, Any]:
+        write_sounds(values, folder)
+        return self, str(folder)
 
     def describe(self) -> SoundDescription:
         return {

@@ -224,10 +224,12 @@ class TextData(DataModule):
     """
 
     tasks = ("language_modeling",)
+    indivisible = "a text goes on from one part to the next"
     endings = TEXT_FILES
     targets = "step"
     network = "lstm_lm"
     length_option: ClassVar[str | None] = "context"
+    of_texts = True
     encoding: str | None = None  # of the files; None: UTF-8, and there is no option for it
     unit: str
 
@@ -342,6 +344,14 @@ class TextData(DataModule):
         texts, unread = read_each(find_files(given, self.endings), lambda path: read_text(path, self.encoding))
         about = [{"file": str(path)} for path, _ in texts]
         return Given(about, WholeTexts([text for _, text in texts], self.codec), size=1, unread=unread)
+
+    def as_given(self, values: Sequence[Any], folder: Path) -> tuple[DataModule, Any]:
+        """See `DataModule.as_given`: texts."""
+        for i, value in enumerate(values):
+            if not isinstance(value, str):
+                raise UserError(f"input {i} is a {type(value).__name__} and no text: give texts, or a file's Path")
+            (folder / f"{i:08d}.txt").write_text(value, self.encoding or "utf-8", newline="")
+        return self, str(folder)
 
     def describe(self) -> TextDescription:
         return cast(TextDescription, {**self.codec.describe(), "context": self.context})

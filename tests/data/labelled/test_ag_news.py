@@ -24,7 +24,7 @@ def test_news(names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplo
     assert {split: len(part.texts) for split, part in parts.items()} == {"train": 36, "val": 4, "test": 4}
     assert "authors" not in caplog.text
     path = tmp_path / "ag_news" / "test.csv"
-    assert [text.text for text in news.given_texts(path)] == parts["test"].texts
+    assert [text.text for text in news.texts_of(str(path))[0]] == parts["test"].texts
     path.write_text(names + '"1","Title","Text"\n' * 3)
     assert len(news.read_examples()["test"].texts) == 3
     assert "test.csv has 3 texts where the authors have 4: they are used" in caplog.text

@@ -39,7 +39,7 @@ def test_reviews(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.messages
     path = tmp_path / "new.txt"
     path.write_text("fine<br />film\n")
-    assert data.given_texts(path)[0].text == "fine film"
+    assert data.texts_of(str(path))[0][0].text == "fine film"
 
 
 def test_another_cut_is_used_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,1 @@
+"""Samples of any shape, of a data set of the user's program."""

@@ -1,0 +1,1 @@
+"""Where figures and pictures go beside the run folder: TensorBoard, a table, trackers of several kinds."""

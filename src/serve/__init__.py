@@ -1,0 +1,1 @@
+"""A trained network behind HTTP: what `torchatlas predict` answers, to whoever asks."""
