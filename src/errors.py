@@ -20,11 +20,16 @@ class UserError(ValueError):
 
 
 class Stopped(Exception):
-    """A run that was asked to stop by a signal, and has saved."""
+    """A run that was asked to stop by a signal, and has saved.
 
-    def __init__(self, number: int) -> None:
+    Args:
+        number: of the signal.
+        unsaved: why it has not.
+    """
+
+    def __init__(self, number: int, unsaved: str | None = None) -> None:
         super().__init__(f"stopped by signal {number}")
-        self.number = number
+        self.number, self.unsaved = number, unsaved
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -56,6 +56,7 @@ from .run.seeds import run_series
 from .run.summary import describe_changes, known_figures, print_summary
 from .run.trust import accept, prefix, with_what_is_typed
 from .run.usage import fitted, help_text
+from .storage.checkpoints import read
 from .storage.files import read_metrics
 from .storage.run_folder import find_checkpoint, is_series, note_folder, require_new, shown, tell_others, trained_in
 from .training.precision import require_precision
@@ -130,7 +131,7 @@ def execute(
     require_precision(task.network, str(trainer.precision), trainer.strategy.root_device)
     if trainer.world_size > 1 and alone:
         raise UserError("the runs of a sweep have one process each: add trainer=cpu or trainer=gpu")
-    stopped, over = None, False
+    stopped, unsaved, over = None, None, False
     outcome: Outcome = "failed"
     with trained_in(folder) if trainer.is_global_zero else nullcontext():
         try:
@@ -143,7 +144,7 @@ def execute(
                 log.info("no test: callbacks.checkpoint, which keeps the best weights, is left out")
             over, outcome = True, "finished"
         except Stopped as error:
-            stopped, outcome = error.number, "stopped"
+            stopped, unsaved, outcome = error.number, error.unsaved, "stopped"
         except (KeyboardInterrupt, SystemExit):
             outcome = "stopped"
             raise
@@ -156,9 +157,19 @@ def execute(
     if stopped is not None:
         if not trainer.is_global_zero:  # the first process speaks for all
             sys.exit(0)
-        log.info("stopped by %s after step %d; nothing is lost", signal.Signals(stopped).name, trainer.global_step)
+        log.info(describe_stop(stopped, unsaved, trainer.global_step, folder))
         sys.exit(128 + stopped)
     return best_figure(folder)
+
+
+def describe_stop(number: int, unsaved: str | None, step: int, folder: Path) -> str:
+    """One sentence on a run that a signal has ended: what is lost, if anything."""
+    name = signal.Signals(number).name
+    if unsaved is None:
+        return f"stopped by {name} after step {step}; nothing is lost"
+    last = folder / "checkpoints" / "last.ckpt"
+    kept = read(last)["global_step"] if last.exists() else 0
+    return f"stopped by {name} within step {step + 1}, {unsaved}: what is saved ends with step {kept}"
 
 
 def best_figure(folder: Path) -> float | None:

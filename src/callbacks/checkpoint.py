@@ -2,8 +2,6 @@
 
 import logging
 import math
-import signal
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from ..tasks.base import Task
 from ..training.durations import Duration
 from .base import Callback
 from .ema import EMA
+from .requests import Requests
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +33,23 @@ class Checkpoint(Callback, CheckpointCallback):
     what one that never stopped would have. `best.ckpt` holds the weights that validated best by the task's `monitor`
     (of equals the first; without any validation the last), and what rebuilds the network and its preprocessing.
 
-    Ctrl-C and SIGTERM save first and then end the run; a second one ends it at once.
+    Ctrl-C and SIGTERM save first and then end the run; a second one ends it at once, with the last checkpoint.
 
     Args:
         every: how much may be lost. A time (`10min`) is kept within an epoch too; checkpoints at the end of an epoch
             are left out where they would cost more than `share` of the time. Steps (`500st`) and epochs (`1ep`) are
             exact.
         share: see there.
+        grace: seconds after such a signal in which a training step has to end; one that takes longer is given up, and
+            the run ends with the last checkpoint. null: as long as it takes, as with several processes, which save
+            together.
         config: the run's, resolved, with which the network can be built again.
     """
 
-    def __init__(self, every: str = "10min", share: float = 0.02, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, every: str = "10min", share: float = 0.02, grace: float | None = 20,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.every = Duration.parse(every, "callbacks.checkpoint.every")
         if self.every.unit in ("st", "ep") and (self.every.number < 1 or self.every.number % 1):
             raise UserError(f"callbacks.checkpoint.every={every} must be a whole number of steps or epochs")
@@ -56,8 +61,9 @@ class Checkpoint(Callback, CheckpointCallback):
         self.resumed: dict[str, Any] | None = None
         self.end: dict[str, Any] | None = None  # the state at the end of a run that ends within an epoch
         self.saved_at, self.cost, self.intact = time.monotonic(), 0.0, False  # whether this process wrote the last one
-        self.signal: int | None = None
-        self.handlers: dict[int, Any] = {}
+        if isinstance(grace, bool) or (grace is not None and (not isinstance(grace, int | float) or grace <= 0)):
+            raise UserError(f"callbacks.checkpoint.grace={grace} must be a positive number of seconds or null")
+        self.grace, self.requests = grace, Requests()
 
     # --- when
 
@@ -123,39 +129,19 @@ class Checkpoint(Callback, CheckpointCallback):
     def asked_to_stop(self, trainer: lightning.Trainer, step: int) -> int | None:
         """The signal that any process has got."""
         if trainer.world_size == 1:
-            return self.signal
+            return self.requests.answered()
         if not self.agree_at(trainer, step):
             return None
-        asked = torch.tensor(float(self.signal or 0), device=trainer.strategy.root_device)
+        asked = torch.tensor(float(self.requests.signal or 0), device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(asked, reduce_op="max")) or None
 
-    def listen(self) -> None:
-        """Take Ctrl-C and SIGTERM as a request; Lightning's handlers would talk to other processes at any moment."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-
-        def handle(number: int, frame: Any) -> None:
-            if self.signal is not None:
-                raise KeyboardInterrupt
-            self.signal = number
-            log.info("%s: saving at the end of this step; again to stop at once", signal.Signals(number).name)
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.handlers[number] = signal.signal(number, handle)
-
-    def ignore(self) -> None:
-        """Give the signals back."""
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        self.handlers = {}
-
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.ignore()
+        self.requests.ignore()
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        self.ignore()
+        self.requests.ignore()
 
     # --- what
 
@@ -185,6 +171,10 @@ class Checkpoint(Callback, CheckpointCallback):
 
     def save(self, trainer: lightning.Trainer, checkpoint: dict[str, Any] | None = None) -> None:
         """Write the present state or an earlier one; on all processes, since each has a state of its own."""
+        with self.requests.held():
+            self.write(trainer, checkpoint)
+
+    def write(self, trainer: lightning.Trainer, checkpoint: dict[str, Any] | None) -> None:
         started, failure = time.monotonic(), None
         assert isinstance(trainer.lightning_module, Task)
         self.require_finite(trainer, trainer.lightning_module)
@@ -273,7 +263,9 @@ class Checkpoint(Callback, CheckpointCallback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """What was drawn since the process began (initial weights) is forgotten in a resumed run."""
         assert isinstance(pl_module, Task)
-        self.listen()
+        alone = trainer.world_size == 1
+        self.requests = Requests(self.grace if alone else None, lambda: trainer.training)
+        self.requests.listen()
         self.saved_at = time.monotonic()
         rank, world = trainer.global_rank, trainer.world_size
         if world > 1:  # each process draws its own dropout masks

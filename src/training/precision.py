@@ -7,14 +7,19 @@ projections, `nn.GRU`, `nn.RNN`, cells, and weights that are bf16 themselves (bf
 """
 
 import logging
+import time
+from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ..errors import UserError
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 HALF = AUTOCAST | {"bf16-true": torch.bfloat16, "16-true": torch.float16}
+PROBE = 0.05  # seconds of a measurement
+SLOWER = 1.2  # times as long as in fp32, beyond the noise of some milliseconds
 NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 log = logging.getLogger(__name__)
 
@@ -55,6 +60,15 @@ def require_precision(network: nn.Module, precision: str, device: torch.device |
         log.warning(
             "%s is emulated on this CPU and slower than fp32: trainer.precision=32-true is faster", NAMES[dtype]
         )
+        return
+    layers = list(network.modules())
+    kind = "convolution" if any(isinstance(layer, nn.Conv2d) for layer in layers) else "matrix product"
+    if precision in AUTOCAST and (times := times_as_long(dtype, kind)) > SLOWER:
+        log.warning(
+            "%s is slower than fp32 on this CPU, where a %s takes %.1f times as long: trainer.precision=32-true is "
+            "faster",
+            NAMES[dtype], kind, times,
+        )  # fmt: skip
 
 
 def precision_to_evaluate(trained: str, device: torch.device | str) -> str:
@@ -85,6 +99,32 @@ def computes_lstm(dtype: torch.dtype) -> bool:
         except RuntimeError:
             return False
     return True
+
+
+@cache
+def times_as_long(dtype: torch.dtype, kind: str) -> float:
+    """How long this CPU takes for a layer of a network in this type, over fp32; some 50 ms, once in a process.
+
+    torch counts AVX-512 as instructions for bf16, of which only some CPUs have any, so flags do not tell.
+
+    Args:
+        dtype: as inside autocast, where weights are fp32 and what is computed is not.
+        kind: "convolution" or "matrix product".
+    """
+    if kind == "convolution":
+        layer, x = F.conv2d, (torch.ones(8, 32, 16, 16, device="cpu"), torch.ones(32, 32, 3, 3, device="cpu"))
+    else:
+        layer, x = F.linear, (torch.ones(256, 256, device="cpu"), torch.ones(256, 256, device="cpu"))
+    half = [value.to(dtype) for value in x]
+    times: dict[bool, list[float]] = {False: [], True: []}
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        until = time.perf_counter() + PROBE
+        while time.perf_counter() < until or len(times[True]) < 3:  # in turn, since others compute beside this
+            for is_half, values in ((False, x), (True, half)):
+                started = time.perf_counter()
+                layer(*values)
+                times[is_half].append(time.perf_counter() - started)
+    return min(times[True]) / min(times[False])
 
 
 def has_instructions(dtype: torch.dtype) -> bool:

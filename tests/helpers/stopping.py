@@ -3,6 +3,7 @@
 import os
 import runpy
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,26 @@ def stopped(train: Train, cls: type, *arguments: str, status: int) -> Path:
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace(target.split("=")[1], "torchatlas.callbacks.progress.Progress"))
     return folder
+
+
+class Hangs(Progress):
+    """In the sixth step of the second epoch, in Python, after a signal."""
+
+    signals = 1
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if (trainer.current_epoch, batch_idx) == (1, 5):
+            for _ in range(self.signals):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.2)
+            end = time.monotonic() + 120
+            while time.monotonic() < end:
+                time.sleep(0.01)
+            raise AssertionError("nobody ended this step")
+
+
+class HangsTwice(Hangs):
+    signals = 2
 
 
 class StopsAtOnce(Progress):

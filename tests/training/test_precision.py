@@ -72,6 +72,7 @@ def test_the_trial_leaves_the_random_numbers_alone() -> None:
 @pytest.mark.parametrize("native", [True, False])
 def test_emulation_is_said(native: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(module, "has_instructions", lambda _: native)
+    monkeypatch.setattr(module, "times_as_long", lambda *_: 0.5)
     with caplog.at_level(logging.WARNING):
         require_precision(nn.Linear(2, 2), "bf16-mixed", "cpu")
         require_precision(nn.Linear(2, 2), "32-true", "cpu")
@@ -81,6 +82,36 @@ def test_emulation_is_said(native: bool, monkeypatch: pytest.MonkeyPatch, caplog
     assert precision_to_evaluate("bf16-mixed", "cuda") == "bf16-mixed"
     assert precision_to_evaluate("64-true", "cpu") == "64-true"
     assert precision_to_evaluate("auto", "cpu") == precision("auto", "cpu") == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"), [(nn.Conv2d(2, 2, 3), "convolution"), (nn.Linear(2, 2), "matrix product")], ids=repr
+)
+@pytest.mark.parametrize("times", [0.5, 1.1, 3.0])
+def test_what_is_slower_is_said(
+    times: float, layer: nn.Module, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where torch believes that there are instructions, as with any AVX-512."""
+    monkeypatch.setattr(module, "has_instructions", lambda _: True)
+    monkeypatch.setattr(module, "times_as_long", lambda _, asked: times if asked == kind else 0.0)
+    with caplog.at_level(logging.WARNING):
+        require_precision(nn.Sequential(layer), "bf16-mixed", "cpu")
+        require_precision(nn.Sequential(layer), "bf16-mixed", "cuda")
+    expected = f"where a {kind} takes 3.0 times as long: trainer.precision=32-true is faster"
+    assert [expected in message for message in caplog.messages] == [True] * (times == 3.0)
+
+
+def test_the_measurement_is_made_once_and_leaves_the_random_numbers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    module.times_as_long.cache_clear()
+    before, asked = torch.get_rng_state(), []
+    clock = module.time.perf_counter
+    monkeypatch.setattr(module.time, "perf_counter", lambda: asked.append(0) or clock())
+    for kind in ("convolution", "matrix product"):
+        found = module.times_as_long(torch.bfloat16, kind)
+        number = len(asked)
+        assert 0 < found == module.times_as_long(torch.bfloat16, kind)
+        assert len(asked) == number >= 12
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_training_an_lstm_in_bf16(train: Train, capsys: pytest.CaptureFixture[str]) -> None:

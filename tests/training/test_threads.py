@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import Train
 
+from torchatlas.storage.checkpoints import read, write
 from torchatlas.training.threads import divide
 
 TINY = ("model.widths=[8]", "trainer=cpu", "callbacks=default", "logger=none")
@@ -30,3 +31,19 @@ def test_the_division_of_cores_is_printed(train: Train) -> None:
     folder = train("trainer.max_epochs=1", "callbacks.threads.number=1", *TINY)
     assert "1 for computing and 0 for reading" in (folder / "train.log").read_text()
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_a_run_that_goes_on_has_its_number_of_threads(given: int | None, train: Train) -> None:
+    folder = train("trainer.max_epochs=1", *TINY)
+    path = folder / "checkpoints" / "last.ckpt"
+    checkpoint = read(path)
+    began, here = checkpoint["torchatlas"]["threads"], torch.get_num_threads()
+    checkpoint["torchatlas"]["threads"] = here + 1  # as another machine would have written it
+    write(checkpoint, path)
+    assert began == here
+    train(f"resume={folder}", "duration=2ep", *([] if given is None else [f"callbacks.threads.number={given}"]))
+    assert torch.get_num_threads() == (given or here + 1)
+    assert read(path)["torchatlas"]["threads"] == (given or here + 1)
+    said = (folder / "train.log").read_text()
+    assert (f"as many threads as the run began with, {here + 1}, and not {here}" in said) is (given is None)
