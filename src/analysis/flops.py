@@ -74,9 +74,19 @@ def count_saved(compute: Callable[[], Any], network: nn.Module) -> int:
             saved[storage.data_ptr()] = storage.nbytes()
         return x
 
+    def keep_inputs(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for x in inputs:
+            if isinstance(x, Tensor):
+                keep(x)
+
+    # Blocks that are recomputed hide from the hooks what they compute, and keep what they read.
+    blocks = [layer for layer in network.modules() if getattr(layer, "recomputes", False)]
+    handles = [block.register_forward_pre_hook(keep_inputs) for block in blocks]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), torch.compiler.set_stance("force_eager"):
         alive = compute()  # else memory would be given back, and counted as one where it is used again
     del alive
+    for handle in handles:
+        handle.remove()
     return sum(saved.values())
 
 

@@ -245,6 +245,8 @@ class DecoderLayer(EncoderLayer):
         options: see `EncoderLayer`.
     """
 
+    computes = "decode"
+
     def __init__(self, dim: int = 16, heads: int = 2, hidden: int = 32, **options: Any) -> None:
         super().__init__(dim, heads, hidden, **options)
         dropout, bias = options.get("attention_dropout", 0.0), options.get("bias", True)

@@ -13,6 +13,7 @@ from ..data.base import DataModule
 from ..data.contents import Contents
 from ..storage.checkpoints import read
 from ..tasks.base import Task
+from ..training.blocks import recompute
 from ..weights import Report
 from .build import build_data, build_network, build_task, compile_network
 from .check import limits
@@ -81,6 +82,8 @@ def assemble(
     task = build_task(
         plain["task"], network, plain["optim"], plain["schedule"], limits=limits(plain), behind=behind, restore=restore
     )
+    if plain.get("recompute"):  # of runs that began before there was the key
+        recompute(network)
     if plain["compile"]:
-        compile_network(network)
+        compile_network(network, blocks=plain["compile"] == "blocks")
     return Parts(data, network, task, said, before, report)

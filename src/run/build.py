@@ -20,6 +20,7 @@ from ..errors import UserError, nearest
 from ..storage.checkpoints import CheckpointFiles
 from ..tasks.base import Task
 from ..tasks.losses import Named, make_loss
+from ..training.blocks import compile_blocks
 from ..training.hooks import leave_out
 from ..training.precision import precision
 from .own_classes import find
@@ -183,12 +184,16 @@ def _require_devices(options: dict[str, Any]) -> None:
         )
 
 
-def compile_network(network: torch.nn.Module) -> None:
-    """`torch.compile` in place, which leaves the names in checkpoints as they are.
+def compile_network(network: torch.nn.Module, *, blocks: bool = False) -> None:
+    """`torch.compile` in place, which leaves the names in checkpoints as they are; as a whole, or each of its blocks.
 
     Raises:
-        UserError: the CPU's code cannot be compiled, since there is no C++ compiler.
+        UserError: the CPU's code cannot be compiled, since there is no C++ compiler; no blocks.
     """
     if not torch.cuda.is_available() and not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))):
-        raise UserError("compile=true needs a C++ compiler, which is not there: install g++, or leave compile=false")
-    network.compile()
+        word = "blocks" if blocks else "true"
+        raise UserError(f"compile={word} needs a C++ compiler, which is not there: install g++, or leave compile=false")
+    if blocks:
+        compile_blocks(network)
+    else:
+        network.compile()

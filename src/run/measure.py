@@ -83,6 +83,8 @@ def estimate(plain: dict[str, Any], model: str, data_name: str, samples: int = 1
     share(data, found.processes)
     if plain["compile"]:
         found.notes.append("activations and FLOP are those of the network without compile, which keeps fewer")
+    if plain.get("recompute"):
+        found.notes.append("activations are what blocks read; those within one block at a time come on top")
     probe = Probe(found, samples, limit_val_batches)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(plain | {"callbacks": own, "logger": {}}, Path(folder), [probe])

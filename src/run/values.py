@@ -92,6 +92,10 @@ def accepts_none(target: Callable[..., Any], name: str) -> bool | None:
 def _compare(old: Any, new: Any, key: str) -> None:
     if old is None or new is None or key == "trainer.devices":
         return
+    if key == "compile":  # of two kinds
+        if not isinstance(new, bool) and new != "blocks":
+            raise UserError(f"compile={new} must be true, false or blocks, as in compile=false")
+        return
     if isinstance(old, DictConfig) and isinstance(new, DictConfig):
         for name in map(str, old):
             if name in new and not OmegaConf.is_interpolation(old, name) and not OmegaConf.is_missing(new, name):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from .blocks import compile_alike
 from .durations import Plan
 
 
@@ -103,8 +104,7 @@ def seconds_of_a_step(task: Any) -> float:
     twin = copy.copy(task)
     twin._modules = dict(task._modules)
     twin.network = copy.deepcopy(task.network)
-    if task.network._compiled_call_impl is not None:
-        twin.network.compile()
+    compile_alike(task.network, twin.network)
     twin.train()
     optimizer = twin.build_optimizer()
     devices = [task.device] if task.device.type == "cuda" else []

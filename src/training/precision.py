@@ -8,11 +8,12 @@ projections, `nn.GRU`, `nn.RNN`, cells, and weights that are bf16 themselves (bf
 
 import logging
 import time
+from collections.abc import Callable
 from functools import cache
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UserError
 
@@ -112,9 +113,11 @@ def times_as_long(dtype: torch.dtype, kind: str) -> float:
         kind: "convolution" or "matrix product".
     """
     if kind == "convolution":
-        layer, x = F.conv2d, (torch.ones(8, 32, 16, 16, device="cpu"), torch.ones(32, 32, 3, 3, device="cpu"))
+        compute: Callable[..., Tensor] = F.conv2d
+        x = torch.ones(8, 32, 16, 16, device="cpu"), torch.ones(32, 32, 3, 3, device="cpu")
     else:
-        layer, x = F.linear, (torch.ones(256, 256, device="cpu"), torch.ones(256, 256, device="cpu"))
+        compute = F.linear
+        x = torch.ones(256, 256, device="cpu"), torch.ones(256, 256, device="cpu")
     half = [value.to(dtype) for value in x]
     times: dict[bool, list[float]] = {False: [], True: []}
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
@@ -122,7 +125,7 @@ def times_as_long(dtype: torch.dtype, kind: str) -> float:
         while time.perf_counter() < until or len(times[True]) < 3:  # in turn, since others compute beside this
             for is_half, values in ((False, x), (True, half)):
                 started = time.perf_counter()
-                layer(*values)
+                compute(*values)
                 times[is_half].append(time.perf_counter() - started)
     return min(times[True]) / min(times[False])
 
