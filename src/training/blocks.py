@@ -81,7 +81,7 @@ def recompute(network: nn.Module) -> None:
         UserError: the network has no blocks.
     """
     for block in required_blocks(network, "recompute=true"):
-        block.__class__ = recomputed(type(block))
+        block.__class__ = recomputed(type(block))  # type: ignore[arg-type]
 
 
 @cache

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from helpers import Train, network_class, one_of_each_class
-from helpers.runs import metrics
 from torch import Tensor, nn
 
 from torchatlas.analysis.flops import count_saved
@@ -19,6 +18,7 @@ from torchatlas.models.gpt import GPT
 from torchatlas.models.resnet import ResNet
 from torchatlas.run.build import compile_network, shutil
 from torchatlas.storage.checkpoints import read
+from torchatlas.storage.files import read_epochs
 from torchatlas.training.blocks import blocks_of, compile_alike, recompute
 
 DEEP = [name for name in one_of_each_class() if len(blocks_of(network_class(name)())) > 1]
@@ -31,6 +31,10 @@ def with_dropout(name: str) -> nn.Module:
         if isinstance(layer, nn.Dropout):
             layer.p = 0.3
     return network
+
+
+def figures(folder: Path) -> list[dict[str, float]]:
+    return [{key: value for key, value in epoch.items() if "/" in key} for epoch in read_epochs(folder)]
 
 
 def numbers(out: Any) -> Tensor:
@@ -118,6 +122,8 @@ def test_a_network_without_blocks_is_refused(word: str, train: Train, capsys: py
 def test_a_run_that_recomputes_has_the_figures_of_one_that_does_not(train: Train) -> None:
     words = (
         "model=resnet20",
+        "data=digits",
+        "data.image_size=16",
         "model.width=4",
         "trainer=cpu",
         "logger=none",
@@ -127,14 +133,23 @@ def test_a_run_that_recomputes_has_the_figures_of_one_that_does_not(train: Train
     found = []
     for word in ("recompute=false", "recompute=true"):
         folder = train(*words, word)
-        found.append((metrics(folder), read(folder / "checkpoints" / "last.ckpt")["state_dict"]))
+        found.append((figures(folder), read(folder / "checkpoints" / "last.ckpt")["state_dict"]))
     (one, first), (two, second) = found
-    assert {k: v for k, v in one["last"].items() if "/" in k} == {k: v for k, v in two["last"].items() if "/" in k}
+    assert one == two
+    assert {"train/loss", "val/loss", "val/accuracy"} <= set(one[-1])
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert list(first) == list(second)
 
 
 # --- compilation
+
+
+@pytest.mark.parametrize("given", ["1", "block"])
+def test_what_compile_can_be(given: str, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        train("trainer=cpu", "logger=none", f"compile={given}")
+    assert exit_.value.code == 2
+    assert f"compile={given} must be true, false or blocks" in capsys.readouterr().err
 
 
 def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
