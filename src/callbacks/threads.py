@@ -36,7 +36,7 @@ class Threads(Callback):
         self.measures = number == "auto"
         number = None if self.measures else number
         if number is not None and (not isinstance(number, int) or number < 1):
-            raise UserError(f"callbacks.threads.number={number} must be a positive whole number, auto or null")
+            raise UserError(f"callbacks.threads.number={number} must be a positive whole number or null, or auto")
         self.number = number
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
