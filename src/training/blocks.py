@@ -2,7 +2,7 @@
 
 Recomputing keeps the inputs of each block alone and computes the rest again when its gradient is asked for: Chen, Xu,
 Zhang and Guestrin 2016, "Training deep nets with sublinear memory cost", arXiv:1604.06174, section 4.1. It costs up to
-a third of the time, and nothing else changes, to the bit.
+one more forward pass, and nothing else changes, to the bit.
 """
 
 from collections.abc import Iterator
